@@ -1,0 +1,189 @@
+"""The door: turn configuration into checked objects, and bad input into one clear line."""
+
+import difflib
+import errno
+import os
+import re
+import sys
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.utils import get_class, instantiate  # noqa: TID251, this is the one place
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+_FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+
+
+class ConfigError(ValueError):
+    """What the user can mend: `<key> must <rule>, got <value>; <what to do>`. Exit code 2."""
+
+
+class RunError(RuntimeError):
+    """What went wrong in a run for a known reason, told in one line. Exit code 1."""
+
+
+def require(ok: bool, key: str, rule: str, got: object, hint: str = "") -> None:
+    """Raise ConfigError `<key> must <rule>, got <got>; <hint>` unless `ok`."""
+    if not ok:
+        raise ConfigError(f"{key} must {rule}, got {got!r}" + (f"; {hint}" if hint else ""))
+
+
+def require_one_of(names: Iterable[str], key: str, got: object) -> None:
+    """Raise ConfigError, listing the names and the nearest one, unless `got` is one of them."""
+    valid = sorted(names)
+    near = difflib.get_close_matches(str(got), valid, n=1)
+    hint = f"did you mean {near[0]}?" if near else ""
+    require(got in valid, key, f"be one of {', '.join(valid)}", got, hint)
+
+
+def build(cfg: DictConfig, key: str) -> Any:
+    """Build the object that the node at `key` describes; its `_target_` is its own schema.
+
+    Args:
+        cfg: The composed configuration.
+        key: Where the node stands in it, such as `prune`.
+
+    Raises:
+        ConfigError: For an unknown field, a value of a wrong type, or one that the class refuses.
+    """
+    node = OmegaConf.select(cfg, key)
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise ConfigError(f"{key} must be a node with a _target_; choose one of conf/{key}/")
+    check_fields(key, node)
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ConfigError):
+            raise ConfigError(f"{key}.{error.__cause__}") from None
+        raise
+
+
+def build_all(cfg: DictConfig) -> dict[str, Any]:
+    """Build every part of a configuration, by key; each is checked, in use or not."""
+    nodes = {str(key): node for key, node in cfg.items() if isinstance(node, DictConfig)}
+    return {key: build(cfg, key) for key, node in nodes.items() if "_target_" in node}
+
+
+def build_part(node: Mapping[str, Any]) -> Any:
+    """Build an object from the plain description that `store.describe` gave of it."""
+    return build(OmegaConf.create({"part": dict(node)}), "part")
+
+
+def check_fields(key: str, node: DictConfig) -> None:
+    """Compare a node with the dataclass it describes: no unknown fields, no wrong types.
+
+    Raises:
+        ConfigError: Naming the field, and the nearest valid one where it is unknown.
+    """
+    cls = get_class(node["_target_"])
+    hints = typing.get_type_hints(cls)
+    known = {field.name for field in fields(cls)}
+    for name in map(str, node):
+        if name == "_target_":
+            continue
+        require_one_of(known, f"a name in {key}", name)
+        check_type(f"{key}.{name}", node[name], hints[name])
+
+
+def check_type(key: str, value: object, wanted: Any) -> None:
+    """Raise ConfigError unless a plain value is of the wanted type; parts are not looked into."""
+    require(_fits(value, wanted), key, f"be {_say(wanted)}", value)
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    if typing.get_origin(wanted) in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(wanted))
+    if wanted is type(None):
+        return value is None
+    if wanted is float:
+        return isinstance(value, float | int) and not isinstance(value, bool)
+    if wanted is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if wanted in (str, bool):
+        return isinstance(value, wanted)
+    return True  # a nested part; its own node is checked when it is built
+
+
+def _say(wanted: Any) -> str:
+    words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
+    if typing.get_origin(wanted) in (typing.Union, types.UnionType):
+        return " or ".join(_say(option) for option in typing.get_args(wanted))
+    return words.get(wanted, "null" if wanted is type(None) else str(wanted))
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """End with one line and exit code 2 for what the user can mend, 1 for a known failure.
+
+    Everything else keeps its traceback. HYDRA_FULL_ERROR=1, set by the user, keeps all of them.
+    """
+    if _FULL_ERROR:
+        yield
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them
+    try:
+        yield
+    except ConfigError as error:
+        _end(str(error), 2)
+    except RunError as error:
+        _end(str(error), 1)
+    except MissingConfigException as error:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        try:
+            require_one_of(error.options or [], group or "the configuration", name)
+        except ConfigError as clear:
+            _end(str(clear), 2)
+    except (HydraException, OmegaConfBaseException) as error:
+        _end(_say_hydra(str(error)), 2)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _end(f"{error.filename}: {error.strerror}; name a folder that can be written", 2)
+
+
+def _end(line: str, code: int) -> typing.NoReturn:
+    print("error: " + line.removesuffix("; "), file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _say_hydra(message: str) -> str:
+    unknown = re.search(r"Could not override '([^'@]+)'", message)
+    if unknown is None:
+        return " ".join(message.split())
+    key = unknown.group(1)
+    near = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0.5)
+    return f"{key} is not a key of the configuration" + (
+        f"; did you mean {near[0]}?" if near else ""
+    )
+
+
+def _known_keys() -> list[str]:
+    """List every key of the default configuration that an override can name."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(
+        str(Path(sys.argv[0]).resolve().parent / "conf"), version_base="1.3"
+    ):
+        cfg = compose("config", return_hydra_config=True)
+    keys: list[str] = []
+
+    def walk(node: DictConfig, prefix: str) -> None:
+        for name in node:
+            key = f"{prefix}{name!s}"
+            keys.append(key)
+            child = node._get_node(str(name))
+            if isinstance(child, DictConfig) and not child._is_interpolation():
+                walk(child, key + ".")
+
+    walk(cfg, "")
+    return keys

@@ -1,0 +1,30 @@
+"""Tell in plain data what an object is, so that it can be hashed, logged and rebuilt."""
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+
+def describe(part: Any, key_only: bool = False) -> Any:
+    """Turn a part of the configuration back into the plain node that builds it.
+
+    Args:
+        part: A frozen dataclass, or what stands in its fields.
+        key_only: Leave out fields marked `metadata={"key": False}`: those that do not change
+            what the part computes, such as the number of threads.
+
+    Returns:
+        Dictionaries, lists, texts and numbers; a dataclass carries its class as `_target_`.
+    """
+    if is_dataclass(part) and not isinstance(part, type):
+        cls = type(part)
+        node = {
+            field.name: describe(getattr(part, field.name), key_only)
+            for field in fields(part)
+            if not (key_only and field.metadata.get("key") is False)
+        }
+        return {"_target_": f"{cls.__module__}.{cls.__qualname__}", **node}
+    if isinstance(part, dict):
+        return {str(name): describe(value, key_only) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [describe(value, key_only) for value in part]
+    return part
