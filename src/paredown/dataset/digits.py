@@ -1,0 +1,75 @@
+"""scikit-learn's 1,797 real handwritten digits (8x8 grey), shown as 3x32x32. No network.
+
+Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from paredown.config import require
+from paredown.dataset import Dataset, Images, Labels, Split
+
+
+@dataclass(frozen=True)
+class Digits:
+    """The digits, split 60/20/20 into train, val and test, stratified by class.
+
+    Args:
+        split_seed: Draws the split; not the seed of a run, so that all runs see the same images.
+        crop: Shift of training images, in pixels of the 32.
+    """
+
+    split_seed: int
+    crop: int
+
+    def __post_init__(self) -> None:
+        require(self.split_seed >= 0, "split_seed", "be at least 0", self.split_seed)
+        require(0 <= self.crop <= 16, "crop", "lie in 0..16 pixels", self.crop)
+
+    def load(self) -> Dataset:
+        """Read the digits that scikit-learn ships."""
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        labels = bunch.target.astype(np.int64)
+        train, val, test = stratify(labels, (0.6, 0.2), self.split_seed)
+        images = enlarge(bunch.images)
+        return Dataset(
+            name="digits",
+            train=Split(images[train], labels[train]),
+            val=Split(images[val], labels[val]),
+            test=Split(images[test], labels[test]),
+            classes=tuple(str(digit) for digit in range(10)),
+            mean=(0.305,) * 3,  # of all training pixels, and so is the standard deviation
+            std=(0.376,) * 3,
+            crop=self.crop,
+        )
+
+
+def enlarge(grey: np.ndarray) -> Images:
+    """Turn (N, 8, 8) values of 0..16 into (N, 3, 32, 32) bytes; a pixel becomes a 4x4 block."""
+    scaled = (grey * (255 / 16)).astype(np.uint8)
+    blocks = scaled.repeat(4, axis=1).repeat(4, axis=2)  # (N, 32, 32)
+    return np.ascontiguousarray(np.broadcast_to(blocks[:, None], (len(grey), 3, 32, 32)))
+
+
+def stratify(labels: Labels, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
+    """Split indices so that each part holds the same share of every class.
+
+    Args:
+        labels: (N,).
+        fractions: Share of each part but the last, which takes the rest.
+        seed: Draws which image goes where.
+
+    Returns:
+        One sorted index array a part; together they hold each index once.
+    """
+    rng = np.random.default_rng(seed)
+    parts: list[list[np.ndarray]] = [[] for _ in range(len(fractions) + 1)]
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        cuts = np.round(np.cumsum(fractions) * len(members)).astype(int)
+        for part, chunk in zip(parts, np.split(members, cuts), strict=True):
+            part.append(chunk)
+    return [np.sort(np.concatenate(part)) for part in parts]
