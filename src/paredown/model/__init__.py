@@ -1,0 +1,111 @@
+"""Networks: built by name, saved and rebuilt in any pruned shape without pickle."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from paredown.config import ConfigError, build_part
+from paredown.describe import describe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS, ARCHITECTURE = "model.safetensors", "architecture.json"
+
+
+class ModelSource(Protocol):
+    """A node of conf/model: builds a network for any number of classes."""
+
+    @property
+    def name(self) -> str:
+        """As tables and runs name the network."""
+        ...
+
+    def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
+        """Build it with fresh weights, drawn from torch's global generator.
+
+        Args:
+            classes: Width of the logits.
+            input_shape: Channels, height and width of one image.
+        """
+        ...
+
+
+def classifier(module: "nn.Module", classes: int) -> "nn.Module":
+    """Find the layer that makes the logits: the last Linear or convolution as wide as the classes.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    from torch import nn
+
+    for layer in reversed(list(module.modules())):
+        if isinstance(layer, nn.Linear) and layer.out_features == classes:
+            return layer
+        if isinstance(layer, nn.Conv2d) and layer.out_channels == classes:
+            return layer
+    raise ConfigError(f"model must end in a layer with {classes} outputs, one a class; it has none")
+
+
+def save(
+    module: "nn.Module",
+    source: ModelSource,
+    classes: int,
+    input_shape: tuple[int, int, int],
+    folder: Path,
+) -> None:
+    """Write `model.safetensors` and `architecture.json`: enough to rebuild any pruned shape."""
+    from safetensors.torch import save_file
+
+    fresh = dict(source.build(classes, input_shape).named_modules())
+    shapes = {
+        name: changed
+        for name, part in module.named_modules()
+        if (changed := _whole_numbers(part).items() - _whole_numbers(fresh[name]).items())
+    }
+    architecture = {
+        "model": describe(source),
+        "classes": classes,
+        "input_shape": list(input_shape),
+        "changed": {name: dict(sorted(changed)) for name, changed in shapes.items()},
+    }
+    (folder / ARCHITECTURE).write_text(json.dumps(architecture, indent=1) + "\n")
+    state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+
+
+def load(folder: Path) -> tuple["nn.Module", ModelSource]:
+    """Rebuild a network in eval mode, bit-equal to the one that was saved.
+
+    Raises:
+        ValueError: If weights and architecture do not belong together.
+    """
+    import torch
+    from safetensors.torch import load_file
+    from torch import nn
+
+    architecture = json.loads((folder / ARCHITECTURE).read_text())
+    source: ModelSource = build_part(architecture["model"])
+    module = source.build(architecture["classes"], tuple(architecture["input_shape"]))
+    parts = dict(module.named_modules())
+    for name, changed in architecture["changed"].items():
+        for attribute, value in changed.items():
+            setattr(parts[name], attribute, tuple(value) if isinstance(value, list) else value)
+    state = load_file(folder / WEIGHTS)
+    if state.keys() != module.state_dict().keys():
+        raise ValueError(f"{folder}: the weights do not belong to the architecture beside them")
+    for name, tensor in state.items():
+        path, _, leaf = name.rpartition(".")
+        is_weight = leaf in parts[path]._parameters
+        setattr(parts[path], leaf, nn.Parameter(tensor) if is_weight else tensor)
+    return module.eval().to(memory_format=torch.channels_last), source
+
+
+def _whole_numbers(part: "nn.Module") -> dict[str, int | tuple[int, ...]]:
+    """List the attributes that give a module its shape: channels, features, groups, heads."""
+    return {
+        name: value
+        for name, value in vars(part).items()
+        if type(value) is int
+        or (isinstance(value, tuple) and value and all(type(number) is int for number in value))
+    }

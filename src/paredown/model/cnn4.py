@@ -1,0 +1,42 @@
+"""A four-layer convolutional network for small images."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from paredown.config import require
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Cnn4:
+    """Four 3x3 convolutions with batch norm; three halve the image, then a linear classifier.
+
+    Args:
+        width: Channels of the first layer; each later one has twice those before it.
+        name: As tables and runs name it.
+    """
+
+    width: int
+    name: str
+
+    def __post_init__(self) -> None:
+        require(1 <= self.width <= 1024, "width", "lie in 1..1024 channels", self.width)
+
+    def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
+        """Build it for images of any size from 8x8 up."""
+        from torch import nn
+
+        layers: list[nn.Module] = []
+        channels, _, _ = input_shape
+        for index in range(4):
+            out = self.width * 2**index
+            convolution = nn.Conv2d(channels, out, 3, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+            if index < 3:
+                layers.append(nn.MaxPool2d(2))
+            channels = out
+        return nn.Sequential(
+            *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
+        )
