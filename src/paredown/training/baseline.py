@@ -1,0 +1,52 @@
+"""The first row of every table, and the teacher: a model trained on the labels alone."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from paredown.model import ModelSource
+from paredown.training import Training
+from paredown.variant import Context, Variant
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Train a fresh network on the labels, in float32 numerics.
+
+    Args:
+        model: The node of conf/model.
+        training: How it is fitted.
+    """
+
+    numerics: ClassVar[None] = None
+
+    model: ModelSource
+    training: Training
+
+    @property
+    def label(self) -> str:
+        """The network's name."""
+        return self.model.name
+
+    @property
+    def source(self) -> ModelSource:
+        """The network."""
+        return self.model
+
+    def __call__(self, variant: Variant | None, context: Context) -> Variant:
+        """Build the network and fit it by cross-entropy."""
+        import torch
+        from torch.nn import functional as F
+
+        from paredown.training.loop import fit
+
+        def loss(logits: "Tensor", images: "Tensor", labels: "Tensor") -> "Tensor":
+            return F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
+
+        dataset = context.dataset
+        torch.manual_seed(context.seed)
+        module = self.model.build(len(dataset.classes), dataset.input_shape)
+        curves = fit(self.training, module, dataset, loss, context.seed, context.title)
+        return Variant(module, self.model, curves=curves)
