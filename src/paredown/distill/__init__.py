@@ -1,0 +1,1 @@
+"""Techniques that fill the stage `distill`: a small network learns from a large one."""

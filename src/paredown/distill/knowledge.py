@@ -1,0 +1,62 @@
+"""Knowledge distillation from logits: train a fresh student on the teacher's softened answers."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from paredown.config import require
+from paredown.model import ModelSource
+from paredown.training import Training
+from paredown.variant import Context, Variant
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Train a fresh student on the baseline's logits and on the labels.
+
+    Source: Hinton, Vinyals, Dean, 2015, arXiv 1503.02531; the formula is in `distill/loss.py`.
+
+    Args:
+        student: The node of conf/model that is trained.
+        training: How it is fitted.
+        temperature: Softening of both logits, > 0.
+        alpha: Weight of the teacher's term, [0, 1]; the labels get 1 - alpha.
+    """
+
+    numerics: ClassVar[None] = None
+
+    student: ModelSource
+    training: Training
+    temperature: float
+    alpha: float
+
+    def __post_init__(self) -> None:
+        warm = 0 < self.temperature < math.inf
+        require(warm, "temperature", "be above 0", self.temperature, "1 leaves logits as they are")
+        require(0 <= self.alpha <= 1, "alpha", "lie in [0, 1]", self.alpha)
+
+    @property
+    def label(self) -> str:
+        """The student's name."""
+        return self.student.name
+
+    @property
+    def source(self) -> ModelSource:
+        """The student."""
+        return self.student
+
+    def __call__(self, variant: Variant | None, context: Context) -> Variant:
+        """Build the student and fit it; the variant before only taught."""
+        import torch
+
+        from paredown.distill.loss import teacher_loss
+        from paredown.training.loop import fit
+
+        loss = teacher_loss(
+            context.teacher(), self.temperature, self.alpha, self.training.label_smoothing
+        )
+        dataset = context.dataset
+        torch.manual_seed(context.seed)
+        module = self.student.build(len(dataset.classes), dataset.input_shape)
+        curves = fit(self.training, module, dataset, loss, context.seed, context.title)
+        return Variant(module, self.student, curves=curves)

@@ -1,0 +1,66 @@
+"""What a student minimizes: the teacher's softened answers and the labels, weighed."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def distillation_loss(
+    logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    temperature: float,
+    alpha: float,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Weigh the teacher's softened answers against the labels.
+
+    alpha * T^2 * KL(softmax(teacher / T) || softmax(student / T)) + (1 - alpha) * CE(student)
+
+    with the divergence summed over classes and averaged over the batch ("batchmean"), and T^2
+    so that its gradient keeps its size when T grows.
+
+    Source: Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2015,
+    arXiv 1503.02531.
+
+    Args:
+        logits: The student's, (N, classes).
+        teacher_logits: (N, classes).
+        labels: (N,).
+        temperature: T above, > 0; softens both answers.
+        alpha: Weight of the teacher's term, [0, 1].
+        label_smoothing: Of the labels' term, [0, 1).
+    """
+    soft = F.kl_div(
+        F.log_softmax(logits / temperature, dim=1),
+        F.log_softmax(teacher_logits / temperature, dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    hard = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    return alpha * temperature**2 * soft + (1 - alpha) * hard
+
+
+def teacher_loss(
+    teacher: nn.Module, temperature: float, alpha: float, label_smoothing: float
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Bind a teacher, frozen and in eval mode, into a loss for `training.loop.fit`.
+
+    Args:
+        teacher: Maps (N, C, H, W) to logits (N, classes).
+        temperature: As in `distillation_loss`, and so are the next two.
+        alpha: Weight of the teacher's term.
+        label_smoothing: Of the labels' term.
+    """
+    teacher.eval().requires_grad_(False)
+
+    def loss(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            teacher_logits = teacher.to(images.device)(images).float()
+        return distillation_loss(
+            logits, teacher_logits, labels, temperature, alpha, label_smoothing
+        )
+
+    return loss
