@@ -1,0 +1,1 @@
+"""Techniques that fill the stage `prune`: fewer channels, physically smaller layers."""
