@@ -1,0 +1,1 @@
+"""Techniques that fill the stage `quantize`: they say in which numerics the runtime lowers."""
