@@ -1,0 +1,77 @@
+"""What a variant is worth, taken from the files that ship."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paredown.dataset import Dataset, Split
+from paredown.runtime import Logits, Program
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BATCH = 256
+
+
+def answer(program: Program, dataset: Dataset, split: Split) -> Logits:
+    """Run a program over a split.
+
+    Returns:
+        Logits, (N, classes), in the order of the split.
+    """
+    batches = range(0, len(split), BATCH)
+    parts = [program(dataset.normalize(split.images[at : at + BATCH])) for at in batches]
+    return np.concatenate(parts)
+
+
+def accuracy(program: Program, dataset: Dataset, split: Split) -> dict[str, float]:
+    """Share of a split that a program names rightly, with its 95 % Wilson interval."""
+    hits = int((answer(program, dataset, split).argmax(axis=1) == split.labels).sum())
+    low, high = wilson(hits, len(split))
+    return {"accuracy": hits / len(split), "accuracy_low": low, "accuracy_high": high}
+
+
+def wilson(hits: int, count: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Give the Wilson score interval of a share.
+
+    center = (p + z^2/2n) / (1 + z^2/n), half width = z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n)
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
+    JASA 22, 1927.
+
+    Args:
+        hits: Successes, 0..count.
+        count: Trials, at least 1.
+        z: Quantile of the normal distribution; 1.96 for 95 %.
+    """
+    p, spread = hits / count, z * z / count
+    center = (p + spread / 2) / (1 + spread)
+    half = z * math.sqrt(p * (1 - p) / count + spread / (4 * count)) / (1 + spread)
+    return max(0.0, center - half), min(1.0, center + half)
+
+
+def size_mb(folder: Path) -> float:
+    """Add up the bytes of every file that ships, in units of 1e6 bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def params(module: "nn.Module") -> int:
+    """Count the trainable numbers of a network."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def macs(module: "nn.Module", input_shape: tuple[int, int, int]) -> int:
+    """Count the multiply-accumulates of one image, of convolutions and matrix products.
+
+    Args:
+        module: Maps (N, C, H, W) to logits.
+        input_shape: Channels, height and width of one image.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.zeros(1, *input_shape))
+    return int(counter.get_total_flops()) // 2

@@ -1,0 +1,143 @@
+"""Time programs side by side, in fresh processes, so that their ratio means something.
+
+On a shared machine milliseconds drift by 40 % within minutes, and a process's memory layout alone
+moves them by some percent. So every program is timed in turn, round by round, in each of several
+child processes, and the speed-up is taken within a round.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from paredown.config import require
+from paredown.dataset import Batch
+from paredown.runtime import Runtime
+
+Lowered = tuple[Runtime, Path]
+"""A runtime, and the folder with the files that it lowered."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long to time.
+
+    Args:
+        processes: Fresh child processes, one after the other; at least 2, for the interval.
+        rounds: Of each process; every program has its turn in each.
+        turn_ms: A turn repeats one image for at least this long, and at least 5 times.
+    """
+
+    processes: int
+    rounds: int
+    turn_ms: float
+
+    def __post_init__(self) -> None:
+        require(self.processes >= 2, "processes", "be at least 2", self.processes)
+        require(self.rounds >= 1, "rounds", "be at least 1", self.rounds)
+        require(0 < self.turn_ms < math.inf, "turn_ms", "be above 0", self.turn_ms)
+
+    def brief(self) -> "Timing":
+        """Time less, for a figure that is shown but never compared: the fewest processes."""
+        return replace(self, processes=2, rounds=min(self.rounds, 10))
+
+
+@dataclass(frozen=True)
+class Latency:
+    """The time of one inference on one image, and how it compares.
+
+    Args:
+        latency_ms, latency_ms_p95: Median and 95th percentile over all inferences of all processes.
+        speedup: How many times faster than the first program timed beside it.
+        speedup_low, speedup_high: Its 95 % interval.
+    """
+
+    latency_ms: float
+    latency_ms_p95: float
+    speedup: float
+    speedup_low: float
+    speedup_high: float
+
+    def metrics(self) -> dict[str, float]:
+        """The same, by the names that runs log."""
+        return asdict(self)
+
+
+def time_side_by_side(programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[Latency]:
+    """Time every program against the first.
+
+    The speed-up is the geometric mean over processes of the median over rounds of the ratio of
+    a turn's medians; its interval is Student's t over the processes.
+
+    Args:
+        programs: The first is what the others are compared with.
+        image: (1, C, H, W), normalized.
+        timing: How long.
+
+    Returns:
+        One Latency a program.
+    """
+    turns = []  # [process][round][program] -> ms of each inference
+    spawn = get_context("spawn")  # a fork would inherit torch's threads and its memory layout
+    for _ in range(timing.processes):
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            turns.append(pool.submit(_rounds, programs, image, timing).result())
+    return [_summarize(turns, index) for index in range(len(programs))]
+
+
+def _rounds(programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[list[list[float]]]:
+    """Time all programs in turn; runs in a child process. Gives [round][program] -> ms."""
+    loaded = [runtime.load(folder) for runtime, folder in programs]
+    calls = []
+    for program in loaded:
+        program(image)
+        once = min(_timed(program, image) for _ in range(5))
+        calls.append(max(5, math.ceil(timing.turn_ms / once)))
+    rounds = []
+    for _ in range(timing.rounds):
+        turn = []
+        for program, count in zip(loaded, calls, strict=True):
+            program(image)  # the turn before has filled the caches with its own weights
+            turn.append([_timed(program, image) for _ in range(count)])
+        rounds.append(turn)
+    return rounds
+
+
+def _timed(program: object, image: Batch) -> float:
+    start = time.perf_counter_ns()
+    program(image)  # type: ignore[operator]
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def _summarize(turns: list[list[list[list[float]]]], index: int) -> Latency:
+    inferences = [ms for process in turns for turn in process for ms in turn[index]]
+    logs = []
+    for process in turns:
+        medians = ((statistics.median(turn[0]), statistics.median(turn[index])) for turn in process)
+        logs.append(math.log(statistics.median(first / own for first, own in medians)))
+    center = statistics.fmean(logs)
+    margin = student_t(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    return Latency(
+        latency_ms=statistics.median(inferences),
+        latency_ms_p95=float(np.quantile(inferences, 0.95)),
+        speedup=math.exp(center),
+        speedup_low=math.exp(center - margin),
+        speedup_high=math.exp(center + margin),
+    )
+
+
+def student_t(freedom: int) -> float:
+    """Give the 97.5 % quantile of Student's t distribution.
+
+    Args:
+        freedom: Degrees of freedom, at least 1.
+    """
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, freedom))
