@@ -1,0 +1,181 @@
+"""The path of variants: each computed when it is first asked for, or read from the store."""
+
+import json
+import logging
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paredown import machine, measure, model
+from paredown.dataset import Batch, Dataset
+from paredown.describe import describe
+from paredown.runtime import Runtime
+from paredown.store import Store, code_of, key_of, sha256_of
+from paredown.variant import Context, Stage, Variant
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from paredown.model import ModelSource
+
+log = logging.getLogger(__name__)
+
+CURVES, MEASURED, SHIPPED = "curves.json", "measured.json", "program"
+
+
+class VariantPath:
+    """The variants that the prefixes of a stage list make; stage 0 is the baseline.
+
+    Nothing is computed before it is needed: a program that the store has needs no weights, and
+    weights that it has need no stage before them.
+    """
+
+    def __init__(
+        self,
+        stages: Mapping[str, Stage],
+        dataset: Dataset,
+        runtime: Runtime,
+        store: Store,
+        seed: int,
+    ) -> None:
+        self.names = tuple(stages)
+        self._stages = tuple(stages.values())
+        self._dataset, self._runtime, self._store, self._seed = dataset, runtime, store, seed
+        self.variant = cache(self._variant)
+        self.program = cache(self._program)
+
+    def _program(self, index: int) -> Path:
+        """Return the folder that holds `program/`, the files that ship, and `measured.json`."""
+        key = key_of(
+            self._weights_key(index),
+            describe(self._stages[index].numerics),
+            describe(self._runtime, key_only=True),
+            self._runtime.fingerprint,
+            code_of(type(self._runtime).__module__, "paredown.measure"),
+        )
+
+        def make(folder: Path) -> None:
+            variant = self.variant(index)
+            shipped = folder / SHIPPED
+            shipped.mkdir()
+            same_weights = self._stages[index].training is None
+            source = self.shipped(index - 1) if same_weights else None
+            self._runtime.lower(variant, self._dataset, shipped, source)
+            program = self._runtime.load(shipped)
+            measured = {
+                **measure.accuracy(program, self._dataset, self._dataset.val),
+                "size_mb": measure.size_mb(shipped),
+                "params": measure.params(variant.module),
+                "macs": measure.macs(variant.module, self._dataset.input_shape),
+            }
+            (folder / MEASURED).write_text(json.dumps(measured, indent=1) + "\n")
+
+        return self._store.get(key, self._about(index, self._runtime.name), make)
+
+    def measured(self, index: int) -> dict[str, float]:
+        """What was measured on the program, latency aside."""
+        found: dict[str, float] = json.loads((self.program(index) / MEASURED).read_text())
+        return found
+
+    def shipped(self, index: int) -> Path:
+        """Return the folder with the files that ship, and nothing else."""
+        return self.program(index) / SHIPPED
+
+    def files(self, index: int) -> list[tuple[Path, str]]:
+        """List the files that ship, each with its sha256."""
+        return [(file, sha256_of(file)) for file in sorted(self.shipped(index).iterdir())]
+
+    @property
+    def image(self) -> Batch:
+        """The image that programs are timed on, (1, C, H, W)."""
+        return self._dataset.normalize(self._dataset.val.images[:1])
+
+    def weights(self, index: int) -> Path:
+        """Return the folder that holds weights, architecture and curves."""
+
+        def make(folder: Path) -> None:
+            variant = self._apply(index)
+            dataset = self._dataset
+            classes, shape = len(dataset.classes), dataset.input_shape
+            model.save(variant.module, variant.source, classes, shape, folder)
+            (folder / CURVES).write_text(json.dumps(list(variant.curves)) + "\n")
+
+        return self._store.get(self._weights_key(index), self._about(index, "weights"), make)
+
+    def curves(self, index: int) -> list[dict[str, float]]:
+        """What training logged, one mapping an epoch; empty for a stage that fits no weights."""
+        if self._stages[index].training is None:
+            return []
+        found: list[dict[str, float]] = json.loads((self.weights(index) / CURVES).read_text())
+        return found
+
+    def _variant(self, index: int) -> Variant:
+        """Read a variant's network from the store, or make it."""
+        if self._stages[index].training is None:
+            return self._apply(index)
+        module, source = model.load(self.weights(index))
+        return Variant(module, source)
+
+    def _apply(self, index: int) -> Variant:
+        stage, name = self._stages[index], self.names[index]
+        goes_on = index > 0 and stage.source is None
+        context = Context(self._dataset, self._stage_seed(index), self._teacher, name)
+        return stage(self.variant(index - 1) if goes_on else None, context)
+
+    def _teacher(self) -> "nn.Module":
+        return self.variant(0).module
+
+    def _identity(self, index: int) -> list[Any]:
+        """Say everything that determines the weights, versions and sources aside."""
+        stage = self._stages[index]
+        own = [describe(stage, key_only=True), self._precision(index)]
+        if index == 0:
+            return [*own, self._dataset.fingerprint, self._seed]
+        return [*own, self._identity(index - 1)]
+
+    def _weights_key(self, index: int) -> str:
+        stage = self._stages[index]
+        if stage.training is None:
+            return self._weights_key(index - 1)
+        sources = (_package(type(stage)), _package(type(self._source(index))))
+        code = code_of(*sources, "paredown.training", "paredown.distill", "paredown.model")
+        versions = machine.versions("torch", "torchvision", "torch-pruning")
+        upstream = self._weights_key(index - 1) if index else ""
+        return key_of(self._identity(index), code, versions, upstream)
+
+    def _stage_seed(self, index: int) -> int:
+        """Give each stage a seed of its own, the same whether what came before was read or made."""
+        return int(key_of(self._identity(index))[:8], 16)
+
+    def _source(self, index: int) -> "ModelSource":
+        source = self._stages[index].source
+        return source if source is not None else self._source(index - 1)
+
+    def _precision(self, index: int) -> str | None:
+        import torch
+
+        from paredown.training.loop import resolve_precision
+
+        training = self._stages[index].training
+        if training is None:
+            return None
+        with torch.device("meta"):  # shapes are enough to tell
+            dataset = self._dataset
+            network = self._source(index).build(len(dataset.classes), dataset.input_shape)
+        return resolve_precision(training, network)
+
+    def _about(self, index: int, kind: str) -> dict[str, Any]:
+        return {
+            "stage": self.names[index],
+            "kind": kind,
+            "path": "-".join(stage.label for stage in self._stages[: index + 1]),
+            "dataset": self._dataset.name,
+            "seed": self._seed,
+            "made_of": describe(self._stages[index]),
+        }
+
+
+def _package(cls: type) -> str:
+    """Name the folder of a class's module, so that its neighbours count as its source too."""
+    return cls.__module__.rpartition(".")[0] or cls.__module__
