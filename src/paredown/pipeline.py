@@ -1,0 +1,132 @@
+"""The way through the house: plan, walk the path, time it, log it, show it."""
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from paredown import machine
+from paredown.path import VariantPath
+from paredown.plan import Plan, plan
+from paredown.report import markdown, path_table, show
+from paredown.results import write_result
+from paredown.runtime.torch import Torch
+from paredown.timing import time_side_by_side
+from paredown.tracking import Run, Tracker, as_params
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+"""A variant: its stage and its metrics by name."""
+
+
+def run(cfg: DictConfig) -> None:
+    """Do one Hydra job: compress and evaluate a model, log it, and print a row a stage.
+
+    In a sweep a failing job is told in its log and in its result file, and the others go on.
+
+    Raises:
+        ConfigError: For what the user can mend; nothing was trained then.
+    """
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    own = [text for text in hydra.overrides.task if not text.startswith("tracking.parent=")]
+    try:
+        rows = _run(cfg, plan(cfg))
+    except Exception as error:
+        if hydra.mode != RunMode.MULTIRUN:
+            raise
+        told = str(error).partition("\n")[0]
+        write_result(folder, {"overrides": own, "status": "FAILED", "error": told})
+        log.exception("this job failed; the others go on")
+    else:
+        write_result(folder, {"overrides": own, "status": "FINISHED", "rows": rows})
+
+
+def _run(cfg: DictConfig, parts: Plan) -> list[Row]:
+    dataset = parts.load()
+    tags = {
+        "dataset": f"{dataset.name} {dataset.fingerprint}",
+        "cpu": machine.cpu_name(),
+        "int8_instructions": machine.int8_instructions(),
+        "runtime": f"{parts.runtime.name}, {parts.runtime.threads} threads",
+    }
+    with ExitStack() as stack:
+        store = stack.enter_context(parts.store.open())
+        tracker = parts.tracking.connect()
+        kept = stack.enter_context(tracker.run(parts.name, parts.tracking.parent, tags))
+        _log_settings(cfg, kept)
+        path = VariantPath(parts.stages, dataset, parts.runtime, store, parts.seed)
+        rows: list[Row] = []
+        for index, name in enumerate(path.names):
+            rows.append({"stage": name, **path.measured(index)})
+            log.info(_step(rows))
+            kept.log_curves(name, path.curves(index))
+        eager = _time(parts, path, rows)
+        _log_rows(kept, rows, eager)
+        _keep_files(tracker, kept, path)
+    show(path_table(parts.name, rows, eager), *tracker.where(kept))
+    return rows
+
+
+def _step(rows: list[Row]) -> str:
+    """Say in one line what the last stage did: before -> after."""
+    told = []
+    for name, form in (("accuracy", ".2%"), ("size_mb", ".3f"), ("params", ",.0f")):
+        told.append(f"{name} " + " -> ".join(f"{row[name]:{form}}" for row in rows[-2:]))
+    return f"{rows[-1]['stage']}: " + ", ".join(told)
+
+
+def _time(parts: Plan, path: VariantPath, rows: list[Row]) -> Row:
+    """Add latency and speed-up to every row; return the baseline's in eager PyTorch."""
+    runtime, image = parts.runtime, path.image
+    programs = [(runtime, path.shipped(index)) for index in range(len(rows))]
+    for row, latency in zip(rows, time_side_by_side(programs, image, parts.timing), strict=True):
+        row |= latency.metrics()
+        row["sparsity"] = 1 - row["params"] / rows[0]["params"]
+    module = (Torch(runtime.threads, "torch"), path.weights(0))
+    eager, baseline = time_side_by_side([module, programs[0]], image, parts.timing.brief())
+    return {**eager.metrics(), "runtime_speedup": baseline.speedup}
+
+
+def _log_settings(cfg: DictConfig, kept: Run) -> None:
+    choices = {
+        group: option
+        for group, option in HydraConfig.get().runtime.choices.items()
+        if not group.startswith("hydra/")
+    }
+    plain = OmegaConf.to_container(cfg)
+    assert isinstance(plain, dict)
+    nodes = {str(key): node for key, node in plain.items() if key not in ("tracking", "store")}
+    kept.log(params=as_params(choices, nodes))
+    kept.log_text(OmegaConf.to_yaml(cfg, resolve=True), "config.yaml")
+
+
+def _log_rows(kept: Run, rows: list[Row], eager: Row) -> None:
+    """Log every stage's metrics under its name, and the last one's without."""
+    metrics = {
+        "eager/latency_ms": eager["latency_ms"],
+        "eager/latency_ms_p95": eager["latency_ms_p95"],
+        "eager/runtime_speedup": eager["runtime_speedup"],
+    }
+    for row in rows:
+        numbers = {name: value for name, value in row.items() if name != "stage"}
+        metrics |= {f"{row['stage']}/{name}": value for name, value in numbers.items()}
+    kept.log(metrics=metrics | numbers, tags={"mlflow.note.content": markdown(rows)})
+
+
+def _keep_files(tracker: Tracker, kept: Run, path: VariantPath) -> None:
+    """Keep the last stage's files in this run, and an earlier stage's where no run has them yet."""
+    last = len(path.names) - 1
+    for index, stage in enumerate(path.names):
+        for file, digest in path.files(index):
+            holder = None if index == last else tracker.holder_of(digest)
+            if holder is None:
+                kept.keep(file, stage, digest)
+                holder = kept.id
+            where = f"runs:/{holder}/{stage}/{file.name}"
+            kept.log(tags={f"{stage}/file": where, f"{stage}/sha256": digest})

@@ -1,0 +1,102 @@
+"""A run's parts, built and checked before any work."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from paredown.config import ConfigError, build_all, check_type, require, require_one_of
+from paredown.dataset import Dataset, DatasetSource
+from paredown.runtime import Runtime
+from paredown.store import StoreFolder
+from paredown.timing import Timing
+from paredown.tracking import Tracking
+from paredown.variant import Stage
+
+BASELINE = "baseline"
+STAGES = "technique.stages"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every part of a run.
+
+    Args:
+        seed: What every stage's own seed is derived from.
+        dataset: Where the images are.
+        stages: By name, in order; the baseline is first.
+        runtime: Lowers and runs every variant.
+        timing: How latency is taken.
+        store: Where results are kept.
+        tracking: Where the run is logged.
+    """
+
+    seed: int
+    dataset: DatasetSource
+    stages: dict[str, Stage]
+    runtime: Runtime
+    timing: Timing
+    store: StoreFolder
+    tracking: Tracking
+
+    @property
+    def name(self) -> str:
+        """What the run is: resnet18-mobilenet_v2-prune0.30-int8."""
+        return "-".join(stage.label for stage in self.stages.values())
+
+    def load(self) -> Dataset:
+        """Load the images and check what only they can tell.
+
+        Raises:
+            ConfigError: If they are not there, or a stage cannot be fitted on them.
+        """
+        dataset = self.dataset.load()
+        for stage in self.stages.values():
+            if stage.training is not None:
+                stage.training.check(dataset)
+        return dataset
+
+
+def plan(cfg: DictConfig) -> Plan:
+    """Build every part that the configuration names.
+
+    Raises:
+        ConfigError: For the first value that cannot work.
+    """
+    check_type("seed", cfg.seed, int)
+    require(cfg.seed >= 0, "seed", "be at least 0", cfg.seed)
+    parts = build_all(cfg)
+    names = OmegaConf.select(cfg, STAGES)
+    require(isinstance(names, ListConfig), STAGES, "be a list, such as [distill,prune]", names)
+    return Plan(
+        seed=cfg.seed,
+        dataset=parts["dataset"],
+        stages=_in_order(list(names), parts),
+        runtime=parts["runtime"],
+        timing=parts["measure"],
+        store=parts["store"],
+        tracking=parts["tracking"],
+    )
+
+
+def _in_order(names: list[str], parts: dict[str, Any]) -> dict[str, Stage]:
+    """Put the stages after the baseline, and refuse an order that cannot work."""
+    known = {name for name, part in parts.items() if isinstance(part, Stage)} - {BASELINE}
+    runtime: Runtime = parts["runtime"]
+    stages: dict[str, Stage] = {BASELINE: parts[BASELINE]}
+    for name in names:
+        require_one_of(known, STAGES, name)
+        require(name not in stages, STAGES, "name each stage once", names)
+        before, stage = list(stages)[-1], parts[name]
+        lowered = stages[before].numerics
+        if lowered is not None:
+            reason = f"nothing changes a network that is lowered into {lowered.name}"
+            raise ConfigError(f"{STAGES} must end with {before}, got {names}; {reason}")
+        if stage.source is not None and before != BASELINE:
+            reason = f"it trains a fresh network, and what {before} did would be lost"
+            raise ConfigError(f"{STAGES} must begin with {name}, got {names}; {reason}")
+        if stage.numerics is not None:
+            where = f"the numerics that {name} asks of runtime {runtime.name}"
+            require_one_of(runtime.numerics, where, stage.numerics.name)
+        stages[name] = stage
+    return stages

@@ -1,0 +1,99 @@
+"""Tables of what was measured."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Row = Mapping[str, Any]
+"""A variant: its stage and its metrics by name."""
+
+
+def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> Table:
+    """Lay out one run: a row a stage, and the baseline in eager PyTorch beside it.
+
+    Args:
+        title: The run's name.
+        rows: In the order of the path; the first is the baseline.
+        eager: latency_ms, latency_ms_p95, and the runtime's own gain, runtime_speedup.
+    """
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("stage")
+    for name in ("accuracy, % [95 %]", "MB", "ms (p95)", "speed-up [95 %]", "params", "MMACs"):
+        table.add_column(name, justify="right")
+    table.add_column("sparsity", justify="right")
+    for row in rows:
+        table.add_row(
+            row["stage"],
+            f"{row['accuracy']:.2%} [{row['accuracy_low']:.1%}, {row['accuracy_high']:.1%}]",
+            f"{row['size_mb']:.3f}",
+            f"{row['latency_ms']:.3f} ({row['latency_ms_p95']:.3f})",
+            f"{row['speedup']:.2f} [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]",
+            f"{row['params']:,.0f}",
+            f"{row['macs'] / 1e6:.2f}",
+            f"{row['sparsity']:.1%}",
+        )
+    table.caption = (
+        f"The baseline takes {eager['latency_ms']:.2f} ms (p95 {eager['latency_ms_p95']:.2f}) in "
+        f"eager PyTorch: the runtime alone is {eager['runtime_speedup']:.1f} times faster. "
+        "Speed-ups above are within the runtime, against the baseline."
+    )
+    return table
+
+
+def jobs_table(title: str, jobs: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay out a sweep: a row a job, with the metrics of its last stage.
+
+    Args:
+        title: Of the sweep.
+        jobs: Each with number, overrides, status, and either rows or an error.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("job", justify="right")
+    table.add_column("overrides", overflow="fold")
+    for name in ("accuracy", "MB", "ms", "speed-up", "params", "MMACs"):
+        table.add_column(name, justify="right")
+    table.add_column("status")
+    for job in jobs:
+        overrides = " ".join(job["overrides"])
+        if job["status"] != "FINISHED":
+            table.add_row(str(job["number"]), overrides, *[""] * 6, f"FAILED: {job['error']}")
+            continue
+        last = job["rows"][-1]
+        table.add_row(
+            str(job["number"]),
+            overrides,
+            f"{last['accuracy']:.2%}",
+            f"{last['size_mb']:.3f}",
+            f"{last['latency_ms']:.3f}",
+            f"{last['speedup']:.2f}",
+            f"{last['params']:,.0f}",
+            f"{last['macs'] / 1e6:.2f}",
+            "FINISHED",
+        )
+    return table
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Write a run's rows as a Markdown table."""
+    lines = [
+        "| stage | accuracy | MB | ms | speed-up | params | MMACs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['stage']} | {row['accuracy']:.2%} | {row['size_mb']:.3f} "
+        f"| {row['latency_ms']:.3f} | {row['speedup']:.2f} | {row['params']:,.0f} "
+        f"| {row['macs'] / 1e6:.2f} |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def show(*parts: Table | str) -> None:
+    """Print tables and lines to stdout; a pipe gets them in full width."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    for part in parts:
+        console.print(part, highlight=False, soft_wrap=isinstance(part, str))

@@ -1,0 +1,91 @@
+"""What holds a sweep together: all jobs checked first, one parent run, one table, one exit code."""
+
+import atexit
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from paredown.config import ConfigError, RunError, user_errors
+from paredown.results import read_results
+
+PARENT = "tracking.parent="
+
+
+class SweepCallback(Callback):
+    """Hydra calls it before the first job of a multirun and after the last."""
+
+    def __init__(self) -> None:
+        self._end: Any = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a job that cannot work, then open the parent run and name it to every job."""
+        with _fatal():
+            from paredown.plan import plan
+
+            jobs = _jobs(config)
+            name = kwargs["config_name"]
+            plans = [plan(compose(name, overrides=job)) for job in jobs]
+            if not plans:  # the sweeper makes up the jobs as it goes
+                plans = [plan(config)]
+            tracker = plans[0].tracking.connect()
+            overrides = config.hydra.overrides.task
+            swept = [text for text in overrides if not text.startswith("hydra.")]
+            parent = tracker.start(" ".join(swept), None, {"paredown.sweep": str(_folder(config))})
+            self._end = lambda status: tracker.end(parent.id, status)
+            atexit.register(self._close, "KILLED")
+            with read_write(config.hydra.overrides):
+                overrides.append(PARENT + parent.id)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Show all jobs in one table; a failed one makes the exit code 1."""
+        with _fatal():
+            from paredown.report import jobs_table, show
+
+            jobs = read_results(_folder(config))
+            failed = sum(job["status"] != "FINISHED" for job in jobs)
+            show(jobs_table(str(config.hydra.sweep.dir), jobs))
+            self._close("FAILED" if failed else "FINISHED")
+            if failed:
+                raise SystemExit(1)
+
+    def _close(self, status: str) -> None:
+        if self._end is not None:
+            self._end(status)
+            self._end = None
+
+
+def _folder(config: DictConfig) -> Path:
+    return Path(config.hydra.sweep.dir).absolute()
+
+
+def _jobs(config: DictConfig) -> list[list[str]]:
+    """List the overrides of every job of a grid; none if another sweeper makes the jobs."""
+    if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+        return []
+    params = config.hydra.sweeper.params or {}
+    texts = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
+    overrides = OverridesParser.create().parse_overrides(texts)
+    return [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
+
+
+@contextmanager
+def _fatal() -> Iterator[None]:
+    """End the sweep on any exception; Hydra would turn it into a warning and go on."""
+    with user_errors():
+        try:
+            yield
+        except (ConfigError, RunError, HydraException, OmegaConfBaseException, OSError):
+            raise
+        except Exception:
+            traceback.print_exc()
+            raise SystemExit(1) from None
