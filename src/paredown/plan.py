@@ -7,6 +7,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from paredown.config import ConfigError, build_all, check_type, require, require_one_of
 from paredown.dataset import Dataset, DatasetSource
+from paredown.model import classifier
 from paredown.runtime import Runtime
 from paredown.store import StoreFolder
 from paredown.timing import Timing
@@ -50,10 +51,16 @@ class Plan:
         Raises:
             ConfigError: If they are not there, or a stage cannot be fitted on them.
         """
+        import torch
+
         dataset = self.dataset.load()
         for stage in self.stages.values():
             if stage.training is not None:
                 stage.training.check(dataset)
+            if stage.source is not None:
+                with torch.device("meta"):  # shapes are enough to tell
+                    network = stage.source.build(len(dataset.classes), dataset.input_shape)
+                classifier(network, len(dataset.classes))
         return dataset
 
 

@@ -29,7 +29,7 @@ def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> T
             f"{row['accuracy']:.2%} [{row['accuracy_low']:.1%}, {row['accuracy_high']:.1%}]",
             f"{row['size_mb']:.3f}",
             f"{row['latency_ms']:.3f} ({row['latency_ms_p95']:.3f})",
-            f"{row['speedup']:.2f} [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]",
+            _speedup(row),
             f"{row['params']:,.0f}",
             f"{row['macs'] / 1e6:.2f}",
             f"{row['sparsity']:.1%}",
@@ -40,6 +40,12 @@ def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> T
         "Speed-ups above are within the runtime, against the baseline."
     )
     return table
+
+
+def _speedup(row: Row) -> str:
+    if "speedup_low" not in row:  # timed in one process only
+        return f"{row['speedup']:.2f}"
+    return f"{row['speedup']:.2f} [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]"
 
 
 def jobs_table(title: str, jobs: Sequence[Mapping[str, Any]]) -> Table:

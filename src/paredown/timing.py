@@ -29,7 +29,7 @@ class Timing:
     """How long to time.
 
     Args:
-        processes: Fresh child processes, one after the other; at least 2, for the interval.
+        processes: Fresh child processes, one after the other; with one there is no interval.
         rounds: Of each process; every program has its turn in each.
         turn_ms: A turn repeats one image for at least this long, and at least 5 times.
     """
@@ -39,13 +39,13 @@ class Timing:
     turn_ms: float
 
     def __post_init__(self) -> None:
-        require(self.processes >= 2, "processes", "be at least 2", self.processes)
+        require(self.processes >= 1, "processes", "be at least 1", self.processes)
         require(self.rounds >= 1, "rounds", "be at least 1", self.rounds)
         require(0 < self.turn_ms < math.inf, "turn_ms", "be above 0", self.turn_ms)
 
     def brief(self) -> "Timing":
-        """Time less, for a figure that is shown but never compared: the fewest processes."""
-        return replace(self, processes=2, rounds=min(self.rounds, 10))
+        """Time less, for a figure that is shown but never compared: one process, no interval."""
+        return replace(self, processes=1, rounds=min(self.rounds, 10))
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,18 @@ class Latency:
     Args:
         latency_ms, latency_ms_p95: Median and 95th percentile over all inferences of all processes.
         speedup: How many times faster than the first program timed beside it.
-        speedup_low, speedup_high: Its 95 % interval.
+        speedup_low, speedup_high: Its 95 % interval; None from a single process.
     """
 
     latency_ms: float
     latency_ms_p95: float
     speedup: float
-    speedup_low: float
-    speedup_high: float
+    speedup_low: float | None
+    speedup_high: float | None
 
     def metrics(self) -> dict[str, float]:
         """The same, by the names that runs log."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def time_side_by_side(programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[Latency]:
@@ -122,13 +122,15 @@ def _summarize(turns: list[list[list[list[float]]]], index: int) -> Latency:
         medians = ((statistics.median(turn[0]), statistics.median(turn[index])) for turn in process)
         logs.append(math.log(statistics.median(first / own for first, own in medians)))
     center = statistics.fmean(logs)
-    margin = student_t(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    margin = None
+    if len(logs) > 1:
+        margin = student_t(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
     return Latency(
         latency_ms=statistics.median(inferences),
         latency_ms_p95=float(np.quantile(inferences, 0.95)),
         speedup=math.exp(center),
-        speedup_low=math.exp(center - margin),
-        speedup_high=math.exp(center + margin),
+        speedup_low=None if margin is None else math.exp(center - margin),
+        speedup_high=None if margin is None else math.exp(center + margin),
     )
 
 
@@ -138,6 +140,6 @@ def student_t(freedom: int) -> float:
     Args:
         freedom: Degrees of freedom, at least 1.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes most of a second to import
 
-    return float(t.ppf(0.975, freedom))
+    return float(stdtrit(freedom, 0.975))

@@ -1,0 +1,69 @@
+"""How much the speed-up of one fixed file varies from one measurement to the next.
+
+    python benchmarks/speedup_spread.py [repeats]
+
+Lowers an untrained ResNet-18, and a MobileNetV2 pruned by half in int8 (weights do not matter for
+time), then measures the speed-up `repeats` times (5), first on the machine as it is, then with one
+other process busy. Goal: a coefficient of variation of at most 5 % with one process busy.
+"""
+
+import multiprocessing
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from paredown import machine
+from paredown.plan import plan
+from paredown.timing import Latency, Lowered, time_side_by_side
+
+ROOT = Path(__file__).parents[1]
+
+
+def lower(folder: Path) -> tuple[list[Lowered], object, object]:
+    """Lower the two files as a run does, after no training at all."""
+    from paredown.path import VariantPath
+    from paredown.store import Store
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        parts = plan(compose("config", overrides=["training.epochs=0", "prune.epochs=0"]))
+    path = VariantPath(parts.stages, parts.load(), parts.runtime, Store(folder), 0)
+    ends = (0, len(path.names) - 1)
+    return [(parts.runtime, path.shipped(index)) for index in ends], path.image, parts.timing
+
+
+def spin() -> None:
+    """Keep one core busy."""
+    while True:
+        pass
+
+
+def report(title: str, found: list[Latency]) -> None:
+    """Print medians and spread."""
+    ratios = [latency.speedup for latency in found]
+    variation = statistics.stdev(ratios) / statistics.mean(ratios)
+    print(f"{title}: speed-up {', '.join(f'{ratio:.2f}' for ratio in ratios)}; ", end="")
+    print(f"median {statistics.median(ratios):.2f}, CV {variation:.1%}", flush=True)
+
+
+def main() -> None:
+    """Measure quiet, then with a busy neighbour."""
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    print(f"{machine.cpu_name()}; {machine.int8_instructions()}; ", end="")
+    print(machine.versions("onnxruntime", "torch"))
+    with tempfile.TemporaryDirectory() as folder:
+        programs, image, timing = lower(Path(folder))
+        for title, busy in (("as it is", 0), ("one process busy", 1)):
+            others = [multiprocessing.Process(target=spin, daemon=True) for _ in range(busy)]
+            for other in others:
+                other.start()
+            found = [time_side_by_side(programs, image, timing)[1] for _ in range(repeats)]
+            for other in others:
+                other.terminate()
+            report(title, found)
+
+
+if __name__ == "__main__":
+    main()
