@@ -4,7 +4,9 @@ import difflib
 import errno
 import os
 import re
+import signal
 import sys
+import threading
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -129,8 +131,12 @@ def user_errors() -> Iterator[None]:
         yield
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
+    except KeyboardInterrupt:
+        _end("interrupted; the same command goes on from the last finished stage", 130)
     except ConfigError as error:
         _end(str(error), 2)
     except RunError as error:
@@ -147,6 +153,11 @@ def user_errors() -> Iterator[None]:
         if error.errno not in _UNWRITABLE:
             raise
         _end(f"{error.filename}: {error.strerror}; name a folder that can be written", 2)
+
+
+def _terminate(number: int, frame: object) -> typing.NoReturn:
+    """Unwind on SIGTERM, so that runs end as KILLED and files half made are removed."""
+    raise SystemExit(128 + number)
 
 
 def _end(line: str, code: int) -> typing.NoReturn:

@@ -1,7 +1,12 @@
 """Tell in plain data what an object is, so that it can be hashed, logged and rebuilt."""
 
+import errno
+import hashlib
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def describe(part: Any, key_only: bool = False) -> Any:
@@ -28,3 +33,9 @@ def describe(part: Any, key_only: bool = False) -> Any:
     if isinstance(part, list | tuple):
         return [describe(value, key_only) for value in part]
     return part
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from paredown import machine, measure, model
 from paredown.dataset import Batch, Dataset
-from paredown.describe import describe
+from paredown.describe import describe, sha256_of
 from paredown.runtime import Runtime
-from paredown.store import Store, code_of, key_of, sha256_of
+from paredown.store import Store, code_of, key_of
 from paredown.variant import Context, Stage, Variant
 
 if TYPE_CHECKING:

@@ -13,10 +13,13 @@ from paredown import machine
 from paredown.path import VariantPath
 from paredown.plan import Plan, plan
 from paredown.report import markdown, path_table, show
-from paredown.results import write_result
+from paredown.results import RESULT, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch
+from paredown.store import key_of
 from paredown.timing import time_side_by_side
-from paredown.tracking import Run, Tracker, as_params
+from paredown.tracking import as_params
+from paredown.tracking.run import Run
+from paredown.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -34,20 +37,30 @@ def run(cfg: DictConfig) -> None:
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    own = [text for text in hydra.overrides.task if not text.startswith("tracking.parent=")]
+    digest = _digest(cfg)
+    job = {"overrides": own_overrides(hydra.overrides.task), "config": digest}
     try:
-        rows = _run(cfg, plan(cfg))
+        done = _run(cfg, plan(cfg), folder, digest)
     except Exception as error:
         if hydra.mode != RunMode.MULTIRUN:
             raise
-        told = str(error).partition("\n")[0]
-        write_result(folder, {"overrides": own, "status": "FAILED", "error": told})
+        told = str(error).partition("\n")[0] or type(error).__name__
+        write_result(folder, {**job, "status": "FAILED", "error": told})
         log.exception("this job failed; the others go on")
     else:
-        write_result(folder, {"overrides": own, "status": "FINISHED", "rows": rows})
+        write_result(folder, {**job, "status": "FINISHED", **done})
 
 
-def _run(cfg: DictConfig, parts: Plan) -> list[Row]:
+def _digest(cfg: DictConfig) -> str:
+    """Tell two jobs' settings apart, whichever sweep they belong to."""
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    plain["tracking"] = {**plain["tracking"], "parent": None}
+    return key_of(plain)
+
+
+def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, Any]:
+    """Do the work of a job; give its rows and the id of its MLflow run."""
     dataset = parts.load()
     tags = {
         "dataset": f"{dataset.name} {dataset.fingerprint}",
@@ -58,7 +71,12 @@ def _run(cfg: DictConfig, parts: Plan) -> list[Row]:
     with ExitStack() as stack:
         store = stack.enter_context(parts.store.open())
         tracker = parts.tracking.connect()
-        kept = stack.enter_context(tracker.run(parts.name, parts.tracking.parent, tags))
+        before = read_result(folder)
+        if before.get("config") == digest and tracker.has(before["run_id"]):
+            log.info("finished before; see %s", folder / RESULT)
+            return before
+        parent = parts.tracking.parent
+        kept = stack.enter_context(tracker.run(parts.name, folder, parent, tags))
         _log_settings(cfg, kept)
         path = VariantPath(parts.stages, dataset, parts.runtime, store, parts.seed)
         rows: list[Row] = []
@@ -70,7 +88,7 @@ def _run(cfg: DictConfig, parts: Plan) -> list[Row]:
         _log_rows(kept, rows, eager)
         _keep_files(tracker, kept, path)
     show(path_table(parts.name, rows, eager), *tracker.where(kept))
-    return rows
+    return {"rows": rows, "run_id": kept.id}
 
 
 def _step(rows: list[Row]) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Row = Mapping[str, Any]
 """A variant: its stage and its metrics by name."""
@@ -55,16 +56,19 @@ def jobs_table(title: str, jobs: Sequence[Mapping[str, Any]]) -> Table:
         title: Of the sweep.
         jobs: Each with number, overrides, status, and either rows or an error.
     """
-    table = Table(title=title, title_justify="left")
+    same = set.intersection(*(set(job["overrides"]) for job in jobs)) if len(jobs) > 1 else set()
+    shared = " ".join(text for text in jobs[0]["overrides"] if text in same) if jobs else ""
+    caption = Text(f"all jobs: {shared}") if shared else None  # Text, since they hold [brackets]
+    table = Table(title=Text(title), title_justify="left", caption=caption, caption_justify="left")
     table.add_column("job", justify="right")
     table.add_column("overrides", overflow="fold")
     for name in ("accuracy", "MB", "ms", "speed-up", "params", "MMACs"):
         table.add_column(name, justify="right")
     table.add_column("status")
     for job in jobs:
-        overrides = " ".join(job["overrides"])
+        overrides = Text(" ".join(text for text in job["overrides"] if text not in same))
         if job["status"] != "FINISHED":
-            table.add_row(str(job["number"]), overrides, *[""] * 6, f"FAILED: {job['error']}")
+            table.add_row(str(job["number"]), overrides, *[""] * 6, Text(f"FAILED: {job['error']}"))
             continue
         last = job["rows"][-1]
         table.add_row(
@@ -98,8 +102,8 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def show(*parts: Table | str) -> None:
     """Print tables and lines to stdout; a pipe gets them in full width."""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(width=140)
+        console.width = 140
     for part in parts:
         console.print(part, highlight=False, soft_wrap=isinstance(part, str))

@@ -1,10 +1,12 @@
 """The file that every job leaves in its folder, so that results outlive a tracking server."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 RESULT = "result.json"
+PARENT = "tracking.parent="
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:
@@ -17,6 +19,18 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     partial = folder / f".{RESULT}"
     partial.write_text(json.dumps(result, indent=1) + "\n")
     partial.rename(folder / RESULT)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Read the result of a job that finished in this folder before; empty if none did."""
+    file = folder / RESULT
+    result: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return result if result.get("status") == "FINISHED" else {}
+
+
+def own_overrides(overrides: Iterable[str]) -> list[str]:
+    """List what a person asked of a job, without what the sweep added."""
+    return [text for text in overrides if not text.startswith(PARENT)]
 
 
 def read_results(sweep: Path) -> list[dict[str, Any]]:

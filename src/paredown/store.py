@@ -18,6 +18,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from paredown.config import RunError
+from paredown.describe import NO_SPACE, sha256_of
+
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
@@ -55,6 +58,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._aside: tempfile.TemporaryDirectory[str] | None = None
 
     def get(self, key: str, about: dict[str, Any], make: Callable[[Path], None]) -> Path:
         """Return the folder of an entry, made first if it is not there or damaged.
@@ -67,23 +71,39 @@ class Store:
         from filelock import FileLock, Timeout
 
         place = self.folder / key
-        if self._read(place):
+        if place.is_dir() and find_fault(place) is None:
             return place
-        lock = FileLock(self.folder / f"{key}.lock")
+        if not os.access(self.folder, os.W_OK):
+            return self._without_keeping(key, about, make)
+        lock = FileLock(self.folder / f"{key}.lock")  # the kernel frees a dead owner's
         try:
             lock.acquire(timeout=0)
         except Timeout:
             log.info("%s: another process is making it; waiting", about["stage"])
             lock.acquire()
         try:
-            if not self._read(place):
+            for left in self.folder.glob(f".{key}-*"):  # by a process that died
+                shutil.rmtree(left)
+            if not self._is_whole(place):
                 self._write(place, about, make)
         finally:
             lock.release()
         return place
 
+    def _without_keeping(
+        self, key: str, about: dict[str, Any], make: Callable[[Path], None]
+    ) -> Path:
+        """Make an entry of a store that cannot be written in a folder that goes with us."""
+        if self._aside is None:
+            log.warning("store.folder %s cannot be written; results are not kept", self.folder)
+            self._aside = tempfile.TemporaryDirectory(prefix="paredown-")
+        place = Path(self._aside.name) / key
+        if not place.is_dir():
+            self._write(place, about, make)
+        return place
+
     def _write(self, place: Path, about: dict[str, Any], make: Callable[[Path], None]) -> None:
-        work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=self.folder))
+        work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
         try:
             make(work)
             files = sorted(path for path in work.rglob("*") if path.is_file())
@@ -93,27 +113,35 @@ class Store:
             for path in (*files, work / MANIFEST, work):
                 _flush(path)
             work.rename(place)
-            _flush(self.folder)
+            _flush(place.parent)
+        except Exception as error:
+            if is_full(error):
+                made = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
+                raise RunError(
+                    f"{place}: the disk is full after {made:,} bytes of {about['stage']}; what was "
+                    "kept before is whole. Make room (make store-clean) or set store.folder"
+                ) from error
+            raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def _read(self, place: Path) -> bool:
-        """Tell whether an entry is there and whole; a damaged one is set aside."""
+    def _is_whole(self, place: Path) -> bool:
+        """Tell whether an entry is there, under its lock; a damaged one is set aside."""
         if not place.is_dir():
             return False
-        if fault := find_fault(place):
-            aside = place.with_name(f"{place.name}.damaged-{os.getpid()}")
-            place.rename(aside)
-            log.warning("store: %s; set aside as %s, making it again", fault, aside.name)
-            return False
-        return True
+        fault = find_fault(place)
+        if fault is not None:
+            aside = tempfile.mkdtemp(prefix=f"{place.name}.damaged-", dir=self.folder)
+            place.rename(aside)  # onto an empty folder, which a rename replaces
+            log.warning("store: %s; set aside as %s, making it again", fault, Path(aside).name)
+        return fault is None
 
 
 def find_fault(place: Path) -> str | None:
     """Compare an entry with its manifest; name the first file that is not as it was written."""
     try:
-        files = json.loads((place / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError) as error:
+        files = dict(json.loads((place / MANIFEST).read_text())["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{place.name}/{MANIFEST} cannot be read ({error})"
     for name, digest in files.items():
         path = place / name
@@ -124,15 +152,14 @@ def find_fault(place: Path) -> str | None:
     return None
 
 
+def is_full(error: Exception) -> bool:
+    """Tell whether a write failed for want of room; safetensors says so in words only."""
+    return getattr(error, "errno", None) in NO_SPACE or "No space left" in str(error)
+
+
 def key_of(*parts: Any) -> str:
     """Hash plain data into a key; equal data give equal keys in any process."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import atexit
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from paredown.config import ConfigError, RunError, user_errors
-from paredown.results import read_results
+from paredown.results import PARENT, read_results
 
-PARENT = "tracking.parent="
+SWEEP = "paredown.sweep"
 
 
 class SweepCallback(Callback):
@@ -39,10 +39,14 @@ class SweepCallback(Callback):
                 plans = [plan(config)]
             tracker = plans[0].tracking.connect()
             overrides = config.hydra.overrides.task
-            swept = [text for text in overrides if not text.startswith("hydra.")]
-            parent = tracker.start(" ".join(swept), None, {"paredown.sweep": str(_folder(config))})
-            self._end = lambda status: tracker.end(parent.id, status)
-            atexit.register(self._close, "KILLED")
+            swept = " ".join(_swept(overrides)) or "sweep"
+            folder = _folder(config)
+            folder.mkdir(parents=True, exist_ok=True)
+            parent = tracker.reopen(SWEEP, str(folder), folder) or tracker.start(
+                swept, folder, tags={SWEEP: str(folder)}
+            )
+            self._end = parent.end
+            atexit.register(self._interrupted, config)
             with read_write(config.hydra.overrides):
                 overrides.append(PARENT + parent.id)
 
@@ -54,14 +58,27 @@ class SweepCallback(Callback):
             jobs = read_results(_folder(config))
             failed = sum(job["status"] != "FINISHED" for job in jobs)
             show(jobs_table(str(config.hydra.sweep.dir), jobs))
-            self._close("FAILED" if failed else "FINISHED")
+            end, self._end = self._end, None
+            end("FAILED" if failed else "FINISHED")
             if failed:
                 raise SystemExit(1)
 
-    def _close(self, status: str) -> None:
-        if self._end is not None:
-            self._end(status)
-            self._end = None
+    def _interrupted(self, config: DictConfig) -> None:
+        """Show what was done when the process ends before the sweep does."""
+        if self._end is None:
+            return
+        from paredown.report import jobs_table, show
+
+        folder = str(config.hydra.sweep.dir)
+        show(jobs_table(f"{folder}, interrupted", read_results(_folder(config))))
+        show(f"the same command with hydra.sweep.dir={folder} does the rest")
+        self._end("KILLED")
+
+
+def _swept(overrides: Sequence[str]) -> list[str]:
+    """List the overrides that have more than one value."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return [str(override.input_line) for override in parsed if override.is_sweep_override()]
 
 
 def _folder(config: DictConfig) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from paredown.config import ConfigError, build_part
-from paredown.describe import describe
+from paredown.describe import describe, sha256_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,15 +63,16 @@ def save(
         for name, part in module.named_modules()
         if (changed := _whole_numbers(part).items() - _whole_numbers(fresh[name]).items())
     }
+    state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
     architecture = {
+        "weights": sha256_of(folder / WEIGHTS),
         "model": describe(source),
         "classes": classes,
         "input_shape": list(input_shape),
         "changed": {name: dict(sorted(changed)) for name, changed in shapes.items()},
     }
     (folder / ARCHITECTURE).write_text(json.dumps(architecture, indent=1) + "\n")
-    state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
-    save_file(state, folder / WEIGHTS)
 
 
 def load(folder: Path) -> tuple["nn.Module", ModelSource]:
@@ -85,6 +86,8 @@ def load(folder: Path) -> tuple["nn.Module", ModelSource]:
     from torch import nn
 
     architecture = json.loads((folder / ARCHITECTURE).read_text())
+    if sha256_of(folder / WEIGHTS) != architecture["weights"]:
+        raise ValueError(f"{folder}: the weights do not belong to the architecture beside them")
     source: ModelSource = build_part(architecture["model"])
     module = source.build(architecture["classes"], tuple(architecture["input_shape"]))
     parts = dict(module.named_modules())
@@ -92,8 +95,6 @@ def load(folder: Path) -> tuple["nn.Module", ModelSource]:
         for attribute, value in changed.items():
             setattr(parts[name], attribute, tuple(value) if isinstance(value, list) else value)
     state = load_file(folder / WEIGHTS)
-    if state.keys() != module.state_dict().keys():
-        raise ValueError(f"{folder}: the weights do not belong to the architecture beside them")
     for name, tensor in state.items():
         path, _, leaf = name.rpartition(".")
         is_weight = leaf in parts[path]._parameters

@@ -1,0 +1,134 @@
+"""What every run leaves behind in MLflow; the only room that imports mlflow."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from paredown.config import ConfigError, require
+from paredown.tracking.contact import connect, first_line, twice
+from paredown.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where runs are logged.
+
+    Args:
+        uri: Of a tracking server, or `sqlite:///<file>`; a relative file counts from here.
+        experiment: Its name; made at the first run.
+        parent: Id of the run of the sweep that this run belongs to; a sweep sets it itself.
+    """
+
+    uri: str
+    experiment: str
+    parent: str | None
+
+    def __post_init__(self) -> None:
+        scheme = urlparse(self.uri).scheme
+        known = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+        require(
+            scheme.split("+")[0] in known,
+            "uri",
+            "start with http, https, sqlite or another database's scheme",
+            self.uri,
+            "sqlite:///mlruns/mlflow.db is the default",
+        )
+        require(bool(self.experiment.strip()), "experiment", "be a name", self.experiment)
+
+    @property
+    def absolute_uri(self) -> str:
+        """The uri, with the file of a SQLite store made absolute."""
+        prefix = "sqlite:///"
+        if not self.uri.startswith(prefix):
+            return self.uri
+        return prefix + str(Path(self.uri.removeprefix(prefix)).absolute())
+
+    def connect(self) -> "Tracker":
+        """Open the store and the experiment, made if they are not there.
+
+        Raises:
+            ConfigError: If the store cannot be reached or made.
+        """
+        from mlflow.exceptions import MlflowException
+
+        uri = self.absolute_uri
+
+        def touch() -> Tracker:
+            with self._first_touch() as artifacts:
+                client = connect(uri)
+                return Tracker(client, self._experiment(client, artifacts), uri)
+
+        try:
+            tracker = touch() if uri.startswith("http") else twice(touch)
+            tracker.tidy()
+        except MlflowException as error:
+            reason = f"got {self.uri!r}: {first_line(error)}"
+            raise ConfigError(f"tracking.uri must name a store that answers, {reason}") from error
+        return tracker
+
+    @contextmanager
+    def _first_touch(self) -> Iterator[str | None]:
+        """Hold a lock while a local database is made: MLflow does not lock its own tables.
+
+        Gives the absolute folder for artifacts beside a SQLite store, None for a server.
+        """
+        from filelock import FileLock
+
+        if not self.absolute_uri.startswith("sqlite:///"):
+            yield None
+            return
+        folder = Path(self.absolute_uri.removeprefix("sqlite:///")).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".first-touch.lock"):
+            yield folder.as_uri()
+
+    def _experiment(self, client: "MlflowClient", artifacts: str | None) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = client.get_experiment_by_name(self.experiment)
+        if found is None:
+            tags = {
+                "mlflow.experimentKind": "custom_model_development",
+                "mlflow.experiment.primaryMetric.name": "accuracy",
+                "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+            }
+            try:
+                return str(client.create_experiment(self.experiment, artifacts, tags))
+            except MlflowException:  # another process on the same server was faster
+                found = client.get_experiment_by_name(self.experiment)
+                if found is None:
+                    raise
+        require(
+            found.lifecycle_stage == "active",
+            "tracking.experiment",
+            "be one that is not deleted",
+            self.experiment,
+            "restore it or take another name",
+        )
+        return str(found.experiment_id)
+
+
+def as_params(choices: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str, object]:
+    """Flatten what a person sweeps or compares into params, under their override's exact names.
+
+    MLflow takes no @ in a name, so the option of model@student is the param student.
+
+    Args:
+        choices: Option by config group, such as model@student.
+        nodes: Parts of the unresolved configuration by key; only plain values are taken.
+    """
+    chosen = {group: option for group, option in choices.items() if option is not None}
+    found: dict[str, object] = {group.split("@")[-1]: option for group, option in chosen.items()}
+    for key, value in nodes.items():
+        if isinstance(value, Mapping):
+            inner = {f"{key}.{name}": inner for name, inner in value.items()}
+            found |= as_params({}, inner)
+        elif not key.endswith("._target_") and not (isinstance(value, str) and "${" in value):
+            found[key] = value
+    return found

@@ -1,0 +1,59 @@
+"""Reaching an MLflow store, and telling a store that is away from one that refuses."""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from paredown.describe import NO_SPACE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+
+# A tracking server that does not answer is given up after seconds, not after MLflow's 4 minutes.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def connect(uri: str) -> "MlflowClient":
+    """Make a client that gives up after seconds; nothing is sent yet."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for chatty in ("alembic", "mlflow"):  # after the import, which sets them to INFO
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri)
+
+
+def twice(attempt: Callable[[], T]) -> T:
+    """Try once more: MLflow waits 20 s for a locked SQLite file, and a backup can take longer."""
+    try:
+        return attempt()
+    except lost_contact() as error:
+        if not may_answer_later(error):
+            raise
+        return attempt()
+
+
+def lost_contact() -> tuple[type[Exception], ...]:
+    """List the exceptions that a store raises when it is away, locked, or refuses."""
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException, OSError
+
+
+def may_answer_later(error: Exception) -> bool:
+    """Tell a store that is away from a value that it refuses and from a full disk."""
+    refused = getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
+    return not refused and getattr(error, "errno", None) not in NO_SPACE
+
+
+def first_line(error: Exception) -> str:
+    """Say what went wrong in one line."""
+    return str(error).partition("\n")[0]

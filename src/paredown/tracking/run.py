@@ -1,0 +1,152 @@
+"""One MLflow run, and what becomes of it while the store does not answer."""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paredown.config import ConfigError
+from paredown.tracking.contact import connect, first_line, lost_contact, may_answer_later, twice
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+UNSENT = "mlflow.unsent"
+
+
+class Run:
+    """One MLflow run.
+
+    What the store cannot take, since it is down or locked, is written to the job's folder
+    instead, and so is everything after it, in order; `paredown.upload` sends it later.
+    """
+
+    def __init__(self, client: "MlflowClient", run_id: str, uri: str, folder: Path) -> None:
+        self._client = client
+        self.id = run_id
+        self._uri = uri
+        self._folder = folder
+        self.unsent: Path | None = None
+
+    def log(
+        self,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log values without steps."""
+        now = int(time.time() * 1000)
+        values = [(key, float(value), now, 0) for key, value in (metrics or {}).items()]
+        settings = {key: str(value) for key, value in (params or {}).items()}
+        self._send({"do": "log", "metrics": values, "params": settings, "tags": dict(tags or {})})
+
+    def log_curves(self, stage: str, curves: Sequence[Mapping[str, float]]) -> None:
+        """Log what training measured, one step an epoch, under train/<stage>/."""
+        now = int(time.time() * 1000)
+        values = [
+            (f"train/{stage}/{name}", float(value), now, epoch)
+            for epoch, point in enumerate(curves, start=1)
+            for name, value in point.items()
+        ]
+        for at in range(0, len(values), 1000):  # MLflow's limit of a batch
+            batch = values[at : at + 1000]
+            self._send({"do": "log", "metrics": batch, "params": {}, "tags": {}})
+
+    def log_text(self, text: str, name: str) -> None:
+        """Keep a text as a file of the run."""
+        self._send({"do": "text", "text": text, "name": name})
+
+    def keep(self, file: Path, stage: str, digest: str) -> None:
+        """Keep a file that ships, in a folder named by its stage, and tag this run its holder."""
+        self._send({"do": "file", "file": str(file), "folder": stage})
+        self.log(tags={file_tag(digest): f"{stage}/{file.name}"})
+
+    def end(self, status: str) -> None:
+        """Close the run as FINISHED, FAILED or KILLED."""
+        self._send({"do": "end", "status": status})
+
+    def _send(self, event: dict[str, Any]) -> None:
+        if self.unsent is None:
+            try:
+                twice(lambda: send(self._client, self.id, event))
+                return
+            except lost_contact() as error:
+                if not may_answer_later(error):
+                    raise
+                self.unsent = self._folder / UNSENT
+                log.warning(
+                    "tracking.uri %s does not answer; results stay on disk, later run: %s",
+                    self._uri,
+                    upload_command(self._folder),
+                )
+                self._write({"do": "open", "uri": self._uri, "run_id": self.id})
+        self._write(event)
+
+    def _write(self, event: dict[str, Any]) -> None:
+        assert self.unsent is not None
+        if event["do"] == "file":  # the store may be cleaned before the upload
+            copy = self._folder / event["folder"] / Path(event["file"]).name
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(event["file"], copy)
+            event = {**event, "file": f"{event['folder']}/{copy.name}"}
+        with self.unsent.open("a") as file:
+            file.write(json.dumps(event) + "\n")
+
+
+def send(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) -> None:
+    """Tell the store one event of a run."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    match event["do"]:
+        case "log":
+            client.log_batch(
+                run_id,
+                metrics=[Metric(*value) for value in event["metrics"]],
+                params=[Param(*item) for item in event["params"].items()],
+                tags=[RunTag(*item) for item in event["tags"].items()],
+            )
+        case "text":
+            client.log_text(run_id, event["text"], event["name"])
+        case "file":
+            client.log_artifact(run_id, event["file"], event["folder"])
+        case "end":
+            client.set_terminated(run_id, event["status"])
+
+
+def upload(folder: Path) -> int:
+    """Send what jobs under a folder could not; return how many runs are whole again.
+
+    Raises:
+        ConfigError: If a store still does not answer; nothing is lost then.
+    """
+    done = 0
+    for unsent in sorted(folder.rglob(UNSENT)):
+        opening, *events = (json.loads(line) for line in unsent.read_text().splitlines())
+        client = connect(opening["uri"])
+        for event in events:
+            if event["do"] == "file":
+                event = {**event, "file": str(unsent.parent / event["file"])}
+            try:
+                send(client, opening["run_id"], event)
+            except lost_contact() as error:
+                raise ConfigError(
+                    f"{opening['uri']} must answer to take {unsent}, got {first_line(error)}"
+                ) from error
+        unsent.rename(unsent.with_suffix(".sent"))
+        done += 1
+    return done
+
+
+def upload_command(folder: Path) -> str:
+    """Give the command that sends what jobs under a folder could not."""
+    return f"python -m paredown.upload {folder}"
+
+
+def file_tag(sha256: str) -> str:
+    """Name the tag that marks a run as the holder of a file."""
+    return f"file.{sha256[:32]}"

@@ -1,0 +1,149 @@
+"""One experiment of one MLflow store: opens runs, finds them, closes what died."""
+
+import getpass
+import logging
+import os
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paredown.tracking.contact import lost_contact, twice
+from paredown.tracking.run import Run, file_tag, upload_command
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+HOST, PID, STARTED = "paredown.host", "paredown.pid", "paredown.started"
+Tags = Mapping[str, str]
+
+
+class Tracker:
+    """One experiment of one MLflow store."""
+
+    def __init__(self, client: "MlflowClient", experiment_id: str, uri: str) -> None:
+        self.client = client
+        self.experiment_id = experiment_id
+        self.uri = uri
+
+    @contextmanager
+    def run(
+        self, name: str, folder: Path, parent: str | None = None, tags: Tags | None = None
+    ) -> Iterator[Run]:
+        """Open a run; it ends FINISHED, FAILED on an exception, KILLED on an interruption.
+
+        Args:
+            name: What the run is.
+            folder: The job's own; keeps what the store cannot take, see `Run`.
+            parent: Id of the run of the sweep.
+            tags: Set at the start.
+        """
+        run = self.start(name, folder, parent, tags)
+        try:
+            yield run
+        except Exception:
+            run.end("FAILED")
+            raise
+        except BaseException:
+            run.end("KILLED")
+            raise
+        run.end("FINISHED")
+
+    def start(
+        self, name: str, folder: Path, parent: str | None = None, tags: Tags | None = None
+    ) -> Run:
+        """Open a run, tagged with the process that owns it."""
+        own = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "run.py", **_owner()}
+        if commit := git_commit():
+            own["mlflow.source.git.commit"] = commit
+        if parent is not None:
+            own["mlflow.parentRunId"] = parent
+        tags = {**own, **(tags or {})}
+        created = twice(
+            lambda: self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+        )
+        return Run(self.client, created.info.run_id, self.uri, folder)
+
+    def reopen(self, tag: str, value: str, folder: Path) -> Run | None:
+        """Go on with the run that carries a tag, if there is one; it is RUNNING again."""
+        found = self._search(f"tags.`{tag}` = '{value}'", limit=1)
+        if not found:
+            return None
+        run = Run(self.client, found[0].info.run_id, self.uri, folder)
+        self.client.update_run(run.id, status="RUNNING")
+        run.log(tags=_owner())
+        return run
+
+    def has(self, run_id: str) -> bool:
+        """Tell whether the store knows a run, and has not deleted it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException:
+            return False
+
+    def tidy(self) -> None:
+        """Close runs that a process of this host left RUNNING when it died."""
+        host = socket.gethostname()
+        for run in self._search(f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{host}'"):
+            pid, started = int(run.data.tags[PID]), float(run.data.tags[STARTED])
+            if not _alive(pid, started):
+                log.info("closing run %s, left by a process that died", run.info.run_name)
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def where(self, run: Run) -> list[str]:
+        """Say where a run's files are, and the command that shows it in a browser."""
+        if run.unsent is not None:
+            return [
+                f"files:   {run.unsent.parent}",
+                f"upload:  {upload_command(run.unsent.parent)}",
+            ]
+        files = self.client.get_run(run.id).info.artifact_uri
+        ui = f"mlflow ui --backend-store-uri {self.uri}"
+        if self.uri.startswith("http"):
+            ui = f"open {self.uri}"
+        return [f"files:   {files.removeprefix('file://')}", f"compare: {ui}"]
+
+    def holder_of(self, sha256: str) -> str | None:
+        """Find a run of this experiment that keeps the file with this sha256."""
+        try:
+            found = self._search(f"tags.`{file_tag(sha256)}` != ''", limit=1)
+        except lost_contact():  # then this run keeps it, too
+            return None
+        return str(found[0].info.run_id) if found else None
+
+    def _search(self, condition: str, limit: int = 1000) -> Sequence[Any]:
+        found: Sequence[Any] = self.client.search_runs(
+            [self.experiment_id], condition, max_results=limit
+        )
+        return found
+
+
+def _owner() -> dict[str, str]:
+    """Name the process that owns a run: host, pid, and when the process started."""
+    import psutil
+
+    started = psutil.Process().create_time()
+    return {HOST: socket.gethostname(), PID: str(os.getpid()), STARTED: f"{started:.2f}"}
+
+
+def _alive(pid: int, started: float) -> bool:
+    """Tell whether a process still runs; a pid that was given away again does not count."""
+    import psutil
+
+    try:
+        return bool(abs(psutil.Process(pid).create_time() - started) < 1)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def git_commit() -> str | None:
+    """Name the commit of the folder we stand in, with -dirty after it if files are changed."""
+    asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None

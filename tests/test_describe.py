@@ -1,0 +1,61 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from paredown.config import build_part
+from paredown.describe import describe, sha256_of
+from paredown.distill.knowledge import Knowledge
+from paredown.model.cnn4 import Cnn4
+from paredown.prune.structured import Structured
+from paredown.quantize.static import Static
+from paredown.runtime.onnxruntime import OnnxRuntime
+from paredown.timing import Timing
+from paredown.training import Training
+from paredown.training.baseline import Baseline
+
+
+def parts(training: Training) -> dict[str, object]:
+    small = Cnn4(4, "small")
+    return {
+        "model": small,
+        "training": training,
+        "baseline": Baseline(small, training),
+        "distill": Knowledge(small, training, 4.0, 0.7),
+        "prune": Structured(0.5, 8, 1, 0.003, training, 4.0, 0.7),
+        "quantize": Static(8, True, 64),
+        "runtime": OnnxRuntime(1, "onnxruntime"),
+        "measure": Timing(2, 3, 1.5),
+    }
+
+
+@pytest.mark.parametrize("name", ["model", "training", "baseline", "distill", "prune", "quantize"])
+def test_a_part_is_rebuilt_from_its_description_written_as_json(
+    training: Training, name: str
+) -> None:
+    part = parts(training)[name]
+    assert build_part(json.loads(json.dumps(describe(part)))) == part
+
+
+def test_a_description_names_the_class_and_every_field() -> None:
+    target = "paredown.timing.Timing"
+    expected = {"_target_": target, "processes": 2, "rounds": 3, "turn_ms": 1.5}
+    assert describe(Timing(2, 3, 1.5)) == expected
+
+
+def test_a_key_leaves_out_what_changes_no_result_at_any_depth(training: Training) -> None:
+    whole = describe(Baseline(Cnn4(4, "small"), training))["training"]
+    key = describe(Baseline(Cnn4(4, "small"), training), key_only=True)["training"]
+    assert whole.keys() - key.keys() == {"device", "threads"}
+    assert describe(OnnxRuntime(1, "ort"), True) == describe(OnnxRuntime(2, "ort"), True)
+
+
+def test_parts_inside_lists_and_dictionaries_are_described_too() -> None:
+    inner = describe(Cnn4(4, "small"))
+    assert describe({1: (Cnn4(4, "small"), None)}) == {"1": [inner, None]}
+
+
+def test_sha256_is_the_published_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of(tmp_path / "file") == expected

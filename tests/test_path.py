@@ -1,0 +1,130 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from paredown.dataset import Dataset, Split
+from paredown.distill.knowledge import Knowledge
+from paredown.model import WEIGHTS
+from paredown.model.cnn4 import Cnn4
+from paredown.path import VariantPath
+from paredown.prune.structured import Structured
+from paredown.runtime.torch import Torch
+from paredown.store import Store
+from paredown.training import Training
+from paredown.training.baseline import Baseline
+from paredown.variant import Stage
+
+PRUNE = 2  # its place on the path
+
+
+@pytest.fixture
+def stages(training: Training) -> dict[str, Stage]:
+    return {
+        "baseline": Baseline(Cnn4(8, "large"), training),
+        "distill": Knowledge(Cnn4(4, "small"), training, 4.0, 0.7),
+        "prune": Structured(0.5, 2, 1, 0.003, training, 4.0, 0.7),
+    }
+
+
+class Walk:
+    """Lays paths over one data set and one store."""
+
+    def __init__(self, dataset: Dataset, folder: Path) -> None:
+        self.dataset, self.store = dataset, Store(folder)
+
+    def path(
+        self, stages: dict[str, Stage], seed: int = 0, dataset: Dataset | None = None
+    ) -> VariantPath:
+        runtime = Torch(1, "torch")
+        return VariantPath(stages, dataset or self.dataset, runtime, self.store, seed)
+
+    def entries(self) -> set[str]:
+        return {path.name for path in self.store.folder.iterdir() if path.is_dir()}
+
+
+@pytest.fixture
+def walk(few: Dataset, tmp_path: Path) -> Walk:
+    return Walk(few, tmp_path / "store")
+
+
+def bits(path: VariantPath, index: int = PRUNE) -> bytes:
+    return (path.weights(index) / WEIGHTS).read_bytes()
+
+
+def test_a_path_walked_again_makes_nothing_new(walk: Walk, stages: dict[str, Stage]) -> None:
+    first = [walk.path(stages).measured(index) for index in range(3)]
+    entries = walk.entries()
+    assert len(entries) == 6  # weights and program of three stages
+    assert [walk.path(stages).measured(index) for index in range(3)] == first
+    assert walk.entries() == entries
+
+
+def test_a_kept_program_needs_no_weights(walk: Walk, stages: dict[str, Stage]) -> None:
+    path = walk.path(stages)
+    measured, weights = path.measured(PRUNE), [path.weights(index) for index in range(3)]
+    for folder in weights:
+        shutil.rmtree(folder)
+    assert walk.path(stages).measured(PRUNE) == measured
+    assert not any(folder.exists() for folder in weights)
+
+
+def test_a_stage_comes_out_alike_whether_what_it_starts_from_was_read_or_made(
+    walk: Walk, stages: dict[str, Stage], tmp_path: Path
+) -> None:
+    made = bits(walk.path(stages))
+    other = Walk(walk.dataset, tmp_path / "other")
+    for index in range(3):  # a path of its own for each stage reads the one before
+        read = bits(other.path(stages), index)
+    assert read == made
+
+
+def test_jobs_that_differ_in_a_later_stage_share_the_earlier_ones(
+    walk: Walk, stages: dict[str, Stage]
+) -> None:
+    first = walk.path(stages)
+    second = walk.path(stages | {"prune": replace(stages["prune"], amount=0.7)})
+    assert [first.weights(index) == second.weights(index) for index in range(3)] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_threads_and_device_change_no_key(walk: Walk, stages: dict[str, Stage]) -> None:
+    baseline = stages["baseline"]
+    other = replace(baseline, training=replace(baseline.training, threads=1, device="auto"))
+    assert walk.path({"baseline": other}).weights(0) == walk.path(stages).weights(0)
+
+
+def test_another_seed_another_pixel_and_another_rate_change_the_weights(
+    walk: Walk, stages: dict[str, Stage], few: Dataset
+) -> None:
+    pixels = few.train.images.copy()
+    pixels[0] ^= 255
+    baseline = stages["baseline"]
+    faster = replace(baseline, training=replace(baseline.training, learning_rate=0.004))
+    found = {
+        bits(walk.path(stages), 0),
+        bits(walk.path(stages, seed=1), 0),
+        bits(walk.path(stages, dataset=replace(few, train=Split(pixels, few.train.labels))), 0),
+        bits(walk.path({"baseline": faster}), 0),
+    }
+    assert len(found) == 4
+
+
+def test_what_is_measured_is_what_ships(walk: Walk, stages: dict[str, Stage]) -> None:
+    path = walk.path(stages)
+    for index in range(3):
+        size = sum(file.stat().st_size for file, _ in path.files(index))
+        assert path.measured(index)["size_mb"] == size / 1e6
+    large, small, pruned = (path.measured(index)["params"] for index in range(3))
+    assert pruned < small < large
+
+
+def test_amount_0_measures_what_was_there_before(walk: Walk, stages: dict[str, Stage]) -> None:
+    path = walk.path(stages | {"prune": replace(stages["prune"], amount=0.0)})
+    assert path.measured(PRUNE) == path.measured(PRUNE - 1)
+    assert path.curves(PRUNE) == []
+    assert len(path.curves(PRUNE - 1)) == 1

@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import pytest
+
+from paredown.config import ConfigError
+from paredown.dataset.digits import Digits
+from paredown.distill.knowledge import Knowledge
+from paredown.model.torchvision import Torchvision
+from paredown.plan import Plan, _in_order
+from paredown.prune.structured import Structured
+from paredown.quantize.static import Static
+from paredown.runtime.onnxruntime import OnnxRuntime
+from paredown.runtime.torch import Torch
+from paredown.store import StoreFolder
+from paredown.timing import Timing
+from paredown.tracking import Tracking
+from paredown.training import Training
+from paredown.training.baseline import Baseline
+
+
+@pytest.fixture
+def parts(training: Training) -> dict[str, object]:
+    return {
+        "model": Torchvision("resnet18"),
+        "training": training,
+        "quantize": Static(8, True, 256),
+        "prune": Structured(0.3, 8, 1, 0.003, training, 4.0, 0.7),
+        "distill": Knowledge(Torchvision("mobilenet_v2"), training, 4.0, 0.7),
+        "baseline": Baseline(Torchvision("resnet18"), training),
+        "runtime": OnnxRuntime(1, "onnxruntime"),
+    }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["distill"],
+        ["prune"],
+        ["quantize"],
+        ["distill", "prune"],
+        ["distill", "quantize"],
+        ["prune", "quantize"],
+        ["distill", "prune", "quantize"],
+    ],
+)
+def test_an_order_that_works_is_kept_behind_the_baseline(
+    parts: dict[str, object], names: list[str]
+) -> None:
+    stages = _in_order(names, parts)
+    assert list(stages) == ["baseline", *names]
+    assert all(stages[name] is parts[name] for name in stages)
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (["quantize", "prune"], r"must end with quantize, .* is lowered into int8$"),
+        (["distill", "quantize", "prune"], r"must end with quantize"),
+        (["quantize", "distill"], r"must end with quantize"),
+        (["prune", "distill"], r"must begin with distill, .* what prune did would be lost$"),
+        (["prune", "prune"], r"must name each stage once"),
+        (["distill", "prune", "distill"], r"must name each stage once"),
+        (["prun"], r"must be one of distill, prune, quantize, got 'prun'; did you mean prune\?$"),
+        (["baseline", "prune"], r"must be one of distill, prune, quantize, got 'baseline'"),
+        (["model"], r"must be one of distill, prune, quantize, got 'model'"),
+        (["runtime"], r"must be one of distill, prune, quantize, got 'runtime'"),
+    ],
+)
+def test_an_order_that_cannot_work_is_refused_with_its_reason(
+    parts: dict[str, object], names: list[str], line: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^technique\.stages {line}"):
+        _in_order(names, parts)
+
+
+def test_numerics_that_the_runtime_lacks_are_refused_with_those_it_has(
+    parts: dict[str, object],
+) -> None:
+    eager = parts | {"runtime": Torch(1, "torch")}
+    assert list(_in_order(["prune"], eager)) == ["baseline", "prune"]
+    with pytest.raises(ConfigError, match=r"quantize .*runtime torch must .*float32, got 'int8'"):
+        _in_order(["prune", "quantize"], eager)
+
+
+def planned(names: list[str], parts: dict[str, object]) -> Plan:
+    return Plan(
+        seed=0,
+        dataset=Digits(0, 2),
+        stages=_in_order(names, parts),
+        runtime=parts["runtime"],
+        timing=Timing(2, 1, 1.0),
+        store=StoreFolder("off"),
+        tracking=Tracking("sqlite:///mlflow.db", "paredown", None),
+    )
+
+
+def test_a_run_is_named_by_what_its_stages_do(parts: dict[str, object]) -> None:
+    name = planned(["distill", "prune", "quantize"], parts).name
+    assert name == "resnet18-mobilenet_v2-prune0.30-int8"
+
+
+def test_a_batch_that_the_images_cannot_fill_is_refused_for_any_stage(
+    parts: dict[str, object],
+) -> None:
+    assert len(planned(["distill"], parts).load().train) == 1078
+    larger = replace(parts["distill"], training=replace(parts["training"], batch_size=1079))
+    with pytest.raises(ConfigError, match=r"^training\.batch_size must be at most the 1078 images"):
+        planned(["distill"], parts | {"distill": larger}).load()

@@ -1,0 +1,112 @@
+from io import StringIO
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from paredown.report import jobs_table, markdown, path_table, show
+
+BASELINE = {
+    "stage": "baseline",
+    "accuracy": 0.975,
+    "accuracy_low": 0.9534,
+    "accuracy_high": 0.9866,
+    "size_mb": 44.7001,
+    "latency_ms": 2.5,
+    "latency_ms_p95": 3.25,
+    "speedup": 1.0,
+    "speedup_low": 1.0,
+    "speedup_high": 1.0,
+    "params": 11_181_642,
+    "macs": 37_220_000,
+    "sparsity": 0.0,
+}
+PRUNED = BASELINE | {
+    "stage": "prune",
+    "speedup": 3.456,
+    "speedup_low": 3.2,
+    "speedup_high": 3.711,
+    "params": 2_795_410,
+    "sparsity": 0.75,
+}
+EAGER = {"latency_ms": 5.0, "latency_ms_p95": 6.5, "runtime_speedup": 2.04}
+PRUNE = ["technique.stages=[distill,prune]", "prune.amount=0.5"]
+
+
+def text(table: Table) -> str:
+    console = Console(file=StringIO(), width=250)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def line(table: Table, word: str) -> str:
+    return next(line for line in text(table).splitlines() if word in line)
+
+
+def test_a_row_tells_each_metric_with_its_interval() -> None:
+    row = line(path_table("cnn4", [BASELINE, PRUNED], EAGER), "prune")
+    cells = [cell.strip() for cell in row.strip("│┃ ").split("│")]
+    assert cells == [
+        "prune",
+        "97.50% [95.3%, 98.7%]",
+        "44.700",
+        "2.500 (3.250)",
+        "3.46 [3.20, 3.71]",
+        "2,795,410",
+        "37.22",
+        "75.0%",
+    ]
+
+
+def test_rows_come_in_the_order_of_the_path_below_the_name_of_the_run() -> None:
+    shown = text(path_table("resnet18-prune0.50", [BASELINE, PRUNED], EAGER))
+    assert shown.index("resnet18-prune0.50") < shown.index("baseline") < shown.index("prune  ")
+    assert "5.00 ms (p95 6.50)" in shown
+    assert "2.0 times faster" in shown
+
+
+def test_a_speed_up_without_an_interval_is_shown_alone() -> None:
+    alone = {name: value for name, value in PRUNED.items() if "speedup_" not in name}
+    assert "│ 3.46 │" in " ".join(line(path_table("cnn4", [alone], EAGER), "prune").split())
+
+
+def job(**changes: object) -> dict[str, object]:
+    rows = [BASELINE, PRUNED]
+    return {"number": 3, "overrides": PRUNE, "status": "FINISHED", "rows": rows} | changes
+
+
+def test_a_job_is_told_by_the_metrics_of_its_last_stage() -> None:
+    shown = text(jobs_table("sweep", [job()]))
+    assert "2,795,410" in shown
+    assert "11,181,642" not in shown
+
+
+def test_overrides_are_shown_as_they_were_typed() -> None:
+    assert " ".join(PRUNE) in text(jobs_table("sweep", [job()]))
+
+
+@pytest.mark.parametrize("error", ["got ['quantize', 'prune']", "got [prune]", "no [/b] here"])
+def test_a_failed_job_shows_its_error_word_by_word(error: str) -> None:
+    shown = text(jobs_table("sweep", [job(status="FAILED", error=error)]))
+    assert f"FAILED: {error}" in shown
+    assert "2,795,410" not in shown
+
+
+def test_markdown_has_a_line_a_row_and_a_cell_a_column() -> None:
+    lines = markdown([BASELINE, PRUNED]).splitlines()
+    assert len(lines) == 4
+    assert {line.count("|") for line in lines} == {8}
+    assert lines[3].startswith("| prune | 97.50% | 44.700 | 2.500 | 3.46 |")
+
+
+@pytest.mark.parametrize("place", ["/tmp/" + "long/" * 60, "/tmp/runs [old]/a", "/tmp/[b]/a"])
+def test_a_pipe_gets_a_line_of_text_as_it_is(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(place)
+    assert capsys.readouterr().out == place + "\n"
+
+
+def test_a_pipe_gets_a_table_in_full_width(capsys: pytest.CaptureFixture[str]) -> None:
+    show(path_table("cnn4", [BASELINE, PRUNED], EAGER))
+    assert "97.50% [95.3%, 98.7%]" in capsys.readouterr().out

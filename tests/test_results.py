@@ -1,0 +1,40 @@
+from pathlib import Path
+
+from paredown.results import own_overrides, read_result, read_results, write_result
+
+
+def test_results_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 9, 0):
+        (tmp_path / str(number)).mkdir()
+        write_result(tmp_path / str(number), {"status": "FINISHED", "rows": [{"params": number}]})
+    jobs = read_results(tmp_path)
+    assert [job["number"] for job in jobs] == [0, 9, 10]
+    assert [job["rows"][0]["params"] for job in jobs] == [0, 9, 10]
+
+
+def test_folders_that_are_no_jobs_are_passed_over(tmp_path: Path) -> None:
+    for name in ("0", "picked", "1"):
+        (tmp_path / name).mkdir()
+    write_result(tmp_path / "0", {"status": "FINISHED"})
+    write_result(tmp_path / "picked", {"status": "FINISHED"})
+    assert read_results(tmp_path) == [{"number": 0, "status": "FINISHED"}]
+
+
+def test_a_later_result_takes_the_place_of_the_earlier_and_leaves_no_rest(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    for status in ("FAILED", "FINISHED"):
+        write_result(tmp_path / "0", {"status": status})
+    assert read_results(tmp_path)[0]["status"] == "FINISHED"
+    assert [path.name for path in (tmp_path / "0").iterdir()] == ["result.json"]
+
+
+def test_only_a_job_that_finished_is_gone_on_from(tmp_path: Path) -> None:
+    assert read_result(tmp_path) == {}
+    write_result(tmp_path, {"status": "FAILED", "error": "the loss became nan"})
+    assert read_result(tmp_path) == {}
+    write_result(tmp_path, {"status": "FINISHED", "rows": []})
+    assert read_result(tmp_path) == {"status": "FINISHED", "rows": []}
+
+
+def test_what_the_sweep_added_is_not_what_a_person_asked() -> None:
+    assert own_overrides(["seed=1", "tracking.parent=abc"]) == ["seed=1"]

@@ -1,0 +1,224 @@
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+from torch.nn import functional as F
+
+from paredown.config import ConfigError, RunError
+from paredown.dataset import Dataset
+from paredown.model.cnn4 import Cnn4
+from paredown.runtime.onnxruntime import FILE, Formats, OnnxRuntime, count_converted, formats
+from paredown.variant import Numerics, Variant
+
+SOURCE = Cnn4(width=32, name="cnn4")
+RUNTIME = OnnxRuntime(threads=1, name="onnxruntime")
+INT8 = Numerics("int8", bits=8, per_channel=True, calibration_images=64)
+
+Lower = Callable[[nn.Module, Numerics | None], Path]
+
+
+@pytest.mark.parametrize(
+    ("instructions", "architecture", "expected"),
+    [
+        ({"avx2"}, "x86_64", Formats("QUInt8", "QInt8", reduce_range=True)),
+        ({"avx2", "avx512_f"}, "x86_64", Formats("QUInt8", "QInt8", reduce_range=True)),
+        ({"avx2", "avx512_f", "avx512_vnni"}, "x86_64", Formats("QUInt8", "QInt8", False)),
+        ({"avx2", "avx_vnni"}, "AMD64", Formats("QUInt8", "QInt8", reduce_range=False)),
+        ({"dot", "i8mm"}, "aarch64", Formats("QInt8", "QInt8", reduce_range=False)),
+        (set(), "arm64", Formats("QInt8", "QInt8", reduce_range=False)),
+    ],
+)
+def test_int8_takes_the_formats_that_are_right_for_the_cpu(
+    instructions: set[str], architecture: str, expected: Formats
+) -> None:
+    assert formats(frozenset(instructions), architecture) == expected
+
+
+@pytest.fixture(scope="module")
+def lower(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Lower:
+    def into(module: nn.Module, numerics: Numerics | None = None) -> Path:
+        folder = tmp_path_factory.mktemp("lowered")
+        RUNTIME.lower(Variant(module, SOURCE, numerics), few, folder)
+        return folder
+
+    return into
+
+
+@pytest.fixture(scope="module")
+def float32(lower: Lower, cnn4: nn.Module) -> Path:
+    return lower(cnn4)
+
+
+@pytest.fixture(scope="module")
+def int8(few: Dataset, cnn4: nn.Module, float32: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("int8")
+    RUNTIME.lower(Variant(cnn4, SOURCE, INT8), few, folder, float32)
+    return folder
+
+
+def answers(folder: Path, dataset: Dataset, count: int) -> np.ndarray:
+    return RUNTIME.load(folder)(dataset.normalize(dataset.val.images[:count]))
+
+
+def expected(module: nn.Module, dataset: Dataset, count: int) -> np.ndarray:
+    with torch.no_grad():
+        return module(torch.from_numpy(dataset.normalize(dataset.val.images[:count]))).numpy()
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_the_file_answers_as_the_module_for_a_batch_of(
+    count: int, float32: Path, cnn4: nn.Module, few: Dataset
+) -> None:
+    found = answers(float32, few, count)
+    assert found.shape == (count, 10)
+    assert np.allclose(found, expected(cnn4, few, count), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["float32", "int8"])
+def test_one_file_ships_and_it_holds_its_own_weights(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(name)
+    assert [path.name for path in folder.rglob("*")] == [FILE]
+    tensors = onnx.load(folder / FILE, load_external_data=False).graph.initializer
+    assert all(tensor.data_location == TensorProto.DEFAULT for tensor in tensors)
+
+
+def test_batch_norms_are_folded_into_convolutions(float32: Path) -> None:
+    kinds = [node.op_type for node in onnx.load(float32 / FILE).graph.node]
+    assert "BatchNormalization" not in kinds
+    assert kinds.count("Conv") == 4
+
+
+@pytest.mark.parametrize("name", ["float32", "int8"])
+def test_the_file_tells_no_path_and_no_stack_trace(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(name)
+    content = (folder / FILE).read_bytes()
+    for told in (b"Traceback", b'File "', b"site-packages", b"stack_trace"):
+        assert told not in content
+    for place in (Path.cwd(), Path.home(), sys.prefix, sys.base_prefix, folder.parent):
+        assert str(place).encode() not in content
+    proto = onnx.load(folder / FILE)
+    for tensor in proto.graph.initializer:
+        tensor.ClearField("raw_data")  # random bytes can look like anything
+    text = proto.SerializeToString()
+    assert re.findall(rb"/[\w.-]+/[\w.-]+|\w:\\\w+|\.py\b", text) == []
+
+
+def test_lowering_twice_gives_equal_bytes(lower: Lower, cnn4: nn.Module, float32: Path) -> None:
+    again = lower(cnn4)
+    assert (again / FILE).read_bytes() == (float32 / FILE).read_bytes()
+
+
+def test_lowering_leaves_the_module_as_it_was(lower: Lower, cnn4: nn.Module) -> None:
+    before = {name: tensor.clone() for name, tensor in cnn4.state_dict().items()}
+    lower(cnn4)
+    assert cnn4[2].inplace
+    assert cnn4[3].__class__ is nn.MaxPool2d
+    assert cnn4[4].weight.is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in cnn4.state_dict().items())
+
+
+def test_int8_converts_every_layer_of_cnn4(int8: Path, float32: Path) -> None:
+    assert count_converted(onnx.load(int8 / FILE)) == (5, 5)
+    assert count_converted(onnx.load(float32 / FILE)) == (0, 5)
+
+
+def test_int8_is_about_a_quarter_of_the_size(int8: Path, float32: Path) -> None:
+    assert (int8 / FILE).stat().st_size <= 0.35 * (float32 / FILE).stat().st_size
+
+
+def test_int8_answers_nearly_as_float32_does(int8: Path, float32: Path, few: Dataset) -> None:
+    exact, found = (answers(folder, few, 64) for folder in (float32, int8))
+    assert not np.array_equal(found, exact)
+    assert np.abs(found - exact).mean() < 0.05 * np.abs(exact).mean()
+
+
+def test_int8_lowered_from_the_module_is_what_is_lowered_from_its_float32_file(
+    lower: Lower, cnn4: nn.Module, int8: Path
+) -> None:
+    assert (lower(cnn4, INT8) / FILE).read_bytes() == (int8 / FILE).read_bytes()
+
+
+def test_per_channel_keeps_one_scale_a_channel_and_per_tensor_one(
+    few: Dataset, cnn4: nn.Module, float32: Path, int8: Path, tmp_path: Path
+) -> None:
+    RUNTIME.lower(Variant(cnn4, SOURCE, replace(INT8, per_channel=False)), few, tmp_path, float32)
+    assert {1, 32, 64, 128, 256} <= scale_sizes(int8)
+    assert scale_sizes(tmp_path) == {1}
+
+
+def scale_sizes(folder: Path) -> set[int]:
+    """List the lengths of the scales of weights and activations; biases have one a channel."""
+    graph = onnx.load(folder / FILE).graph
+    sizes = {tensor.name: max(1, *tensor.dims, 1) for tensor in graph.initializer}
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    dequantized = [node for node in graph.node if node.op_type == "DequantizeLinear"]
+    return {
+        sizes[node.input[1]]
+        for node in dequantized
+        if kinds.get(node.input[0]) != TensorProto.INT32
+    }
+
+
+def test_a_network_without_weights_is_not_called_int8(lower: Lower) -> None:
+    with pytest.raises(RunError, match="converted none of 0 layers"):
+        lower(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), INT8)
+
+
+def test_only_layers_with_integer_weights_count_as_converted() -> None:
+    nodes = [
+        helper.make_node("DequantizeLinear", ["weight", "scale"], ["real_weight"]),
+        helper.make_node("MatMul", ["images", "real_weight"], ["hidden"]),
+        helper.make_node("DequantizeLinear", ["integers", "scale"], ["real_images"]),
+        helper.make_node("MatMul", ["real_images", "float_weight"], ["logits"]),
+        helper.make_node("MatMul", ["hidden", "images"], ["attention"]),
+        helper.make_node("Relu", ["real_weight"], ["other"]),
+    ]
+    graph = helper.make_graph(nodes, "made", [], [])
+    assert count_converted(helper.make_model(graph)) == (1, 3)
+
+
+class Noisy(nn.Module):
+    """Answers otherwise each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 32 * 32, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return F.dropout(self.head(images.flatten(1)), 0.5, training=True)
+
+
+def test_a_file_that_answers_otherwise_than_its_module_is_refused(lower: Lower) -> None:
+    with pytest.raises(RunError, match="logits differ from the module's"):
+        lower(Noisy().eval())
+
+
+def test_a_program_runs_without_torch(float32: Path, few: Dataset, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", few.normalize(few.val.images[:3]))
+    script = (
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from paredown.runtime.onnxruntime import OnnxRuntime\n"
+        "program = OnnxRuntime(1, 'onnxruntime').load(Path(sys.argv[1]))\n"
+        "print(program(np.load(sys.argv[2])).shape, 'torch' in sys.modules)"
+    )
+    asked = [sys.executable, "-c", script, str(float32), str(tmp_path / "images.npy")]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert told.stdout == "(3, 10) False\n"
+
+
+def test_no_threads_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^threads must be at least 1, got 0"):
+        OnnxRuntime(0, "onnxruntime")

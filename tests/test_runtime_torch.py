@@ -1,0 +1,46 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from paredown.config import ConfigError
+from paredown.dataset import Dataset
+from paredown.model.cnn4 import Cnn4
+from paredown.runtime.torch import Torch
+from paredown.variant import Variant
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """Loading a program sets torch's threads for the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_program_answers_bit_for_bit_as_its_module(
+    cnn4: nn.Module, few: Dataset, tmp_path: Path
+) -> None:
+    runtime = Torch(torch.get_num_threads(), "torch")
+    runtime.lower(Variant(cnn4, Cnn4(32, "cnn4")), few, tmp_path)
+    images = few.normalize(few.val.images)
+    with torch.no_grad():
+        expected = cnn4(torch.from_numpy(images)).numpy()
+    assert np.array_equal(runtime.load(tmp_path)(images), expected)
+
+
+def test_a_program_runs_on_the_threads_that_were_asked(
+    cnn4: nn.Module, few: Dataset, tmp_path: Path
+) -> None:
+    runtime = Torch(2, "torch")
+    runtime.lower(Variant(cnn4, Cnn4(32, "cnn4")), few, tmp_path)
+    runtime.load(tmp_path)
+    assert torch.get_num_threads() == 2
+
+
+def test_no_threads_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^threads must be at least 1, got 0"):
+        Torch(0, "torch")

@@ -1,0 +1,258 @@
+import errno
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paredown.config import RunError
+from paredown.store import MANIFEST, Store, StoreFolder, code_of, find_fault, key_of
+
+ABOUT = {"stage": "baseline"}
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+class Maker:
+    """Fills an entry and counts how often it was asked to."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, folder: Path) -> None:
+        self.count += 1
+        (folder / "inner").mkdir()
+        (folder / "inner" / "weights").write_bytes(bytes(range(256)))
+        (folder / "curves").write_text("[]")
+
+
+@pytest.fixture
+def make() -> Maker:
+    return Maker()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_an_entry_is_made_once_and_then_served(store: Store, make: Maker) -> None:
+    first, second = store.get("key", ABOUT, make), store.get("key", ABOUT, make)
+    assert (first, make.count) == (second, 1)
+    assert (first / "inner" / "weights").read_bytes() == bytes(range(256))
+
+
+def test_another_key_is_another_entry(store: Store, make: Maker) -> None:
+    assert store.get("one", ABOUT, make) != store.get("two", ABOUT, make)
+    assert make.count == 2
+
+
+def test_an_entry_outlives_the_store_object(store: Store, make: Maker) -> None:
+    store.get("key", ABOUT, make)
+    Store(store.folder).get("key", ABOUT, make)
+    assert make.count == 1
+
+
+def flip_a_byte(place: Path) -> None:
+    content = bytearray((place / "inner" / "weights").read_bytes())
+    content[100] ^= 1
+    (place / "inner" / "weights").write_bytes(content)
+
+
+def truncate(place: Path) -> None:
+    (place / "inner" / "weights").write_bytes(bytes(range(255)))
+
+
+def remove(place: Path) -> None:
+    (place / "inner" / "weights").unlink()
+
+
+def manifest(text: str) -> Callable[[Path], object]:
+    return lambda place: (place / MANIFEST).write_text(text)
+
+
+DAMAGES = {
+    "flipped byte": flip_a_byte,
+    "truncated file": truncate,
+    "missing file": remove,
+    "missing manifest": lambda place: (place / MANIFEST).unlink(),
+    "empty manifest": manifest(""),
+    "cut manifest": manifest('{"files": {"curves": "4f'),
+    "manifest without files": manifest("{}"),
+    "manifest that is a list": manifest("[]"),
+    "manifest that is null": manifest("null"),
+    "manifest with a list of files": manifest('{"files": ["curves"]}'),
+    "manifest of garbage": lambda place: (place / MANIFEST).write_bytes(b"\xff\xfe\x00"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_entry_is_set_aside_told_and_made_again(
+    store: Store, make: Maker, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = store.get("key", ABOUT, make)
+    DAMAGES[damage](place)
+    with caplog.at_level(logging.WARNING):
+        assert store.get("key", ABOUT, make) == place
+    assert make.count == 2
+    assert find_fault(place) is None
+    aside = [path for path in store.folder.iterdir() if "damaged" in path.name]
+    assert len(aside) == 1
+    assert find_fault(aside[0]) is not None
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert aside[0].name in caplog.text
+
+
+def test_an_entry_damaged_twice_is_made_again_twice(store: Store, make: Maker) -> None:
+    for _ in range(2):
+        flip_a_byte(store.get("key", ABOUT, make))
+    store.get("key", ABOUT, make)
+    assert make.count == 3
+
+
+def test_a_fault_names_the_file(store: Store, make: Maker) -> None:
+    place = store.get("key", ABOUT, make)
+    flip_a_byte(place)
+    assert find_fault(place) == "key/inner/weights is damaged"
+    remove(place)
+    assert find_fault(place) == "key/inner/weights is missing"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failed_make_leaves_nothing_behind_but_the_lock(
+    store: Store, make: Maker, error: type[BaseException]
+) -> None:
+    def fail(folder: Path) -> None:
+        make(folder)
+        raise error
+
+    with pytest.raises(error):
+        store.get("key", ABOUT, fail)
+    assert {path.name for path in store.folder.iterdir()} <= {"key.lock"}
+    store.get("key", ABOUT, make)
+    assert make.count == 2
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(store: Store) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "weights").write_bytes(bytes(1000))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(RunError, match=r"the disk is full after 1,000 bytes of baseline"):
+        store.get("key", ABOUT, fill)
+    assert {path.name for path in store.folder.iterdir()} <= {"key.lock"}
+
+
+def test_the_rest_of_a_process_that_died_is_cleared_and_no_other(store: Store, make: Maker) -> None:
+    for name in (".key-dead", ".other-busy"):
+        (store.folder / name).mkdir()
+    store.get("key", ABOUT, make)
+    left = {path.name for path in store.folder.iterdir()} - {"key.lock"}
+    assert left == {"key", ".other-busy"}
+
+
+ASK = """
+import sys, time
+from pathlib import Path
+from paredown.store import Store
+
+folder, start = Path(sys.argv[1]), float(sys.argv[2])
+
+def make(place):
+    with (folder / "made").open("a") as file:
+        file.write("once\\n")
+    time.sleep(0.5)
+    (place / "file").write_bytes(bytes(30_000_000))
+
+store = Store(folder)
+time.sleep(max(0, start - time.time()))
+print(store.get("key", {"stage": "baseline"}, make), flush=True)
+"""
+
+
+def ask_twice(folder: Path) -> list[str]:
+    """Ask for one entry in two processes at the same time."""
+    asked = [sys.executable, "-c", ASK, str(folder), str(time.time() + 0.5)]
+    children = [subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [child.communicate(timeout=30)[0].strip() for child in children]
+    assert [child.returncode for child in children] == [0, 0]
+    return told
+
+
+def test_two_processes_that_need_one_entry_make_it_once(tmp_path: Path) -> None:
+    assert ask_twice(tmp_path) == [str(tmp_path / "key")] * 2
+    assert (tmp_path / "made").read_text() == "once\n"
+
+
+def test_two_processes_that_find_one_entry_damaged_make_it_again_once(
+    tmp_path: Path,
+) -> None:
+    place = Store(tmp_path).get("key", ABOUT, lambda folder: large(folder / "file"))
+    with (place / "file").open("r+b") as file:
+        file.write(b"x")
+    assert ask_twice(tmp_path) == [str(place)] * 2
+    assert (tmp_path / "made").read_text() == "once\n"
+    assert find_fault(place) is None
+
+
+def large(file: Path) -> None:
+    file.write_bytes(bytes(30_000_000))  # both processes take a while to read it
+
+
+def test_a_store_that_is_off_keeps_nothing(make: Maker) -> None:
+    with StoreFolder("off").open() as store:
+        place = store.get("key", ABOUT, make)
+        assert place.is_dir()
+    assert not store.folder.exists()
+
+
+def test_a_relative_folder_counts_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with StoreFolder("kept").open() as store:
+        assert store.folder == tmp_path / "kept"
+
+
+@given(st.dictionaries(st.text(max_size=5), PLAIN))
+def test_a_key_does_not_depend_on_the_order_of_a_dictionary(data: dict[str, object]) -> None:
+    backwards = dict(reversed(data.items()))
+    assert key_of(data) == key_of(backwards)
+    assert key_of([{"inner": data}]) == key_of([{"inner": backwards}])
+
+
+def test_a_key_tells_apart_what_differs() -> None:
+    parts = [("a", "b"), ("ab",), ("b", "a"), (["a", "b"],), (1,), ("1",), (None,), ({"a": 1},)]
+    assert len({key_of(*part) for part in parts}) == len(parts)
+
+
+def test_a_key_is_the_same_in_another_process() -> None:
+    script = "from paredown.store import key_of; print(key_of({'b': 1, 'a': [0.1, None]}))"
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == key_of({"a": [0.1, None], "b": 1})
+
+
+def test_mended_code_of_a_package_changes_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "mended_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("VALUE = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = code_of("mended_package"), code_of("mended_package.inner")
+    (package / "inner.py").write_text("VALUE = 2\n")
+    code_of.cache_clear()
+    after = code_of("mended_package"), code_of("mended_package.inner")
+    assert before[0] != after[0]
+    assert before[1] != after[1]

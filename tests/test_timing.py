@@ -1,0 +1,102 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from paredown.config import ConfigError
+from paredown.dataset import Dataset
+from paredown.model.cnn4 import Cnn4
+from paredown.runtime.onnxruntime import OnnxRuntime
+from paredown.timing import Timing, _summarize, student_t, time_side_by_side
+from paredown.variant import Variant
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(1, 12.706), (2, 4.303), (4, 2.776), (10, 2.228), (30, 2.042)]
+)
+def test_quantiles_are_those_of_the_table(freedom: int, quantile: float) -> None:
+    assert student_t(freedom) == pytest.approx(quantile, abs=5e-4)
+
+
+# [process][round][program] -> ms of each inference
+TURNS = [
+    [  # ratios 2, 10 and 3
+        [[4.0, 4.0, 9.0], [2.0, 2.0, 2.0]],
+        [[20.0, 20.0, 20.0], [2.0, 2.0, 2.0]],
+        [[6.0, 6.0, 6.0], [2.0, 2.0, 7.0]],
+    ],
+    [  # ratios 4, 4 and 1
+        [[8.0, 8.0, 8.0], [1.0, 2.0, 3.0]],
+        [[4.0, 4.0, 4.0], [1.0, 1.0, 1.0]],
+        [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]],
+    ],
+]
+
+
+def test_the_speed_up_is_the_geometric_mean_over_processes_of_median_ratios() -> None:
+    assert _summarize(TURNS, 1).speedup == pytest.approx(math.sqrt(3 * 4))
+
+
+def test_the_interval_is_student_t_over_the_logarithms_of_the_processes() -> None:
+    found = _summarize(TURNS, 1)
+    spread = abs(math.log(4) - math.log(3)) / math.sqrt(2)  # deviation of two numbers
+    margin = 12.706 * spread / math.sqrt(2)
+    assert found.speedup_low == pytest.approx(math.sqrt(12) * math.exp(-margin), rel=1e-4)
+    assert found.speedup_high == pytest.approx(math.sqrt(12) * math.exp(margin), rel=1e-4)
+
+
+def test_one_process_gives_a_speed_up_without_an_interval() -> None:
+    metrics = _summarize(TURNS[:1], 1).metrics()
+    assert metrics["speedup"] == pytest.approx(3)
+    assert not metrics.keys() & {"speedup_low", "speedup_high"}
+
+
+def test_latency_is_taken_over_all_inferences_of_all_processes() -> None:
+    inferences = [2.0] * 8 + [7.0] + [1.0, 2.0, 3.0] + [1.0] * 6
+    found = _summarize(TURNS, 1)
+    assert found.latency_ms == 2.0
+    assert found.latency_ms_p95 == pytest.approx(np.quantile(inferences, 0.95))
+
+
+def test_a_program_is_exactly_as_fast_as_itself() -> None:
+    found = _summarize(TURNS, 0)
+    assert (found.speedup, found.speedup_low, found.speedup_high) == (1, 1, 1)
+
+
+def test_a_machine_that_slows_down_as_a_whole_changes_no_speed_up() -> None:
+    slower = [
+        [[[ms * factor for ms in program] for program in turn] for turn in process]
+        for process, factor in zip(TURNS, (1.0, 1.7), strict=True)
+    ]
+    assert _summarize(slower, 1).speedup == pytest.approx(_summarize(TURNS, 1).speedup)
+
+
+def test_a_much_smaller_network_is_timed_faster_and_the_first_is_the_unit(
+    few: Dataset, tmp_path: Path
+) -> None:
+    runtime = OnnxRuntime(1, "onnxruntime")
+    programs = []
+    for width in (64, 4):
+        source = Cnn4(width, "cnn4")
+        torch.manual_seed(0)
+        module = source.build(10, (3, 32, 32)).eval()
+        programs.append((runtime, tmp_path / str(width)))
+        (tmp_path / str(width)).mkdir()
+        runtime.lower(Variant(module, source), few, tmp_path / str(width))
+    image = few.normalize(few.val.images[:1])
+    large, small = time_side_by_side(programs, image, Timing(processes=2, rounds=3, turn_ms=1))
+    assert large.speedup == 1
+    assert small.speedup > 3
+    assert 0 < small.latency_ms < large.latency_ms < large.latency_ms_p95
+    assert small.speedup_low < small.speedup < small.speedup_high
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [((0, 1, 1.0), "processes"), ((2, 0, 1.0), "rounds"), ((2, 1, 0.0), "turn_ms")],
+)
+def test_a_timing_that_times_nothing_is_refused(values: tuple, named: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{named} must"):
+        Timing(*values)

@@ -1,0 +1,201 @@
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from paredown.config import ConfigError
+from paredown.tracking import Tracking, as_params
+from paredown.tracking.contact import connect
+from paredown.tracking.run import UNSENT, Run, upload
+from paredown.tracking.tracker import STARTED, Tracker, git_commit
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store of its own; MLflow takes seconds to make its tables, so the file's tests share it."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlruns')}/mlflow.db"
+
+
+@pytest.fixture
+def tracker(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tracker]:
+    """An experiment of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return Tracking(uri, tmp_path.name, None).connect()
+
+
+def status(tracker: Tracker, run_id: str) -> str:
+    return tracker.client.get_run(run_id).info.status
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")],
+)
+def test_a_run_that_is_broken_off_says_how(
+    tracker: Tracker, tmp_path: Path, error: type[BaseException], expected: str
+) -> None:
+    with pytest.raises(error), tracker.run("cnn4", tmp_path) as run:
+        assert status(tracker, run.id) == "RUNNING"
+        raise error
+    assert status(tracker, run.id) == expected
+
+
+def test_a_run_that_comes_to_its_end_is_finished_under_its_name_and_parent(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    with tracker.run("sweep", tmp_path) as parent:
+        with tracker.run("cnn4", tmp_path, parent.id, {"cpu": "some"}) as run:
+            pass
+        assert status(tracker, parent.id) == "RUNNING"
+    assert status(tracker, run.id) == "FINISHED"
+    kept = tracker.client.get_run(run.id)
+    assert kept.info.run_name == "cnn4"
+    assert kept.data.tags["mlflow.parentRunId"] == parent.id
+    assert kept.data.tags["cpu"] == "some"
+
+
+def test_what_is_logged_is_read_back(tracker: Tracker, tmp_path: Path) -> None:
+    with tracker.run("cnn4", tmp_path) as run:
+        run.log({"prune.amount": 0.5, "seed": 0}, {"accuracy": 0.75}, {"note": "text"})
+    data = tracker.client.get_run(run.id).data
+    assert data.params == {"prune.amount": "0.5", "seed": "0"}
+    assert data.metrics == {"accuracy": 0.75}
+    assert data.tags["note"] == "text"
+
+
+def test_curves_are_logged_a_step_an_epoch_under_their_stage(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    curves = [{"loss": 1 / epoch, "accuracy": epoch / 600} for epoch in range(1, 601)]
+    with tracker.run("cnn4", tmp_path) as run:
+        run.log_curves("distill", curves)  # more values than MLflow takes at once
+    history = tracker.client.get_metric_history(run.id, "train/distill/loss")
+    found = sorted((point.step, point.value) for point in history)
+    assert found == [(epoch, 1 / epoch) for epoch in range(1, 601)]
+
+
+def test_the_run_that_keeps_a_file_is_found_by_its_sha256(tracker: Tracker, tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"weights")
+    assert tracker.holder_of("a" * 64) is None
+    with tracker.run("cnn4", tmp_path) as run:
+        run.keep(file, "prune", "a" * 64)
+    assert tracker.holder_of("a" * 64) == run.id
+    assert tracker.holder_of("b" * 64) is None
+    kept = tracker.client.list_artifacts(run.id, "prune")
+    assert [artifact.path for artifact in kept] == ["prune/model.onnx"]
+
+
+def test_artifacts_lie_beside_the_database(tracker: Tracker, uri: str, tmp_path: Path) -> None:
+    with tracker.run("cnn4", tmp_path) as run:
+        run.log_text("seed: 0\n", "config.yaml")
+    files = Path(tracker.where(run)[0].removeprefix("files:").strip())
+    assert files.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent)
+    assert (files / "config.yaml").read_text() == "seed: 0\n"
+
+
+def test_a_run_left_by_a_process_that_died_is_closed_at_the_next_start(
+    tracker: Tracker, uri: str, tmp_path: Path
+) -> None:
+    left, own = tracker.start("left", tmp_path), tracker.start("own", tmp_path)
+    left.log(tags={STARTED: "0.00"})  # our pid, given away again since
+    Tracking(uri, tmp_path.name, None).connect()
+    assert (status(tracker, left.id), status(tracker, own.id)) == ("KILLED", "RUNNING")
+    own.end("FINISHED")
+
+
+def test_what_a_server_could_not_take_is_uploaded_later_in_full(
+    tracker: Tracker, uri: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"weights")
+    run = tracker.start("cnn4", tmp_path)
+    away = "http://127.0.0.1:9"
+    down = Run(connect(away), run.id, away, tmp_path)
+    down.log({"seed": 0}, {"accuracy": 0.75})
+    down.log_curves("distill", [{"loss": 2.0}, {"loss": 1.0}])
+    down.log_text("seed: 0\n", "config.yaml")
+    down.keep(file, "prune", "a" * 64)
+    down.end("FINISHED")
+    file.unlink()  # the store was cleaned
+    unsent = tmp_path / UNSENT
+    unsent.write_text(unsent.read_text().replace(away, uri))  # the server is back, elsewhere
+    assert (upload(tmp_path), upload(tmp_path)) == (1, 0)
+    data = tracker.client.get_run(run.id).data
+    assert (data.params, data.metrics["accuracy"]) == ({"seed": "0"}, 0.75)
+    assert data.metrics["train/distill/loss"] == 1.0
+    assert tracker.holder_of("a" * 64) == run.id
+    assert {kept.path for kept in tracker.client.list_artifacts(run.id)} == {"config.yaml", "prune"}
+    assert status(tracker, run.id) == "FINISHED"
+
+
+def test_connecting_again_finds_the_same_experiment(tracker: Tracker, uri: str) -> None:
+    name = tracker.client.get_experiment(tracker.experiment_id).name
+    assert Tracking(uri, name, None).connect().experiment_id == tracker.experiment_id
+
+
+def test_a_deleted_experiment_is_refused(tracker: Tracker, uri: str) -> None:
+    name = tracker.client.get_experiment(tracker.experiment_id).name
+    tracker.client.delete_experiment(tracker.experiment_id)
+    with pytest.raises(ConfigError, match=r"^tracking\.experiment must be one that is not deleted"):
+        Tracking(uri, name, None).connect()
+
+
+def test_a_server_that_does_not_answer_is_refused_within_seconds() -> None:
+    start = time.perf_counter()
+    with pytest.raises(ConfigError, match=r"^tracking\.uri must name a store that answers"):
+        Tracking("http://127.0.0.1:9", "paredown", None).connect()
+    assert time.perf_counter() - start < 15
+
+
+def test_a_relative_sqlite_file_counts_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (
+        Tracking("sqlite:///kept/a.db", "e", None).absolute_uri == f"sqlite:///{tmp_path}/kept/a.db"
+    )
+    absolute = f"sqlite:///{tmp_path}/a.db"
+    assert Tracking(absolute, "e", None).absolute_uri == absolute
+    assert Tracking("http://host:5000", "e", None).absolute_uri == "http://host:5000"
+
+
+@pytest.mark.parametrize(
+    ("uri", "experiment", "named"),
+    [("mlruns", "e", "uri"), ("file:///mlruns", "e", "uri"), ("http://host", " ", "experiment")],
+)
+def test_a_place_that_cannot_be_logged_to_is_refused(uri: str, experiment: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{named} must"):
+        Tracking(uri, experiment, None)
+
+
+def test_there_is_no_commit_outside_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert git_commit() is None
+
+
+def test_params_are_what_a_person_overrides_under_the_names_they_override() -> None:
+    choices = {"model": "resnet18", "model@student": "mobilenet_v2", "experiment": None}
+    nodes = {
+        "seed": 0,
+        "technique": {"stages": ["distill", "prune"]},
+        "prune": {
+            "_target_": "paredown.prune.structured.Structured",
+            "amount": 0.5,
+            "training": "${training}",
+            "temperature": "${distill.temperature}",
+        },
+        "training": {"_target_": "paredown.training.Training", "threads": None, "deep": {"er": 1}},
+    }
+    assert as_params(choices, nodes) == {
+        "model": "resnet18",
+        "student": "mobilenet_v2",
+        "seed": 0,
+        "technique.stages": ["distill", "prune"],
+        "prune.amount": 0.5,
+        "training.threads": None,
+        "training.deep.er": 1,
+    }
