@@ -74,12 +74,14 @@ def import_all() -> None:
     book("export's check", ort.OnnxRuntime, "_check")
     book("store", store.Store, "get")
     book("data", digits.Digits, "load")
-    for name in ("connect",):
-        book("tracking", tracking.Tracking, name)
-    for name in ("start", "end", "holder_of", "where"):
-        book("tracking", tracking.Tracker, name)
-    for name in ("log", "log_curves", "log_text", "keep"):
-        book("tracking", tracking.Run, name)
+    from paredown.tracking.run import Run
+    from paredown.tracking.tracker import Tracker
+
+    book("tracking", tracking.Tracking, "connect")
+    for name in ("start", "holder_of", "where"):
+        book("tracking", Tracker, name)
+    for name in ("log", "log_curves", "log_text", "keep", "end"):
+        book("tracking", Run, name)
 
 
 def job(*overrides: str) -> None:
@@ -106,13 +108,12 @@ def main() -> None:
         places = (
             f"store.folder={folder}/store",
             f"tracking.uri=sqlite:///{folder}/mlflow.db",
-            f"hydra.run.dir={folder}/run",
         )
-        job(*places)
+        job(*places, f"hydra.run.dir={folder}/cold")
         if "--warm" in asked:
-            job(*places)
+            job(*places, f"hydra.run.dir={folder}/warm")
         if "--next" in asked:
-            job(*asked[asked.index("--next") + 1 :], *places)
+            job(*asked[asked.index("--next") + 1 :], *places, f"hydra.run.dir={folder}/next")
 
 
 if __name__ == "__main__":

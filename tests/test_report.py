@@ -85,6 +85,13 @@ def test_overrides_are_shown_as_they_were_typed() -> None:
     assert " ".join(PRUNE) in text(jobs_table("sweep", [job()]))
 
 
+def test_what_all_jobs_share_is_told_once_below_what_tells_them_apart() -> None:
+    jobs = [job(number=at, overrides=[PRUNE[0], f"prune.amount=0.{at}"]) for at in (3, 5)]
+    shown = text(jobs_table("sweep", jobs))
+    assert shown.count(PRUNE[0]) == shown.count("prune.amount=0.3") == 1
+    assert shown.index("prune.amount=0.5") < shown.index(PRUNE[0])
+
+
 @pytest.mark.parametrize("error", ["got ['quantize', 'prune']", "got [prune]", "no [/b] here"])
 def test_a_failed_job_shows_its_error_word_by_word(error: str) -> None:
     shown = text(jobs_table("sweep", [job(status="FAILED", error=error)]))

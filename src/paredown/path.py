@@ -44,6 +44,7 @@ class VariantPath:
         self._dataset, self._runtime, self._store, self._seed = dataset, runtime, store, seed
         self.variant = cache(self._variant)
         self.program = cache(self._program)
+        self._precision = cache(self._resolve_precision)
 
     def _program(self, index: int) -> Path:
         """Return the folder that holds `program/`, the files that ship, and `measured.json`."""
@@ -52,7 +53,7 @@ class VariantPath:
             describe(self._stages[index].numerics),
             describe(self._runtime, key_only=True),
             self._runtime.fingerprint,
-            code_of(type(self._runtime).__module__, "paredown.measure"),
+            code_of(type(self._runtime).__module__, "paredown.measure", "paredown.dataset"),
         )
 
         def make(folder: Path) -> None:
@@ -139,7 +140,8 @@ class VariantPath:
         if stage.training is None:
             return self._weights_key(index - 1)
         sources = (_package(type(stage)), _package(type(self._source(index))))
-        code = code_of(*sources, "paredown.training", "paredown.distill", "paredown.model")
+        loop = ("paredown.training", "paredown.distill", "paredown.model", "paredown.dataset")
+        code = code_of(*sources, *loop)
         versions = machine.versions("torch", "torchvision", "torch-pruning")
         upstream = self._weights_key(index - 1) if index else ""
         return key_of(self._identity(index), code, versions, upstream)
@@ -152,7 +154,7 @@ class VariantPath:
         source = self._stages[index].source
         return source if source is not None else self._source(index - 1)
 
-    def _precision(self, index: int) -> str | None:
+    def _resolve_precision(self, index: int) -> str | None:
         import torch
 
         from paredown.training.loop import resolve_precision

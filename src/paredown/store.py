@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -153,8 +154,10 @@ def find_fault(place: Path) -> str | None:
 
 
 def is_full(error: Exception) -> bool:
-    """Tell whether a write failed for want of room; safetensors says so in words only."""
-    return getattr(error, "errno", None) in NO_SPACE or "No space left" in str(error)
+    """Tell whether a write failed for want of room; safetensors gives the number in words only."""
+    told = re.search(r"os error (\d+)", str(error))
+    number = int(told.group(1)) if told else getattr(error, "errno", None)
+    return number in NO_SPACE
 
 
 def key_of(*parts: Any) -> str:

@@ -1,5 +1,6 @@
 """What a student minimizes: the teacher's softened answers and the labels, weighed."""
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -54,11 +55,11 @@ def teacher_loss(
         alpha: Weight of the teacher's term.
         label_smoothing: Of the labels' term.
     """
-    teacher.eval().requires_grad_(False)
+    frozen = copy.deepcopy(teacher).eval().requires_grad_(False)  # the caller's stays on the CPU
 
     def loss(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
-            teacher_logits = teacher.to(images.device)(images).float()
+            teacher_logits = frozen.to(images.device)(images).float()
         return distillation_loss(
             logits, teacher_logits, labels, temperature, alpha, label_smoothing
         )

@@ -91,8 +91,8 @@ class Tracker:
         """Close runs that a process of this host left RUNNING when it died."""
         host = socket.gethostname()
         for run in self._search(f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{host}'"):
-            pid, started = int(run.data.tags[PID]), float(run.data.tags[STARTED])
-            if not _alive(pid, started):
+            tags = run.data.tags
+            if not _alive(int(tags.get(PID, 0)), float(tags.get(STARTED, 0))):
                 log.info("closing run %s, left by a process that died", run.info.run_name)
                 self.client.set_terminated(run.info.run_id, "KILLED")
 

@@ -61,11 +61,7 @@ def fit(
                 with torch.autocast(device.type, torch.bfloat16, precision == "bfloat16"):
                     logits = module(pixels)
                     value = loss(logits.float(), pixels, labels)
-                if not torch.isfinite(value):
-                    raise RunError(
-                        f"{title}: the loss became {value.item()} in epoch {len(curves) + 1}; "
-                        f"lower training.learning_rate ({training.learning_rate:g})"
-                    )
+                _require_finite(value, title, "loss", len(curves) + 1, training)
                 optimizer.zero_grad(set_to_none=True)
                 value.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -77,7 +73,17 @@ def fit(
             mean_loss, accuracy = (total / steps).tolist()
             curves.append({"loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
     module.to("cpu").eval()
+    for parameter in module.parameters():  # the last step can break what no loss has seen
+        _require_finite(parameter.sum(), title, "weights", training.epochs, training)
     return curves
+
+
+def _require_finite(value: Tensor, title: str, what: str, epoch: int, training: Training) -> None:
+    if not torch.isfinite(value):
+        raise RunError(
+            f"{title}: the {what} became {value.item()} in epoch {epoch}; "
+            f"lower training.learning_rate ({training.learning_rate:g})"
+        )
 
 
 def resolve_precision(training: Training, module: nn.Module) -> str:
