@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint clean
+.PHONY: help run test test-slow lint store store-clean clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -10,13 +10,22 @@ help:  ## Show this list
 run: .venv/ready  ## Distill, prune, quantize and measure one model, on digits
 	$(BIN)/python run.py
 
-test: .venv/ready  ## Run all tests
-	$(BIN)/python -m pytest
+test: .venv/ready  ## Run the quick tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/ready  ## Run the slow ones: processes killed, disks full, servers gone
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/ready  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+store: .venv/ready  ## List what the store keeps, its size and what made it
+	$(BIN)/python -m paredown.store_command list
+
+store-clean: .venv/ready  ## Tell what DAYS=30 unused would free; YES=1 removes it
+	$(BIN)/python -m paredown.store_command clean --days $(or $(DAYS),30) $(if $(YES),--yes)
 
 clean:  ## Remove what runs left here: multirun/ and mlruns/ (the store stays)
 	rm -rf multirun mlruns

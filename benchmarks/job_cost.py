@@ -69,7 +69,7 @@ def import_all() -> None:
     book("training", loop, "fit")
     book("calibration", ort, "_quantize")
     book("evaluation", measure, "accuracy")
-    book("timing", pipeline, "time_side_by_side")
+    book("timing", pipeline.Stopwatch, "time")
     book("export", ort, "_export")
     book("export's check", ort.OnnxRuntime, "_check")
     book("store", store.Store, "get")

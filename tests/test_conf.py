@@ -119,3 +119,20 @@ print(sorted({{"torch", "mlflow", "optuna", "onnxruntime", "torch_pruning"}} & s
 def test_interpolations_do_not_lean_on_hydra() -> None:
     cfg = composed()
     assert "${hydra" not in OmegaConf.to_yaml(cfg)
+
+
+def test_the_readme_lists_the_options_that_conf_has() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for group in ("dataset", "model", "technique", "runtime"):
+        (row,) = re.findall(rf"^\| `{group}=`.*\| (.*) \|$", readme, re.MULTILINE)
+        assert row.split(", ") == sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def test_the_readme_states_the_defaults_that_conf_has() -> None:
+    cfg = composed()
+    rows = re.findall(
+        r"^\| `([a-z.]+\.[a-z_]+)` \| ([\d.]+) \|", (ROOT / "README.md").read_text(), re.M
+    )
+    assert len(rows) >= 5
+    for key, value in rows:
+        assert float(OmegaConf.select(cfg, key)) == float(value), key

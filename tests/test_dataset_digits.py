@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paredown.config import ConfigError
 from paredown.dataset import Dataset
 from paredown.dataset.digits import Digits, enlarge, stratify
+from paredown.errors import ConfigError
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=200).map(np.array)
 FRACTIONS = st.sampled_from([(0.6, 0.2), (0.5,), (0.1, 0.1, 0.1)])

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from paredown.config import ConfigError
 from paredown.dataset import Dataset
 from paredown.distill.knowledge import Knowledge
+from paredown.errors import ConfigError
 from paredown.model.cnn4 import Cnn4
 from paredown.training import Training
 from paredown.variant import Context

@@ -157,8 +157,17 @@ def test_a_full_disk_is_told_with_path_and_bytes_and_hurts_nothing(
     assert_as_straight(copied, straight)
 
 
-@pytest.mark.parametrize("kind", ["model.safetensors", "architecture.json", "curves.json",
-                                  "program/model.onnx", "measured.json", "manifest.json"])  # fmt: skip
+KINDS = (
+    "model.safetensors",
+    "architecture.json",
+    "curves.json",
+    "program/model.onnx",
+    "measured.json",
+    "manifest.json",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("harm", ["flipped", "cut"])
 def test_a_damaged_file_is_named_and_made_again(
     copied: Path, straight: Path, kind: str, harm: str

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from paredown.config import ConfigError
+from paredown.errors import ConfigError
 from paredown.model import ARCHITECTURE, WEIGHTS, ModelSource, classifier, load, save
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from paredown.config import ConfigError
 from paredown.dataset.digits import Digits
 from paredown.distill.knowledge import Knowledge
+from paredown.errors import ConfigError
 from paredown.model.torchvision import Torchvision
 from paredown.plan import Plan, _in_order
 from paredown.prune.structured import Structured

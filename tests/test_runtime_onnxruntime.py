@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from torch import nn
 from torch.nn import functional as F
 
-from paredown.config import ConfigError, RunError
 from paredown.dataset import Dataset
+from paredown.errors import ConfigError, RunError
 from paredown.model.cnn4 import Cnn4
 from paredown.runtime.onnxruntime import FILE, Formats, OnnxRuntime, count_converted, formats
 from paredown.variant import Numerics, Variant

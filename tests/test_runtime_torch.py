@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from paredown.config import ConfigError
 from paredown.dataset import Dataset
+from paredown.errors import ConfigError
 from paredown.model.cnn4 import Cnn4
 from paredown.runtime.torch import Torch
 from paredown.variant import Variant

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paredown.config import RunError
+from paredown.errors import RunError
 from paredown.store import MANIFEST, Store, StoreFolder, code_of, find_fault, key_of
 
 ABOUT = {"stage": "baseline"}

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from paredown.config import ConfigError
 from paredown.dataset import Dataset
+from paredown.errors import ConfigError
 from paredown.model.cnn4 import Cnn4
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.timing import Timing, _summarize, student_t, time_side_by_side

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from paredown.config import ConfigError
+from paredown.errors import ConfigError
 from paredown.tracking import Tracking, as_params
 from paredown.tracking.contact import connect
 from paredown.tracking.run import UNSENT, Run, upload

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from paredown import machine
-from paredown.config import ConfigError, RunError
 from paredown.dataset import Dataset
+from paredown.errors import ConfigError, RunError
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
 from paredown.training import Training

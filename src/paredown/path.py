@@ -48,13 +48,6 @@ class VariantPath:
 
     def _program(self, index: int) -> Path:
         """Return the folder that holds `program/`, the files that ship, and `measured.json`."""
-        key = key_of(
-            self._weights_key(index),
-            describe(self._stages[index].numerics),
-            describe(self._runtime, key_only=True),
-            self._runtime.fingerprint,
-            code_of(type(self._runtime).__module__, "paredown.measure", "paredown.dataset"),
-        )
 
         def make(folder: Path) -> None:
             variant = self.variant(index)
@@ -72,7 +65,8 @@ class VariantPath:
             }
             (folder / MEASURED).write_text(json.dumps(measured, indent=1) + "\n")
 
-        return self._store.get(key, self._about(index, self._runtime.name), make)
+        about = self._about(index, self._runtime.name)
+        return self._store.get(self.program_key(index), about, make)
 
     def measured(self, index: int) -> dict[str, float]:
         """What was measured on the program, latency aside."""
@@ -102,7 +96,7 @@ class VariantPath:
             model.save(variant.module, variant.source, classes, shape, folder)
             (folder / CURVES).write_text(json.dumps(list(variant.curves)) + "\n")
 
-        return self._store.get(self._weights_key(index), self._about(index, "weights"), make)
+        return self._store.get(self.weights_key(index), self._about(index, "weights"), make)
 
     def curves(self, index: int) -> list[dict[str, float]]:
         """What training logged, one mapping an epoch; empty for a stage that fits no weights."""
@@ -135,15 +129,26 @@ class VariantPath:
             return [*own, self._dataset.fingerprint, self._seed]
         return [*own, self._identity(index - 1)]
 
-    def _weights_key(self, index: int) -> str:
+    def program_key(self, index: int) -> str:
+        """Name the store's entry for the files that ship and what was measured on them."""
+        return key_of(
+            self.weights_key(index),
+            describe(self._stages[index].numerics),
+            describe(self._runtime, key_only=True),
+            self._runtime.fingerprint,
+            code_of(type(self._runtime).__module__, "paredown.measure", "paredown.dataset"),
+        )
+
+    def weights_key(self, index: int) -> str:
+        """Name the store's entry for a stage's weights."""
         stage = self._stages[index]
         if stage.training is None:
-            return self._weights_key(index - 1)
+            return self.weights_key(index - 1)
         sources = (_package(type(stage)), _package(type(self._source(index))))
         loop = ("paredown.training", "paredown.distill", "paredown.model", "paredown.dataset")
         code = code_of(*sources, *loop)
         versions = machine.versions("torch", "torchvision", "torch-pruning")
-        upstream = self._weights_key(index - 1) if index else ""
+        upstream = self.weights_key(index - 1) if index else ""
         return key_of(self._identity(index), code, versions, upstream)
 
     def _stage_seed(self, index: int) -> int:

@@ -1,7 +1,6 @@
 """The way through the house: plan, walk the path, time it, log it, show it."""
 
 import logging
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from paredown import machine
+from paredown.dataset import Dataset
 from paredown.path import VariantPath
 from paredown.plan import Plan, plan
 from paredown.report import markdown, path_table, show
 from paredown.results import RESULT, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch
 from paredown.store import key_of
-from paredown.timing import time_side_by_side
+from paredown.timing import Stopwatch
 from paredown.tracking import as_params
 from paredown.tracking.run import Run
 from paredown.tracking.tracker import Tracker
@@ -61,34 +61,42 @@ def _digest(cfg: DictConfig) -> str:
 
 def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, Any]:
     """Do the work of a job; give its rows and the id of its MLflow run."""
-    dataset = parts.load()
-    tags = {
-        "dataset": f"{dataset.name} {dataset.fingerprint}",
-        "cpu": machine.cpu_name(),
-        "int8_instructions": machine.int8_instructions(),
-        "runtime": f"{parts.runtime.name}, {parts.runtime.threads} threads",
-    }
-    with ExitStack() as stack:
-        store = stack.enter_context(parts.store.open())
+    engine = parts.runtime.engine
+    with (
+        Stopwatch(parts.timing.processes, engine) as watch,  # they import while we do
+        Stopwatch(1, "torch", "torchvision", engine) as eager_watch,
+        parts.store.open() as store,
+    ):
+        dataset = parts.load()
         tracker = parts.tracking.connect()
         before = read_result(folder)
         if before.get("config") == digest and tracker.has(before["run_id"]):
             log.info("finished before; see %s", folder / RESULT)
             return before
-        parent = parts.tracking.parent
-        kept = stack.enter_context(tracker.run(parts.name, folder, parent, tags))
-        _log_settings(cfg, kept)
-        path = VariantPath(parts.stages, dataset, parts.runtime, store, parts.seed)
-        rows: list[Row] = []
-        for index, name in enumerate(path.names):
-            rows.append({"stage": name, **path.measured(index)})
-            log.info(_step(rows))
-            kept.log_curves(name, path.curves(index))
-        eager = _time(parts, path, rows)
-        _log_rows(kept, rows, eager)
-        _keep_files(tracker, kept, path)
+        with tracker.run(parts.name, folder, parts.tracking.parent, _tags(parts, dataset)) as kept:
+            _log_settings(cfg, kept)
+            path = VariantPath(parts.stages, dataset, parts.runtime, store, parts.seed)
+            rows: list[Row] = []
+            for index, name in enumerate(path.names):
+                rows.append({"stage": name, **path.measured(index)})
+                log.info(_step(rows))
+                kept.log_curves(name, path.curves(index))
+            _time(watch, parts, path, rows)
+            eager = _time_eager(eager_watch, parts, path)
+            _log_rows(kept, rows, eager)
+            _keep_files(tracker, kept, path)
     show(path_table(parts.name, rows, eager), *tracker.where(kept))
     return {"rows": rows, "run_id": kept.id}
+
+
+def _tags(parts: Plan, dataset: Dataset) -> dict[str, str]:
+    """Say what the figures hold for: the data, the machine and the engine."""
+    return {
+        "dataset": f"{dataset.name} {dataset.fingerprint}",
+        "cpu": machine.cpu_name(),
+        "int8_instructions": machine.int8_instructions(),
+        "runtime": f"{parts.runtime.name}, {parts.runtime.threads} threads",
+    }
 
 
 def _step(rows: list[Row]) -> str:
@@ -99,16 +107,23 @@ def _step(rows: list[Row]) -> str:
     return f"{rows[-1]['stage']}: " + ", ".join(told)
 
 
-def _time(parts: Plan, path: VariantPath, rows: list[Row]) -> Row:
-    """Add latency and speed-up to every row; return the baseline's in eager PyTorch."""
-    runtime, image = parts.runtime, path.image
-    programs = [(runtime, path.shipped(index)) for index in range(len(rows))]
-    for row, latency in zip(rows, time_side_by_side(programs, image, parts.timing), strict=True):
+def _time(watch: Stopwatch, parts: Plan, path: VariantPath, rows: list[Row]) -> None:
+    """Add latency and speed-up to every row; the first is the baseline."""
+    programs = [(parts.runtime, path.shipped(index)) for index in range(len(rows))]
+    for row, latency in zip(rows, watch.time(programs, path.image, parts.timing), strict=True):
         row |= latency.metrics()
         row["sparsity"] = 1 - row["params"] / rows[0]["params"]
-    module = (Torch(runtime.threads, "torch"), path.weights(0))
-    eager, baseline = time_side_by_side([module, programs[0]], image, parts.timing.brief())
-    return {**eager.metrics(), "runtime_speedup": baseline.speedup}
+
+
+def _time_eager(watch: Stopwatch, parts: Plan, path: VariantPath) -> Row:
+    """Time the baseline in eager PyTorch, to tell the runtime's gain from the compression's."""
+    runtime = parts.runtime
+    programs = [
+        (Torch(runtime.threads, "torch"), path.weights(0)),
+        (runtime, path.shipped(0)),
+    ]
+    eager, lowered = watch.time(programs, path.image, parts.timing.brief())
+    return {**eager.metrics(), "runtime_speedup": lowered.speedup}
 
 
 def _log_settings(cfg: DictConfig, kept: Run) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from paredown.config import ConfigError, build_all, check_type, require, require_one_of
+from paredown.config import build_all, check_type
 from paredown.dataset import Dataset, DatasetSource
+from paredown.errors import ConfigError, require, require_one_of
 from paredown.model import classifier
 from paredown.runtime import Runtime
 from paredown.store import StoreFolder

@@ -5,6 +5,7 @@ manifest (sha256 of every file) written last; whoever reads it checks the manife
 several processes that need the same entry one makes it and the others wait.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -19,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from paredown.config import RunError
 from paredown.describe import NO_SPACE, sha256_of
+from paredown.errors import RunError
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +46,16 @@ class StoreFolder:
             with tempfile.TemporaryDirectory(prefix="paredown-") as folder:
                 yield Store(Path(folder))
             return
+        yield Store(self.path)
+
+    @property
+    def path(self) -> Path:
+        """The folder of a store that is not off."""
         if self.folder is None:
             from platformdirs import user_cache_path
 
-            yield Store(user_cache_path("paredown") / "store")
-            return
-        yield Store(Path(self.folder).expanduser().absolute())
+            return user_cache_path("paredown") / "store"
+        return Path(self.folder).expanduser().absolute()
 
 
 class Store:
@@ -73,6 +78,8 @@ class Store:
 
         place = self.folder / key
         if place.is_dir() and find_fault(place) is None:
+            with contextlib.suppress(OSError):  # a store that cannot be written keeps no dates
+                os.utime(place)  # used now: cleaning takes the longest unused
             return place
         if not os.access(self.folder, os.W_OK):
             return self._without_keeping(key, about, make)

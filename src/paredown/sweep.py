@@ -15,7 +15,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from paredown.config import ConfigError, RunError, user_errors
+from paredown.config import user_errors
+from paredown.errors import ConfigError, RunError
 from paredown.results import PARENT, read_results
 
 SWEEP = "paredown.sweep"

@@ -5,19 +5,21 @@ moves them by some percent. So every program is timed in turn, round by round, i
 child processes, and the speed-up is taken within a round.
 """
 
+import importlib
 import math
+import pickle
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from paredown.config import require
 from paredown.dataset import Batch
+from paredown.errors import RunError, require
 from paredown.runtime import Runtime
 
 Lowered = tuple[Runtime, Path]
@@ -69,26 +71,60 @@ class Latency:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def time_side_by_side(programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[Latency]:
-    """Time every program against the first.
+class Stopwatch:
+    """Fresh child processes that wait for something to time.
 
-    The speed-up is the geometric mean over processes of the median over rounds of the ratio of
-    a turn's medians; its interval is Student's t over the processes.
-
-    Args:
-        programs: The first is what the others are compared with.
-        image: (1, C, H, W), normalized.
-        timing: How long.
-
-    Returns:
-        One Latency a program.
+    Started early, they import their engines while the parent has other work. Each is used once,
+    ends when the parent closes its input or dies, and hears no Ctrl-C of the parent's.
     """
-    turns = []  # [process][round][program] -> ms of each inference
-    spawn = get_context("spawn")  # a fork would inherit torch's threads and its memory layout
-    for _ in range(timing.processes):
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            turns.append(pool.submit(_rounds, programs, image, timing).result())
-    return [_summarize(turns, index) for index in range(len(programs))]
+
+    def __init__(self, processes: int, *engines: str) -> None:
+        command = [sys.executable, "-m", "paredown.timing", *engines]
+        pipe = subprocess.PIPE
+        self._children = [
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+            for _ in range(processes)
+        ]
+
+    def __enter__(self) -> "Stopwatch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children:
+            child.communicate()  # its input ends, and so does it
+
+    def time(self, programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[Latency]:
+        """Time every program against the first; uses the children up.
+
+        The speed-up is the geometric mean over processes of the median over rounds of the ratio
+        of a turn's medians; its interval is Student's t over the processes.
+
+        Args:
+            programs: The first is what the others are compared with.
+            image: (1, C, H, W), normalized.
+            timing: How long.
+
+        Returns:
+            One Latency a program.
+
+        Raises:
+            RunError: If a child could not run a program.
+        """
+        turns = []  # [process][round][program] -> ms of each inference
+        asked = pickle.dumps((list(programs), image, timing))
+        for child in self._children:
+            answer, complaint = child.communicate(asked)
+            if child.returncode:
+                reason = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+                raise RunError(f"timing failed in its own process: {reason}")
+            turns.append(pickle.loads(answer))  # noqa: S301, our own child's
+        return [_summarize(turns, index) for index in range(len(programs))]
+
+
+def time_side_by_side(programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[Latency]:
+    """Time programs against the first, in children started now; see `Stopwatch.time`."""
+    with Stopwatch(timing.processes, *(runtime.engine for runtime, _ in programs)) as watch:
+        return watch.time(programs, image, timing)
 
 
 def _rounds(programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[list[list[float]]]:
@@ -143,3 +179,17 @@ def student_t(freedom: int) -> float:
     from scipy.special import stdtrit  # scipy.stats takes most of a second to import
 
     return float(stdtrit(freedom, 0.975))
+
+
+def main() -> None:
+    """Import the engines named as arguments, wait for the question on stdin, time, answer."""
+    for engine in sys.argv[1:]:
+        importlib.import_module(engine)
+    asked = sys.stdin.buffer.read()
+    if asked:
+        rounds = _rounds(*pickle.loads(asked))  # noqa: S301, from our own parent
+        sys.stdout.buffer.write(pickle.dumps(rounds))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from paredown.config import ConfigError, user_errors
+from paredown.config import user_errors
+from paredown.errors import ConfigError
 from paredown.tracking.run import upload
 
 

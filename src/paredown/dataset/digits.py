@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paredown.config import require
 from paredown.dataset import Dataset, Images, Labels, Split
+from paredown.errors import require
 
 
 @dataclass(frozen=True)

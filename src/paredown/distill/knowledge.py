@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from paredown.config import require
+from paredown.errors import require
 from paredown.model import ModelSource
 from paredown.training import Training
 from paredown.variant import Context, Variant

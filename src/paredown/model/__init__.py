@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from paredown.config import ConfigError, build_part
+from paredown.config import build_part
 from paredown.describe import describe, sha256_of
+from paredown.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn

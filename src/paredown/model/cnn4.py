@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paredown.config import require
+from paredown.errors import require
 
 if TYPE_CHECKING:
     from torch import nn

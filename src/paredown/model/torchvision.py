@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paredown.config import require_one_of
+from paredown.errors import require_one_of
 
 if TYPE_CHECKING:
     from torch import nn

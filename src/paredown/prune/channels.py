@@ -9,7 +9,7 @@ import torch
 import torch_pruning as tp
 from torch import nn
 
-from paredown.config import RunError
+from paredown.errors import RunError
 from paredown.model import classifier
 
 

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from paredown.config import require
+from paredown.errors import require
 from paredown.training import Training
 from paredown.variant import Context, Variant
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from paredown.config import require
+from paredown.errors import require
 from paredown.variant import Context, Numerics, Variant
 
 

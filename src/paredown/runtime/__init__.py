@@ -37,6 +37,11 @@ class Runtime(Protocol):
         ...
 
     @property
+    def engine(self) -> str:
+        """The package that `load` imports."""
+        ...
+
+    @property
     def numerics(self) -> tuple[str, ...]:
         """Names of the numerics that it lowers into."""
         ...

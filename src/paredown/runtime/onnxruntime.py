@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from paredown import machine
-from paredown.config import RunError, require
 from paredown.dataset import Batch, Dataset
+from paredown.errors import RunError, require
 from paredown.runtime import Logits
 from paredown.variant import Numerics, Variant
 
@@ -62,6 +62,7 @@ class OnnxRuntime:
         name: As tables and runs name the engine.
     """
 
+    engine: ClassVar[str] = "onnxruntime"
     numerics: ClassVar[tuple[str, ...]] = ("float32", "int8")
 
     threads: int = field(metadata={"key": False})

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from paredown import machine, model
-from paredown.config import require
 from paredown.dataset import Batch, Dataset
+from paredown.errors import require
 from paredown.runtime import Logits
 from paredown.variant import Variant
 
@@ -23,6 +23,7 @@ class Torch:
         name: As tables and runs name the engine.
     """
 
+    engine: ClassVar[str] = "torch"
     numerics: ClassVar[tuple[str, ...]] = ("float32",)
 
     threads: int = field(metadata={"key": False})

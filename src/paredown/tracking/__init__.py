@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from paredown.config import ConfigError, require
+from paredown.errors import ConfigError, require
 from paredown.tracking.contact import connect, first_line, twice
 from paredown.tracking.tracker import Tracker
 

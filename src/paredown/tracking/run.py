@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paredown.config import ConfigError
+from paredown.errors import ConfigError
 from paredown.tracking.contact import connect, first_line, lost_contact, may_answer_later, twice
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
-from paredown.config import require, require_one_of
 from paredown.dataset import Dataset
+from paredown.errors import require, require_one_of
 
 SCHEDULES = ("cosine", "one_cycle")
 PRECISIONS = ("auto", "bfloat16", "float32")

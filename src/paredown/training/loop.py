@@ -16,8 +16,8 @@ from rich.progress import Progress
 from torch import Tensor, nn, optim
 
 from paredown import machine
-from paredown.config import ConfigError, RunError
 from paredown.dataset import Dataset
+from paredown.errors import ConfigError, RunError
 from paredown.training import Training
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -1,0 +1,26 @@
+"""What can go wrong for a known reason, told in one line. Imports nothing heavy."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(ValueError):
+    """What the user can mend: `<key> must <rule>, got <value>; <what to do>`. Exit code 2."""
+
+
+class RunError(RuntimeError):
+    """What went wrong in a run for a known reason, told in one line. Exit code 1."""
+
+
+def require(ok: bool, key: str, rule: str, got: object, hint: str = "") -> None:
+    """Raise ConfigError `<key> must <rule>, got <got>; <hint>` unless `ok`."""
+    if not ok:
+        raise ConfigError(f"{key} must {rule}, got {got!r}" + (f"; {hint}" if hint else ""))
+
+
+def require_one_of(names: Iterable[str], key: str, got: object) -> None:
+    """Raise ConfigError, listing the names and the nearest one, unless `got` is one of them."""
+    valid = sorted(names)
+    near = difflib.get_close_matches(str(got), valid, n=1)
+    hint = f"did you mean {near[0]}?" if near else ""
+    require(got in valid, key, f"be one of {', '.join(valid)}", got, hint)

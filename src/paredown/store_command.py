@@ -1,0 +1,103 @@
+"""See and clean the store: python -m paredown.store_command [--folder F] [clean ...]."""
+
+import argparse
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from paredown.config import user_errors
+from paredown.errors import ConfigError
+from paredown.store import MANIFEST, StoreFolder
+
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing in the store.
+
+    Args:
+        folder: Where it is.
+        bytes: Of all its files.
+        used: When it was made or last read, seconds since 1970.
+        what: What made it; for people.
+    """
+
+    folder: Path
+    bytes: int
+    used: float
+    what: str
+
+
+def entries(store: Path) -> list[Entry]:
+    """List what a store keeps, the longest unused first; damaged and half entries too."""
+    found = []
+    for folder in store.iterdir():
+        if not folder.is_dir():
+            continue
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        try:
+            about = json.loads((folder / MANIFEST).read_text())["about"]
+            what = f"{about['kind']:12} {about['dataset']} seed {about['seed']}  {about['path']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            what = "left by a process that died"
+        if ".damaged-" in folder.name:
+            what = f"damaged: {what}"
+        found.append(Entry(folder, size, folder.stat().st_mtime, what))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def superfluous(kept: list[Entry], days: float | None, gb: float | None) -> list[Entry]:
+    """Choose what goes: what is older than `days`, then the oldest until `gb` (1e9 bytes) hold."""
+    now = time.time()
+    old = [entry for entry in kept if days is not None and now - entry.used > days * DAY]
+    rest = [entry for entry in kept if entry not in old]
+    while gb is not None and rest and sum(entry.bytes for entry in rest) > gb * 1e9:
+        old.append(rest.pop(0))
+    return old
+
+
+def _tell(entry: Entry) -> str:
+    age = (time.time() - entry.used) / DAY
+    return f"{entry.folder.name[:12]}  {entry.bytes / 1e6:9.3f} MB  {age:6.1f} days  {entry.what}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m paredown.store_command", description=__doc__)
+    parser.add_argument("action", nargs="?", choices=("list", "clean"), default="list")
+    parser.add_argument("--folder", help="the store; the user's cache folder if left out")
+    parser.add_argument("--days", type=float, help="clean: what was not used for longer goes")
+    parser.add_argument("--gb", type=float, help="clean: the oldest go until the rest fits")
+    parser.add_argument("--yes", action="store_true", help="clean: really remove; else only tell")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """List what is kept, or remove what is old or too much."""
+    asked = _arguments()
+    with user_errors():
+        for name in ("days", "gb"):
+            value = getattr(asked, name)
+            if value is not None and not value >= 0:
+                raise ConfigError(f"--{name} must be at least 0, got {value}")
+        if asked.action == "clean" and asked.days is None and asked.gb is None:
+            raise ConfigError("clean must be given --days or --gb; --days 0 removes everything")
+        store = StoreFolder(asked.folder).path
+        kept = entries(store) if store.is_dir() else []
+        chosen = kept
+        if asked.action == "clean":
+            chosen = superfluous(kept, asked.days, asked.gb)
+        for entry in chosen:
+            print(_tell(entry))
+        total = sum(entry.bytes for entry in chosen) / 1e6
+        done = "in" if asked.action == "list" else "removed from" if asked.yes else "would go from"
+        print(f"{len(chosen)} entries, {total:.1f} MB {done} {store}")
+        if asked.action == "clean" and asked.yes:
+            for entry in chosen:
+                shutil.rmtree(entry.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""A stored result is served exactly when nothing that determines it has changed."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from paredown.path import VariantPath
+from paredown.plan import plan
+from paredown.store import Store
+
+CONF = str(Path(__file__).parents[1] / "conf")
+BASE = ("model=cnn4", "model@student=cnn4", "student.width=16")
+ALL, NONE = ["baseline", "distill", "prune", "quantize"], []
+OTHER = {  # another valid value of a field that is a name
+    "schedule": "cosine",
+    "precision": "bfloat16",
+    "device": "cpu",
+    "name": "other",
+    "uri": "sqlite:///other/mlflow.db",
+    "experiment": "other",
+    "folder": "other",
+    "parent": "other",
+    "threads": 2,
+}
+
+
+def keys(folder: Path, *overrides: str) -> dict[str, str]:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        parts = plan(compose("config", overrides=[*BASE, *overrides]))
+    path = VariantPath(parts.stages, parts.load(), parts.runtime, Store(folder), parts.seed)
+    found = {name: path.program_key(index) for index, name in enumerate(path.names)}
+    weights = {f"{name} weights": path.weights_key(i) for i, name in enumerate(path.names)}
+    return found | weights
+
+
+def changed_stages(key: str) -> list[str]:
+    """Say which stages' weights a field determines, as a person would."""
+    part, _, field = key.partition(".")
+    if part in ("measure", "store", "tracking", "runtime", "quantize") or field in (
+        "threads",
+        "device",
+    ):
+        return NONE
+    first = {"student": 1, "distill": 1, "prune": 2}.get(part, 0)
+    return ALL[first:]
+
+
+def changed_programs(key: str) -> list[str]:
+    part, _, field = key.partition(".")
+    if part == "quantize":
+        return ["quantize"]
+    if part == "runtime" and field != "threads":
+        return ALL
+    return changed_stages(key)
+
+
+def fields(cfg: DictConfig, prefix: str = "") -> list[str]:
+    found = []
+    for name in cfg:
+        if OmegaConf.is_interpolation(cfg, name) or name in ("_target_", "stages"):
+            continue
+        child = cfg._get_node(name)
+        if isinstance(child, DictConfig):
+            found += fields(child, f"{prefix}{name}.")
+        else:
+            found.append(prefix + str(name))
+    return found
+
+
+def other(key: str, value: object) -> object:
+    name = key.rpartition(".")[2]
+    if name in OTHER:
+        return OTHER[name]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    assert isinstance(value, float), f"say in OTHER what else {key} can be"
+    return value / 2 + 0.01
+
+
+with initialize_config_dir(CONF, version_base="1.3"):
+    CFG = compose("config", overrides=list(BASE))
+FIELDS = [key for key in fields(CFG) if key != "quantize.bits"]  # 8 is all there is so far
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return keys(tmp_path_factory.mktemp("store"))
+
+
+@pytest.mark.parametrize("key", FIELDS)
+def test_a_field_changes_the_keys_of_what_it_determines_and_no_others(
+    key: str, unchanged: dict[str, str], tmp_path: Path
+) -> None:
+    found = keys(tmp_path, f"{key}={other(key, OmegaConf.select(CFG, key))}")
+    differ = {name for name in unchanged if unchanged[name] != found[name]}
+    weights = {f"{stage} weights" for stage in changed_stages(key)}
+    assert differ == weights | set(changed_programs(key))
+
+
+def test_a_key_is_the_same_in_another_place(unchanged: dict[str, str], tmp_path: Path) -> None:
+    assert keys(tmp_path, "hydra.run.dir=elsewhere") == unchanged
+
+
+def test_a_stage_of_the_same_name_and_settings_after_another_stage_has_another_key(
+    tmp_path: Path,
+) -> None:
+    after_distill = keys(tmp_path, "technique.stages=[distill,prune]")
+    after_baseline = keys(tmp_path, "technique.stages=[prune]")
+    assert after_distill["prune weights"] != after_baseline["prune weights"]
+    assert after_distill["baseline weights"] == after_baseline["baseline weights"]

@@ -1,0 +1,77 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from paredown.store import Store
+from paredown.store_command import Entry, entries, superfluous
+
+ABOUT = {"stage": "prune", "kind": "weights", "dataset": "digits", "seed": 0, "path": "a-prune0.50"}
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    store = Store(tmp_path / "store")
+    for key, size in (("old", 3_000_000), ("new", 1_000_000)):
+        store.get(key, ABOUT, lambda folder, size=size: (folder / "x").write_bytes(b"0" * size))
+    day = 86_400
+    os.utime(store.folder / "old", (0, time.time() - 10 * day))
+    return store.folder
+
+
+def command(store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    asked = [sys.executable, "-m", "paredown.store_command", "--folder", str(store), *arguments]
+    return subprocess.run(asked, capture_output=True, text=True, check=False)
+
+
+def names(found: list[Entry]) -> list[str]:
+    return [entry.folder.name for entry in found]
+
+
+def test_entries_come_longest_unused_first_with_their_size(filled: Path) -> None:
+    old, new = entries(filled)
+    assert names([old, new]) == ["old", "new"]
+    assert old.bytes == 3_000_000 + (filled / "old/manifest.json").stat().st_size
+    assert "a-prune0.50" in old.what
+
+
+def test_what_is_older_or_over_the_limit_goes_and_nothing_else(filled: Path) -> None:
+    kept = entries(filled)
+    assert names(superfluous(kept, 9, None)) == ["old"]
+    assert names(superfluous(kept, 11, None)) == []
+    assert names(superfluous(kept, None, 0.002)) == ["old"]
+    assert names(superfluous(kept, None, 0.0)) == ["old", "new"]
+    assert names(superfluous(kept, None, 1.0)) == []
+
+
+def test_reading_an_entry_makes_it_young_again(filled: Path) -> None:
+    Store(filled).get("old", ABOUT, lambda folder: pytest.fail("made again"))
+    assert names(entries(filled)) == ["new", "old"]
+
+
+def test_cleaning_only_tells_until_it_is_told_yes(filled: Path) -> None:
+    dry = command(filled, "clean", "--days", "9")
+    assert "1 entries, 3.0 MB would go from" in dry.stdout
+    assert (filled / "old").exists()
+    done = command(filled, "clean", "--days", "9", "--yes")
+    assert "removed from" in done.stdout
+    assert not (filled / "old").exists()
+    assert (filled / "new").exists()
+
+
+def test_a_half_entry_is_listed_and_can_be_removed(filled: Path) -> None:
+    (filled / ".key-abc").mkdir()
+    assert "left by a process that died" in command(filled).stdout
+    command(filled, "clean", "--days", "0", "--yes")
+    assert not [path for path in filled.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("arguments", [("clean",), ("clean", "--days", "-1")])
+def test_cleaning_without_a_limit_is_refused(filled: Path, arguments: tuple[str, ...]) -> None:
+    done = command(filled, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(entries(filled)) == 2
