@@ -13,21 +13,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # A tracking server that does not answer is given up after seconds, not after MLflow's 4 minutes.
-PATIENCE = {
+MANNERS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for the table
 }
 
 
 def connect(uri: str) -> "MlflowClient":
     """Make a client that gives up after seconds; nothing is sent yet."""
-    for name, value in PATIENCE.items():
+    for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
-    for chatty in ("alembic", "mlflow"):  # after the import, which sets them to INFO
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for chatty in ("alembic", "mlflow", "urllib3"):  # after the import, which sets them to INFO
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri)
 
 
