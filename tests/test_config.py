@@ -149,9 +149,9 @@ def quiet_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
         (ConfigError("seed must be at least 0, got -1"), 2, "seed must be at least 0, got -1"),
         (RunError("the loss became nan"), 1, "the loss became nan"),
         (
-            PermissionError(errno.EACCES, "Permission denied", "/root/x"),
+            PermissionError(errno.EACCES, "Permission denied", "/etc/x"),
             2,
-            "/root/x: Permission denied; name a folder that can be written",
+            "/etc/x: Permission denied; name a folder that can be written",
         ),
     ],
 )
