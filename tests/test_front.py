@@ -27,7 +27,9 @@ def better(one, other, direction):
 
 def dominates(one, other, objectives):
     worse = any(better(other[name], one[name], way) for name, way in objectives.items())
-    return not worse and any(better(one[name], other[name], way) for name, way in objectives.items())
+    return not worse and any(
+        better(one[name], other[name], way) for name, way in objectives.items()
+    )
 
 
 @given(studies())

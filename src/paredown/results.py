@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 RESULT = "result.json"
+FRONT = "front.json"
 PARENT = "tracking.parent="
 
 

@@ -1,0 +1,1 @@
+"""A Hydra sweeper that searches for the Pareto front with Optuna: `hydra/sweeper=pareto`."""

@@ -1,0 +1,67 @@
+"""What a job came to: its metrics, or why there are none."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from paredown.results import RESULT
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job came to.
+
+    Args:
+        metrics: Of the file that ships, the finite ones.
+        baseline: The same of the job's first row; empty if it has one row only.
+        error: Why the job is of no use; None: it is.
+    """
+
+    metrics: Metrics = field(default_factory=dict)
+    baseline: Metrics = field(default_factory=dict)
+    error: str | None = None
+
+
+def outcome_of(job: JobReturn, objectives: Iterable[str]) -> Outcome:
+    """Read what a job left in its folder; without a file there, take what it returned."""
+    assert job.hydra_cfg is not None
+    folder = Path(job.hydra_cfg.hydra.runtime.output_dir)
+    if job.status is JobStatus.FAILED:
+        error = job._return_value  # the property prints, and raises
+        return Outcome(error=str(error).partition("\n")[0] or type(error).__name__)
+    if (folder / RESULT).is_file():
+        return read_outcome(folder, objectives)
+    if isinstance(job.return_value, Mapping):
+        return _checked([job.return_value], objectives)
+    return Outcome(error=f"the job left no {RESULT} in {folder}")
+
+
+def read_outcome(folder: Path, objectives: Iterable[str]) -> Outcome:
+    """Read the result in a job's folder."""
+    result = json.loads((folder / RESULT).read_text())
+    if result["status"] != "FINISHED":
+        return Outcome(error=str(result.get("error", result["status"])))
+    return _checked(result["rows"], objectives)
+
+
+def _checked(rows: list[Mapping[str, Any]], objectives: Iterable[str]) -> Outcome:
+    for name in objectives:
+        value = rows[-1].get(name)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return Outcome(error=f"{name} is {value}")
+    return Outcome(_numbers(rows[-1]), _numbers(rows[0]) if len(rows) > 1 else {})
+
+
+def _numbers(row: Mapping[str, Any]) -> Metrics:
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }

@@ -1,0 +1,134 @@
+"""The front of a study: as plain data, as a table, and the commands that show more."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from rich.table import Table
+from rich.text import Text
+
+from hydra_plugins.paredown_sweeper._study import BASELINE, JOB, METRICS
+from paredown.front import MAXIMIZE, Budget, front, hypervolume
+from paredown.results import FRONT
+
+FORMS = {"accuracy": ".2%", "sparsity": ".1%", "params": ",.0f", "macs": ",.0f", "speedup": ".2f"}
+
+
+def summary(
+    trials: Sequence[FrozenTrial], objectives: dict[str, str], budget: Budget | None
+) -> dict[str, Any]:
+    """Gather a study in plain data.
+
+    Args:
+        trials: The COMPLETE ones, in order.
+        objectives: Metric -> direction.
+        budget: What a trial has to meet to be on the front; None: nothing.
+
+    Returns:
+        objectives, budget, reference, hypervolume (after each trial; null without a baseline),
+        trials, and front: the numbers of the trials on it.
+    """
+    limits = budget or Budget(None, None, None)
+    points = [trial.user_attrs[METRICS] for trial in trials]
+    inside = [at for at, point in enumerate(points) if limits.meets(point)]
+    on_front = [inside[at] for at in front([points[at] for at in inside], objectives)]
+    baseline = trials[0].user_attrs[BASELINE] if trials else {}
+    reference = _reference(baseline, objectives)
+    return {
+        "objectives": objectives,
+        "budget": limits.limits,
+        "reference": reference,
+        "hypervolume": _growth(points, inside, objectives, reference),
+        "front": [trials[at].number for at in on_front],
+        "nearest": trials[limits.nearest(points)].number if points and not inside else None,
+        "trials": [
+            {
+                "trial": trial.number,
+                "job": trial.user_attrs[JOB],
+                "params": trial.params,
+                "metrics": point,
+                "misses": limits.misses(point),
+                "on_front": at in on_front,
+            }
+            for at, (trial, point) in enumerate(zip(trials, points, strict=True))
+        ],
+    }
+
+
+def front_table(found: dict[str, Any]) -> Table:
+    """Lay out the front, a row a trial, the first objective's best first."""
+    rows = [row for row in found["trials"] if row["on_front"]]
+    names = [*found["objectives"], *found["budget"], "latency_ms"]
+    have = rows[0]["metrics"] if rows else {}
+    metrics = [name for name in dict.fromkeys(names) if name in have]
+    table = Table(title=_title(found), title_justify="left", caption_justify="left")
+    table.add_column("trial", justify="right")
+    table.add_column("job", justify="right")
+    table.add_column("values", overflow="fold")
+    for name in metrics:
+        table.add_column(name, justify="right")
+    first, direction = next(iter(found["objectives"].items()))
+    rows.sort(key=lambda row: float(row["metrics"][first]), reverse=direction == MAXIMIZE)
+    for row in rows:
+        values = Text(" ".join(f"{name}={_short(value)}" for name, value in row["params"].items()))
+        numbers = [format(row["metrics"][name], FORMS.get(name, ".3f")) for name in metrics]
+        table.add_row(str(row["trial"]), str(row["job"]), values, *numbers)
+    return table
+
+
+def write(found: dict[str, Any], folder: Path) -> None:
+    """Keep the summary beside the study."""
+    partial = folder / f".{FRONT}"
+    partial.write_text(json.dumps(found, indent=1) + "\n")
+    partial.rename(folder / FRONT)
+
+
+def miss(found: dict[str, Any]) -> str:
+    """Say that nothing meets the budget, and what comes nearest; empty if something does."""
+    near = [row for row in found["trials"] if row["trial"] == found["nearest"]]
+    if not near:
+        return ""
+    limits, misses, metrics = found["budget"], near[0]["misses"], near[0]["metrics"]
+    told = ", ".join(
+        f"{name} {metrics[name]:.4g} for {limits[name]:.4g}" for name in limits if misses[name] > 0
+    )
+    return f"no trial meets the budget; trial {near[0]['trial']} comes nearest: {told}"
+
+
+def _title(found: dict[str, Any]) -> Text:
+    count, all_ = len(found["front"]), len(found["trials"])
+    volume = found["hypervolume"][-1] if found["hypervolume"] else None
+    told = "" if volume is None else f", hypervolume {volume:.4g}"
+    return Text(f"the front: {count} of {all_} trials{told}")
+
+
+def _reference(baseline: dict[str, float], objectives: dict[str, str]) -> dict[str, float] | None:
+    """Take the worst that counts: 0 of what is to be large, the baseline's of the rest."""
+    if any(way != MAXIMIZE and name not in baseline for name, way in objectives.items()):
+        return None
+    return {name: 0 if way == MAXIMIZE else baseline[name] for name, way in objectives.items()}
+
+
+def _growth(
+    points: Sequence[dict[str, float]],
+    inside: Sequence[int],
+    objectives: dict[str, str],
+    reference: dict[str, float] | None,
+) -> list[float] | None:
+    """Measure the hypervolume after each trial; those that miss the budget add nothing."""
+    if reference is None:
+        return None
+    kept: list[dict[str, float]] = []
+    grown: list[float] = []
+    for at, point in enumerate(points):
+        if at in inside:
+            both = [*kept, point]
+            kept = [both[index] for index in front(both, objectives)]
+        grown.append(hypervolume(kept, objectives, reference))
+    return grown
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,80 @@
+"""Which point to try next: samplers by name, and the points that a search starts with."""
+
+import itertools
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+
+from hydra_plugins.paredown_sweeper._space import Space, Value, marks, values_of
+from paredown.store import key_of
+
+AMOUNT = "prune.amount"
+GRID = "grid"
+# Optuna's own 10 and 50 are for hundreds of trials; a search of networks has tens.
+STARTUP, POPULATION = 6, 8
+
+SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
+    "tpe": partial(TPESampler, n_startup_trials=STARTUP),
+    "nsga2": partial(NSGAIISampler, population_size=POPULATION),
+    "gp": partial(GPSampler, n_startup_trials=STARTUP),
+    "random": RandomSampler,
+    GRID: RandomSampler,  # never asked: every point is given
+}
+NAMES = (*SAMPLERS, "qmc")
+
+
+def sampler(name: str, seed: int, slot: int) -> BaseSampler:
+    """Make the sampler of one trial.
+
+    Its randomness comes from the seed and the slot alone, so that a search that was killed goes
+    on as it would have.
+
+    Args:
+        name: One of NAMES.
+        seed: Of the search.
+        slot: How many trials were asked before; those that a dead process left do not count.
+    """
+    own = int(key_of([seed, slot])[:8], 16)
+    if name != "qmc":
+        return SAMPLERS[name](seed=own)
+    return QMCSampler(  # one sequence for the whole search; the study counts its points
+        seed=seed,
+        scramble=True,
+        independent_sampler=RandomSampler(seed=own),
+        warn_independent_sampling=False,
+    )
+
+
+def starts(
+    name: str, space: Space, enqueue: Sequence[dict[str, object]] | None, seed: int
+) -> list[dict[str, Value]]:
+    """List the points that a search starts with; of a grid they are all.
+
+    Args:
+        name: Of the sampler.
+        space: What is searched.
+        enqueue: What the user wrote; None: the ends and the middle of prune.amount.
+        seed: Shuffles a grid, so that one cut short is not lopsided.
+
+    Raises:
+        ConfigError: For a point outside of the space, or a grid over an interval.
+    """
+    key = "hydra.sweeper.enqueue"
+    first = [space.point(values, key) for values in enqueue or []]
+    if name == GRID:
+        lists = [values_of(swept, one) for swept, one in space.swept.items()]
+        grid = [dict(zip(space.swept, values, strict=True)) for values in itertools.product(*lists)]
+        random.Random(seed).shuffle(grid)  # noqa: S311, nothing is kept secret
+        return [*first, *(point for point in grid if point not in first)]
+    if enqueue is None and AMOUNT in space.swept:
+        return [{AMOUNT: value} for value in dict.fromkeys(marks(space.swept[AMOUNT]))]
+    return first

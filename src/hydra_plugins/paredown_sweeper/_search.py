@@ -1,0 +1,179 @@
+"""The search itself: ask, launch, tell, until the study has its trials."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
+from optuna.distributions import CategoricalDistribution, distribution_to_json
+from optuna.trial import Trial, TrialState
+
+from hydra_plugins.paredown_sweeper import _report, _samplers
+from hydra_plugins.paredown_sweeper._outcome import outcome_of, read_outcome
+from hydra_plugins.paredown_sweeper._space import Space, parse, values_of
+from hydra_plugins.paredown_sweeper._storage import where
+from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
+from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf, ParetoSweeper
+from paredown.config import RunError, build, require, require_one_of
+from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
+from paredown.report import show
+
+log = logging.getLogger(__name__)
+
+DEFAULT = {"accuracy": MAXIMIZE, "size_mb": MINIMIZE, "speedup": MAXIMIZE}
+# The speed-up, not milliseconds: they drift by 40 % on a shared machine, the ratio by 5 to 8 %.
+ELSEWHERE = ("tracking.", "store.", "budget.")  # overrides that do not change what is measured
+POLL = 0.5  # seconds between two looks at what other processes do
+
+
+class Search:
+    """One process's part in a search.
+
+    Args:
+        sweeper: Holds the settings, the configuration and the launcher.
+        arguments: The overrides of the command line.
+
+    Raises:
+        ConfigError: For what the user can mend; no job was launched then.
+    """
+
+    def __init__(self, sweeper: ParetoSweeper, arguments: Sequence[str]) -> None:
+        assert sweeper.config is not None
+        assert sweeper.hydra_context is not None
+        assert sweeper.launcher is not None
+        self._settings, self._config = sweeper.settings, sweeper.config
+        self._launcher = sweeper.launcher
+        check(self._settings)
+        self._objectives = self._settings.objectives or DEFAULT
+        loader = sweeper.hydra_context.config_loader
+        self._space = parse(self._settings.params or {}, arguments, loader)
+        sweeper.validate_batch_is_legal(list(_corners(self._space)))
+        self._budget = self._read_budget()
+        self._folder = Path(self._config.hydra.sweep.dir).absolute()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._study = SharedStudy(
+            self._settings, self._space, self._objectives, self._folder, self._identity()
+        )
+        OmegaConf.save(self._config, self._folder / "multirun.yaml")
+        self._failures = 0
+
+    def run(self) -> list[Sequence[JobReturn]]:
+        """Search, then show the front; an interrupted search shows the front so far.
+
+        Raises:
+            RunError: If too many jobs failed.
+        """
+        try:
+            return self._loop()
+        finally:
+            self._show()
+
+    def _loop(self) -> list[Sequence[JobReturn]]:
+        start, batches = time.monotonic(), []
+        waited = False
+        while not self._study.is_done():
+            if self._settings.timeout and time.monotonic() - start > self._settings.timeout:
+                log.info("hydra.sweeper.timeout is over; the same command goes on")
+                break
+            trials = self._study.ask()
+            if trials:
+                batches.append(self._do(trials))
+                continue
+            if not waited:
+                log.info("waiting for trials of other processes")
+            waited = True
+            time.sleep(POLL)
+        return batches
+
+    def _do(self, trials: list[Trial]) -> Sequence[JobReturn]:
+        """Launch a batch, and tell what came of it."""
+        fresh = [trial for trial in trials if FINISHED not in trial.user_attrs]
+        for trial in trials:
+            if trial not in fresh:
+                folder = self._study.folder_of(trial.user_attrs[FINISHED])
+                self._study.tell(trial, read_outcome(folder, self._objectives), self._budget)
+        if not fresh:
+            return []
+        overrides = [self._space.overrides(trial.params) for trial in fresh]
+        jobs = self._launcher.launch(overrides, initial_job_idx=fresh[0].user_attrs[JOB])
+        for trial, job in zip(fresh, jobs, strict=True):
+            outcome = outcome_of(job, self._objectives)
+            self._study.tell(trial, outcome, self._budget)
+            if outcome.error is not None:
+                log.warning("trial %d failed: %s", trial.number, outcome.error)
+                self._failures += 1
+                last = outcome.error
+        limit = self._settings.max_failure_rate * self._settings.n_trials
+        if self._failures > limit:
+            raise RunError(
+                f"{self._failures} trials failed, more than hydra.sweeper.max_failure_rate "
+                f"allows; the last one: {last}"
+            )
+        return jobs
+
+    def _show(self) -> None:
+        found = _report.summary(
+            self._study.trials(TrialState.COMPLETE), self._objectives, self._budget
+        )
+        _report.write(found, self._folder)
+        show(_report.front_table(found), *filter(None, [_report.miss(found)]))
+        if OmegaConf.select(self._config, "tracking._target_"):
+            uri = build(self._config, "tracking").absolute_uri
+            web = uri.startswith("http")
+            show(f"compare: {f'open {uri}' if web else f'mlflow ui --backend-store-uri {uri}'}")
+        show(f"study:   optuna-dashboard {where(self._settings.storage, self._folder)}")
+
+    def _read_budget(self) -> Budget | None:
+        if not OmegaConf.select(self._config, "budget._target_"):
+            return None
+        budget = build(self._config, "budget")
+        assert isinstance(budget, Budget)
+        return budget
+
+    def _identity(self) -> dict[str, Any]:
+        """Say what must not change within a study."""
+        fixed = [text for text in self._space.fixed if not text.startswith(ELSEWHERE)]
+        return {
+            "hydra.sweeper.objectives": self._objectives,
+            "the space": {
+                name: distribution_to_json(one) for name, one in self._space.swept.items()
+            },
+            "the fixed overrides": sorted(fixed),
+            "budget": self._budget.limits if self._budget else {},
+        }
+
+
+def check(settings: ParetoConf) -> None:
+    """Refuse settings that cannot work.
+
+    Raises:
+        ConfigError: For the first of them.
+    """
+    at = "hydra.sweeper."
+    require(settings.n_trials >= 1, f"{at}n_trials", "be at least 1", settings.n_trials)
+    require(settings.n_jobs >= 1, f"{at}n_jobs", "be at least 1", settings.n_jobs)
+    require(settings.seed >= 0, f"{at}seed", "be at least 0", settings.seed)
+    rate = settings.max_failure_rate
+    require(0 <= rate <= 1, f"{at}max_failure_rate", "lie in [0, 1]", rate)
+    timeout = settings.timeout
+    require(timeout is None or timeout > 0, f"{at}timeout", "be above 0 seconds", timeout)
+    require_one_of(_samplers.NAMES, f"{at}sampler", settings.sampler)
+    if settings.objectives is None:
+        return
+    count = len(settings.objectives)
+    require(1 <= count <= 3, f"{at}objectives", "name one to three metrics", count)
+    for name, way in settings.objectives.items():
+        require_one_of(METRICS, f"a name in {at}objectives", name)
+        require_one_of((MAXIMIZE, MINIMIZE), f"{at}objectives.{name}", way)
+
+
+def _corners(space: Space) -> list[list[str]]:
+    """List jobs that between them have every name and every choice, to be composed first."""
+    points = [space.some()]
+    for name, one in space.swept.items():
+        if isinstance(one, CategoricalDistribution):
+            points += [{**space.some(), name: value} for value in values_of(name, one)[1:]]
+    return [space.overrides(point) for point in points]

@@ -1,0 +1,154 @@
+"""The search space: from Hydra's override syntax to Optuna's distributions and back."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from paredown.config import ConfigError, require, require_one_of
+
+Value = str | int | float
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched, and what stays as it is.
+
+    Args:
+        fixed: Overrides that every job gets.
+        swept: Distribution by the name that overrides the value; choices are the texts that
+            stand after the = of an override.
+    """
+
+    fixed: tuple[str, ...]
+    swept: dict[str, BaseDistribution]
+
+    def overrides(self, values: Mapping[str, Value]) -> list[str]:
+        """Write the overrides of one job."""
+        return [*self.fixed, *(f"{name}={value}" for name, value in values.items())]
+
+    def some(self) -> dict[str, Value]:
+        """Give one point of the space."""
+        return {name: marks(distribution)[0] for name, distribution in self.swept.items()}
+
+    def point(self, values: Mapping[str, object], key: str) -> dict[str, Value]:
+        """Check a point that a user wrote; names may be left out.
+
+        Raises:
+            ConfigError: For a name that is not swept, or a value outside of its range.
+        """
+        for name in values:
+            require_one_of(self.swept, f"a name in {key}", name)
+        return {name: _inside(name, self.swept[name], value, key) for name, value in values.items()}
+
+
+def parse(params: Mapping[str, Any], arguments: Sequence[str], loader: ConfigLoader) -> Space:
+    """Read the space from hydra.sweeper.params and the command line, which wins.
+
+    Raises:
+        ConfigError: For a range that holds no value, or if nothing is swept.
+    """
+    texts = [f"{name}={_text(value)}" for name, value in params.items()] + list(arguments)
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(texts)
+    last = {override.get_key_element(): override for override in overrides}
+    swept = {name: one for name, one in last.items() if one.is_sweep_override()}
+    fixed = tuple(str(one.input_line) for one in last.values() if not one.is_sweep_override())
+    if not swept:
+        hint = "sweep something, such as prune.amount=interval(0.1,0.8)"
+        raise ConfigError(f"hydra.sweeper.params must name what to search, got nothing; {hint}")
+    return Space(fixed, {name: _distribution(name, one) for name, one in swept.items()})
+
+
+def marks(distribution: BaseDistribution) -> list[Value]:
+    """Give the low end, the middle and the high end of a distribution."""
+    if isinstance(distribution, CategoricalDistribution):
+        choices = [str(choice) for choice in distribution.choices]
+        return [choices[0], choices[len(choices) // 2], choices[-1]]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    middle: float = math.sqrt(low * high) if distribution.log else (low + high) / 2
+    if step is not None and not distribution.log:
+        middle = low + round((middle - low) / step) * step
+    if isinstance(distribution, IntDistribution):
+        middle = round(middle)
+    return [low, middle, high]
+
+
+def values_of(name: str, distribution: BaseDistribution) -> list[Value]:
+    """List every value of a discrete distribution.
+
+    Raises:
+        ConfigError: If there is no end of them.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return [str(choice) for choice in distribution.choices]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if step is None:
+        got = f"interval({low},{high})"
+        hint = "take range(low,high,step), or another hydra.sweeper.sampler"
+        raise ConfigError(f"{name} must be a list of values for a grid, got {got}; {hint}")
+    first, by = Decimal(str(low)), Decimal(str(step))
+    count = int((Decimal(str(high)) - first) / by) + 1
+    cast = int if isinstance(distribution, IntDistribution) else float
+    return [cast(first + at * by) for at in range(count)]
+
+
+def _distribution(name: str, override: Override) -> BaseDistribution:
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        return _interval(name, value)
+    if isinstance(value, RangeSweep):
+        numbers = sorted(value.range())
+        require(bool(numbers), name, "be a range that holds a value", override.input_line)
+        step = abs(value.step)
+        if all(isinstance(number, int) for number in numbers):
+            return IntDistribution(numbers[0], numbers[-1], step=int(step))
+        return FloatDistribution(numbers[0], numbers[-1], step=float(step))
+    choices = list(dict.fromkeys(override.sweep_string_iterator()))
+    return CategoricalDistribution(choices)
+
+
+def _interval(name: str, sweep: IntervalSweep) -> BaseDistribution:
+    low, high = sweep.start, sweep.end
+    assert low is not None
+    assert high is not None
+    got, log = f"interval({low},{high})", "log" in sweep.tags
+    finite = math.isfinite(low) and math.isfinite(high)
+    require(finite and low < high, name, "be an interval whose low end is below its high end", got)
+    require(low > 0 or not log, name, "be above 0 to be searched on a log scale", got)
+    if isinstance(low, int) and isinstance(high, int):  # int(interval(1,9))
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
+
+
+def _inside(name: str, distribution: BaseDistribution, value: object, key: str) -> Value:
+    where = f"{key}'s {name}"
+    if isinstance(distribution, CategoricalDistribution):
+        text = _text(value)
+        require_one_of([str(choice) for choice in distribution.choices], where, text)
+        return text
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    rule = f"lie in [{distribution.low}, {distribution.high}]"
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    require(number and distribution.low <= value <= distribution.high, where, rule, value)  # type: ignore[operator]
+    assert isinstance(value, int | float)
+    return value
+
+
+def _text(value: object) -> str:
+    """Write a value as an override has it after the =."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

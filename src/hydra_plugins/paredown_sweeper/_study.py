@@ -1,0 +1,148 @@
+"""One study that several processes work on: who asks what, what died, what is missing."""
+
+import logging
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from hydra_plugins.paredown_sweeper import _samplers
+from hydra_plugins.paredown_sweeper._outcome import Outcome
+from hydra_plugins.paredown_sweeper._space import Space, Value
+from hydra_plugins.paredown_sweeper._storage import open_study
+from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf
+from paredown.front import Budget
+from paredown.process import died, owner
+from paredown.results import read_result
+
+log = logging.getLogger(__name__)
+
+OWNER, JOB, ERROR, FINISHED = "owner", "job", "error", "finished"
+METRICS, BASELINE, RETRY = "metrics", "baseline", "retry_of"
+
+
+class SharedStudy:
+    """A study that several processes may work on; each trial is asked once.
+
+    Asking happens under a lock in the sweep's folder, one process after the other. A trial takes
+    the next slot, and what is sampled depends on seed, slot and the trials before it alone. A
+    trial whose process died is told FAIL and waits again with the same values in a new trial.
+    """
+
+    def __init__(
+        self,
+        settings: ParetoConf,
+        space: Space,
+        objectives: dict[str, str],
+        folder: Path,
+        identity: dict[str, Any],
+    ) -> None:
+        self._settings, self._space, self._objectives = settings, space, objectives
+        self._folder = folder
+        self._starts: list[dict[str, Value]] = _samplers.starts(
+            settings.sampler, space, settings.enqueue, settings.seed
+        )
+        self._lock = FileLock(folder / ".study.lock")
+        with self._lock:
+            self.study = open_study(settings.storage, settings.study_name, folder, identity)
+
+    def ask(self) -> list[Trial]:
+        """Take the next trials, n_jobs at most, as this process's own."""
+        with self._lock:
+            self._reap()
+            count = min(self._settings.n_jobs, self._missing())
+            trials = [self._ask_one() for _ in range(count)]
+            number = self._free_number()
+            for trial in trials:
+                done = trial.user_attrs.get(FINISHED)
+                trial.set_user_attr(JOB, number if done is None else done)
+                number += done is None
+        return trials
+
+    def tell(self, trial: Trial, outcome: Outcome, budget: Budget | None) -> None:
+        """Finish a trial: its values, and by how much it misses the budget; or FAIL."""
+        if outcome.error is not None:
+            trial.set_user_attr(ERROR, outcome.error)
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        trial.set_user_attr(METRICS, outcome.metrics)
+        trial.set_user_attr(BASELINE, outcome.baseline)
+        for name, miss in (budget.misses(outcome.metrics) if budget else {}).items():
+            trial.set_constraint(name, miss)
+        self.study.tell(trial, [outcome.metrics[name] for name in self._objectives])
+
+    def folder_of(self, number: int) -> Path:
+        """Name the folder of a job."""
+        return self._folder / str(number)
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """List the trials in these states, in order; without states all of them."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def is_done(self) -> bool:
+        """Tell whether the study has its trials; those that still run are not yet had."""
+        return self._missing() == 0 and not self.trials(TrialState.RUNNING)
+
+    def _missing(self) -> int:
+        """Count the trials that somebody has yet to ask."""
+        have = len(self.trials(TrialState.COMPLETE, TrialState.RUNNING))
+        wanted = self._settings.n_trials
+        if self._settings.sampler == _samplers.GRID:  # a point that fails, fails again
+            failed = sum(ERROR in trial.user_attrs for trial in self.trials(TrialState.FAIL))
+            wanted = min(wanted, len(self._starts) - failed)
+        return max(0, wanted - have)
+
+    def _ask_one(self) -> Trial:
+        waiting = self.trials(TrialState.WAITING)
+        slot = sum(not _abandoned(trial) for trial in self.trials()) - len(waiting)
+        if not waiting and slot < len(self._starts):
+            self.study.enqueue_trial(self._starts[slot])
+        again = bool(waiting) and RETRY in waiting[0].user_attrs
+        # The values of a retry are given, and QMC counts every trial that it is asked for.
+        name = "random" if again and self._settings.sampler == "qmc" else self._settings.sampler
+        self.study.sampler = _samplers.sampler(name, self._settings.seed, slot)
+        trial = self.study.ask(self._space.swept)
+        trial.set_user_attr(OWNER, owner())
+        return trial
+
+    def _reap(self) -> None:
+        """Tell FAIL to trials whose process died, and let their values wait again."""
+        for trial in self.trials(TrialState.RUNNING):
+            if not self._is_orphan(trial):
+                continue
+            log.info("trial %d was left by a process that died; it is done again", trial.number)
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            if set(values) != set(self._space.swept):
+                continue  # it died while it asked; its slot is free
+            attributes: dict[str, Any] = {RETRY: trial.number}
+            job = trial.user_attrs.get(JOB)
+            if job is not None and read_result(self.folder_of(job)):
+                attributes[FINISHED] = job  # it died before it told
+            self.study.enqueue_trial(values, user_attrs=attributes)
+
+    def _is_orphan(self, trial: FrozenTrial) -> bool:
+        who = trial.user_attrs.get(OWNER)
+        if who is not None:
+            return died(who)
+        # Somebody died between two lines of _ask_one, unless it is asked under another lock.
+        age = datetime.now() - (trial.datetime_start or datetime.min)
+        return self._settings.storage is None or age > timedelta(minutes=1)
+
+    def _free_number(self) -> int:
+        """Find a job number above all that were ever given."""
+        given = [trial.user_attrs[JOB] for trial in self.trials() if JOB in trial.user_attrs]
+        folders = (path.name for path in self._folder.iterdir() if path.name.isdigit())
+        return 1 + max([*given, *map(int, folders)], default=-1)
+
+
+def failed(trial: FrozenTrial) -> bool:
+    """Tell whether a trial's job ran and came to nothing."""
+    return trial.state is TrialState.FAIL and ERROR in trial.user_attrs
+
+
+def _abandoned(trial: FrozenTrial) -> bool:
+    """Tell whether a trial's process died; its slot is taken again."""
+    return trial.state is TrialState.FAIL and ERROR not in trial.user_attrs

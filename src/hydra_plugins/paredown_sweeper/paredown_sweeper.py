@@ -1,0 +1,81 @@
+"""What Hydra reads at every start: the sweeper's settings and its name; nothing heavy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+@dataclass
+class ParetoConf:
+    """The settings of `hydra/sweeper=pareto`, under hydra.sweeper.
+
+    Args:
+        n_trials: COMPLETE trials of the study in all, those of earlier sweeps counted.
+        n_jobs: Jobs given to the launcher at once.
+        timeout: No job starts after this many seconds; None: no limit.
+        max_failure_rate: The sweep ends when more than this share of n_trials failed, [0, 1].
+        seed: Of the sampler.
+        sampler: tpe, nsga2, gp, qmc, random or grid.
+        objectives: Metric -> maximize or minimize, one to three; None: accuracy and speedup
+            maximize, size_mb minimize.
+        params: The search space, in the syntax of Hydra's overrides.
+        enqueue: Points to start with, each a mapping of swept names to values, the rest is
+            sampled; None: the ends and the middle of prune.amount.
+        storage: A postgresql:// URL; None: the file study.journal in the sweep's folder.
+        study_name: Of the study in a storage that others share; None: the sweep's folder.
+    """
+
+    _target_: str = "hydra_plugins.paredown_sweeper.paredown_sweeper.ParetoSweeper"
+    n_trials: int = 32
+    n_jobs: int = 1
+    timeout: float | None = None
+    max_failure_rate: float = 0.25
+    seed: int = 0
+    sampler: str = "tpe"
+    objectives: dict[str, str] | None = None
+    params: dict[str, Any] | None = None
+    enqueue: list[dict[str, Any]] | None = None
+    storage: str | None = None
+    study_name: str | None = None
+
+
+class ParetoSweeper(Sweeper):
+    """Let Optuna choose the jobs, and a launcher run them."""
+
+    def __init__(self, **settings: Any) -> None:
+        plain = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
+        assert isinstance(plain, dict)
+        self.settings = ParetoConf(**{str(name): value for name, value in plain.items()})
+        self.hydra_context: HydraContext | None = None
+        self.config: DictConfig | None = None
+        self.launcher: Launcher | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what Hydra hands over, and make the launcher."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Search until the study has its trials.
+
+        Args:
+            arguments: The overrides of the command line, swept ones among them.
+        """
+        from hydra_plugins.paredown_sweeper._search import Search
+
+        return Search(self, arguments).run()
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="pareto", node=ParetoConf, provider="paredown"
+)
