@@ -121,7 +121,7 @@ def user_errors() -> Iterator[None]:
     except ConfigError as error:
         _end(str(error), 2)
     except RunError as error:
-        _end(str(error), 1)
+        _end(str(error), error.code)
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         try:

@@ -11,6 +11,14 @@ class ConfigError(ValueError):
 class RunError(RuntimeError):
     """What went wrong in a run for a known reason, told in one line. Exit code 1."""
 
+    code = 1
+
+
+class BudgetError(RunError):
+    """Nothing that was found meets the budget. Exit code 3."""
+
+    code = 3
+
 
 def require(ok: bool, key: str, rule: str, got: object, hint: str = "") -> None:
     """Raise ConfigError `<key> must <rule>, got <got>; <hint>` unless `ok`."""

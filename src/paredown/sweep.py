@@ -1,6 +1,7 @@
 """What holds a sweep together: all jobs checked first, one parent run, one table, one exit code."""
 
 import atexit
+import json
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,8 @@ from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from paredown.config import user_errors
-from paredown.errors import ConfigError, RunError
-from paredown.results import PARENT, read_results
+from paredown.errors import BudgetError, ConfigError, RunError
+from paredown.results import FRONT, PARENT, read_results
 
 SWEEP = "paredown.sweep"
 
@@ -27,6 +28,7 @@ class SweepCallback(Callback):
 
     def __init__(self) -> None:
         self._end: Any = None
+        self._parent: Any = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a job that cannot work, then open the parent run and name it to every job."""
@@ -46,7 +48,7 @@ class SweepCallback(Callback):
             parent = tracker.reopen(SWEEP, str(folder), folder) or tracker.start(
                 swept, folder, tags={SWEEP: str(folder)}
             )
-            self._end = parent.end
+            self._end, self._parent = parent.end, parent
             atexit.register(self._interrupted, config)
             with read_write(config.hydra.overrides):
                 overrides.append(PARENT + parent.id)
@@ -57,12 +59,16 @@ class SweepCallback(Callback):
             from paredown.report import jobs_table, show
 
             jobs = read_results(_folder(config))
-            failed = sum(job["status"] != "FINISHED" for job in jobs)
+            found = self._keep_front(config)
+            # A search goes on over failed jobs, and ends by itself where they are too many.
+            failed = not found and any(job["status"] != "FINISHED" for job in jobs)
             show(jobs_table(str(config.hydra.sweep.dir), jobs))
             end, self._end = self._end, None
             end("FAILED" if failed else "FINISHED")
             if failed:
                 raise SystemExit(1)
+            if found.get("missed"):
+                raise BudgetError(found["missed"])
 
     def _interrupted(self, config: DictConfig) -> None:
         """Show what was done when the process ends before the sweep does."""
@@ -73,7 +79,17 @@ class SweepCallback(Callback):
         folder = str(config.hydra.sweep.dir)
         show(jobs_table(f"{folder}, interrupted", read_results(_folder(config))))
         show(f"the same command with hydra.sweep.dir={folder} does the rest")
+        self._keep_front(config)
         self._end("KILLED")
+
+    def _keep_front(self, config: DictConfig) -> dict[str, Any]:
+        """Keep on the parent run the front that a search left; empty if there was none."""
+        file = _folder(config) / FRONT
+        if not file.is_file():
+            return {}
+        self._parent.log_text(file.read_text(), FRONT)
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
 
 
 def _swept(overrides: Sequence[str]) -> list[str]:

@@ -28,7 +28,8 @@ def summary(
 
     Returns:
         objectives, budget, reference, hypervolume (after each trial; null without a baseline),
-        trials, and front: the numbers of the trials on it.
+        trials, front: the numbers of the trials on it, and missed: what comes nearest to the
+        budget if nothing meets it.
     """
     limits = budget or Budget(None, None, None)
     points = [trial.user_attrs[METRICS] for trial in trials]
@@ -36,7 +37,7 @@ def summary(
     on_front = [inside[at] for at in front([points[at] for at in inside], objectives)]
     baseline = trials[0].user_attrs[BASELINE] if trials else {}
     reference = _reference(baseline, objectives)
-    return {
+    found = {
         "objectives": objectives,
         "budget": limits.limits,
         "reference": reference,
@@ -55,6 +56,7 @@ def summary(
             for at, (trial, point) in enumerate(zip(trials, points, strict=True))
         ],
     }
+    return {**found, "missed": _missed(found)}
 
 
 def front_table(found: dict[str, Any]) -> Table:
@@ -85,7 +87,7 @@ def write(found: dict[str, Any], folder: Path) -> None:
     partial.rename(folder / FRONT)
 
 
-def miss(found: dict[str, Any]) -> str:
+def _missed(found: dict[str, Any]) -> str:
     """Say that nothing meets the budget, and what comes nearest; empty if something does."""
     near = [row for row in found["trials"] if row["trial"] == found["nearest"]]
     if not near:

@@ -47,9 +47,9 @@ class Search:
         self._settings, self._config = sweeper.settings, sweeper.config
         self._launcher = sweeper.launcher
         check(self._settings)
-        self._objectives = self._settings.objectives or DEFAULT
+        self._objectives: dict[str, str] = self._settings.objectives or DEFAULT
         loader = sweeper.hydra_context.config_loader
-        self._space = parse(self._settings.params or {}, arguments, loader)
+        self._space = parse(self._settings.params, arguments, loader)
         sweeper.validate_batch_is_legal(list(_corners(self._space)))
         self._budget = self._read_budget()
         self._folder = Path(self._config.hydra.sweep.dir).absolute()
@@ -119,7 +119,7 @@ class Search:
             self._study.trials(TrialState.COMPLETE), self._objectives, self._budget
         )
         _report.write(found, self._folder)
-        show(_report.front_table(found), *filter(None, [_report.miss(found)]))
+        show(_report.front_table(found), *filter(None, [found["missed"]]))
         if OmegaConf.select(self._config, "tracking._target_"):
             uri = build(self._config, "tracking").absolute_uri
             web = uri.startswith("http")
@@ -163,6 +163,9 @@ def check(settings: ParetoConf) -> None:
     require_one_of(_samplers.NAMES, f"{at}sampler", settings.sampler)
     if settings.objectives is None:
         return
+    mapping = isinstance(settings.objectives, dict)
+    rule = "map metrics to maximize or minimize"
+    require(mapping, f"{at}objectives", rule, settings.objectives)
     count = len(settings.objectives)
     require(1 <= count <= 3, f"{at}objectives", "name one to three metrics", count)
     for name, way in settings.objectives.items():

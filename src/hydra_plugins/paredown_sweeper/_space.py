@@ -116,8 +116,9 @@ def _distribution(name: str, override: Override) -> BaseDistribution:
         if all(isinstance(number, int) for number in numbers):
             return IntDistribution(numbers[0], numbers[-1], step=int(step))
         return FloatDistribution(numbers[0], numbers[-1], step=float(step))
-    choices = list(dict.fromkeys(override.sweep_string_iterator()))
-    return CategoricalDistribution(choices)
+    spelled = {"True": "true", "False": "false"}  # as a person writes them
+    choices = [spelled.get(text, text) for text in override.sweep_string_iterator()]
+    return CategoricalDistribution(list(dict.fromkeys(choices)))
 
 
 def _interval(name: str, sweep: IntervalSweep) -> BaseDistribution:

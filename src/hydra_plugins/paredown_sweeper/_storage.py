@@ -85,6 +85,9 @@ def _storage(url: str | None, folder: Path) -> BaseStorage:
         return RDBStorage(url)
     path = folder / JOURNAL
     if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(OPENING)) not in (b"", OPENING):
+                raise ValueError("it is not a journal")
         _cut_torn_end(path)
     return JournalStorage(JournalFileBackend(str(path)))
 
@@ -95,7 +98,7 @@ def _cut_torn_end(path: Path) -> None:
     lock.acquire()
     try:
         content = path.read_bytes()
-        if content.startswith(OPENING) and not content.endswith(b"\n"):
+        if content and not content.endswith(b"\n"):
             os.truncate(path, content.rfind(b"\n") + 1)
     finally:
         lock.release()

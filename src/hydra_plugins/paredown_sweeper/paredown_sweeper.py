@@ -1,6 +1,6 @@
 """What Hydra reads at every start: the sweeper's settings and its name; nothing heavy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -38,8 +38,8 @@ class ParetoConf:
     max_failure_rate: float = 0.25
     seed: int = 0
     sampler: str = "tpe"
-    objectives: dict[str, str] | None = None
-    params: dict[str, Any] | None = None
+    objectives: Any = None  # not a typed dict: OmegaConf cannot merge one into None
+    params: dict[str, Any] = field(default_factory=dict)
     enqueue: list[dict[str, Any]] | None = None
     storage: str | None = None
     study_name: str | None = None

@@ -2,7 +2,6 @@
 
 import getpass
 import logging
-import os
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paredown.process import alive, owner
 from paredown.tracking.contact import lost_contact, twice
 from paredown.tracking.run import Run, file_tag, upload_command
 
@@ -92,7 +92,7 @@ class Tracker:
         host = socket.gethostname()
         for run in self._search(f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{host}'"):
             tags = run.data.tags
-            if not _alive(int(tags.get(PID, 0)), float(tags.get(STARTED, 0))):
+            if not alive(int(tags.get(PID, 0)), float(tags.get(STARTED, 0))):
                 log.info("closing run %s, left by a process that died", run.info.run_name)
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
@@ -125,21 +125,9 @@ class Tracker:
 
 
 def _owner() -> dict[str, str]:
-    """Name the process that owns a run: host, pid, and when the process started."""
-    import psutil
-
-    started = psutil.Process().create_time()
-    return {HOST: socket.gethostname(), PID: str(os.getpid()), STARTED: f"{started:.2f}"}
-
-
-def _alive(pid: int, started: float) -> bool:
-    """Tell whether a process still runs; a pid that was given away again does not count."""
-    import psutil
-
-    try:
-        return bool(abs(psutil.Process(pid).create_time() - started) < 1)
-    except psutil.NoSuchProcess:
-        return False
+    """Tag a run with the process that owns it."""
+    who = owner()
+    return {HOST: who["host"], PID: str(who["pid"]), STARTED: f"{who['started']:.2f}"}
 
 
 def git_commit() -> str | None:
