@@ -85,7 +85,7 @@ def test_hydras_syntax_becomes_a_distribution(text: str, expected) -> None:
 def test_the_command_line_wins_over_params_and_fixed_values_stay() -> None:
     found = space("y=2", "+z=a b", "x=interval(0,1)", x="interval(5,6)", y="interval(1,2)")
     assert found.swept == {"x": FloatDistribution(0, 1)}
-    assert found.overrides({"x": 0.25}) == ["y=2", "+z=a b", "x=0.25"]
+    assert found.overrides({"x": 0.25}) == ["x=0.25", "y=2", "+z=a b"]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,9 @@ def test_a_search_killed_in_a_trial_ends_as_an_undisturbed_one(whole, tmp_path: 
 
 
 def test_another_seed_searches_elsewhere(whole, tmp_path: Path) -> None:
-    _, straight, arguments = whole
+    sampler, straight, arguments = whole
+    if sampler == "grid":
+        return  # its order is Hydra's own
     assert sweep(tmp_path, *arguments, "hydra.sweeper.seed=1", n=8).returncode == 0
     assert points(tmp_path) != points(straight)
 

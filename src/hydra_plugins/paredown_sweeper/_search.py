@@ -135,7 +135,7 @@ class Search:
 
     def _identity(self) -> dict[str, Any]:
         """Say what must not change within a study."""
-        fixed = [text for text in self._space.fixed if not text.startswith(ELSEWHERE)]
+        fixed = [text for text in self._space.fixed.values() if not text.startswith(ELSEWHERE)]
         return {
             "hydra.sweeper.objectives": self._objectives,
             "the space": {

@@ -26,17 +26,20 @@ class Space:
     """What is searched, and what stays as it is.
 
     Args:
-        fixed: Overrides that every job gets.
+        fixed: Overrides that every job gets, by the name that they override.
         swept: Distribution by the name that overrides the value; choices are the texts that
             stand after the = of an override.
+        order: All names, as the command line has them.
     """
 
-    fixed: tuple[str, ...]
+    fixed: dict[str, str]
     swept: dict[str, BaseDistribution]
+    order: tuple[str, ...]
 
     def overrides(self, values: Mapping[str, Value]) -> list[str]:
         """Write the overrides of one job."""
-        return [*self.fixed, *(f"{name}={value}" for name, value in values.items())]
+        texts = {**self.fixed, **{name: f"{name}={value}" for name, value in values.items()}}
+        return [texts[name] for name in self.order]
 
     def some(self) -> dict[str, Value]:
         """Give one point of the space."""
@@ -63,11 +66,12 @@ def parse(params: Mapping[str, Any], arguments: Sequence[str], loader: ConfigLoa
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(texts)
     last = {override.get_key_element(): override for override in overrides}
     swept = {name: one for name, one in last.items() if one.is_sweep_override()}
-    fixed = tuple(str(one.input_line) for one in last.values() if not one.is_sweep_override())
+    fixed = {name: str(one.input_line) for name, one in last.items() if name not in swept}
     if not swept:
         hint = "sweep something, such as prune.amount=interval(0.1,0.8)"
         raise ConfigError(f"hydra.sweeper.params must name what to search, got nothing; {hint}")
-    return Space(fixed, {name: _distribution(name, one) for name, one in swept.items()})
+    found = {name: _distribution(name, one) for name, one in swept.items()}
+    return Space(fixed, found, tuple(last))
 
 
 def marks(distribution: BaseDistribution) -> list[Value]:

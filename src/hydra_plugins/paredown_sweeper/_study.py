@@ -42,7 +42,7 @@ class SharedStudy:
         self._settings, self._space, self._objectives = settings, space, objectives
         self._folder = folder
         self._starts: list[dict[str, Value]] = _samplers.starts(
-            settings.sampler, space, settings.enqueue, settings.seed
+            settings.sampler, space, settings.enqueue
         )
         self._lock = FileLock(folder / ".study.lock")
         with self._lock:
