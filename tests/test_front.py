@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paredown.config import ConfigError
+from paredown.errors import ConfigError
 from paredown.front import Budget, front, hypervolume
 
 NAMES = ("accuracy", "size_mb", "speedup")

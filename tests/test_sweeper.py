@@ -13,7 +13,7 @@ from hydra._internal.utils import create_config_search_path
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hydra_plugins.paredown_sweeper._space import marks, parse, values_of
-from paredown.config import ConfigError
+from paredown.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 APP = ROOT / "tests" / "tiny_app" / "app.py"

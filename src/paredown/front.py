@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from paredown.config import require
+from paredown.errors import require
 
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
 METRICS = (

@@ -17,7 +17,8 @@ from hydra_plugins.paredown_sweeper._space import Space, parse, values_of
 from hydra_plugins.paredown_sweeper._storage import where
 from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
 from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf, ParetoSweeper
-from paredown.config import RunError, build, require, require_one_of
+from paredown.config import build
+from paredown.errors import RunError, require, require_one_of
 from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
 from paredown.report import show
 

@@ -16,7 +16,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from paredown.config import ConfigError, require, require_one_of
+from paredown.errors import ConfigError, require, require_one_of
 
 Value = str | int | float
 

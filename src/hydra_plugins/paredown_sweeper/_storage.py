@@ -10,7 +10,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.exc import SQLAlchemyError
 
-from paredown.config import ConfigError, require
+from paredown.errors import ConfigError, require
 
 JOURNAL, STUDY, IDENTITY = "study.journal", "pareto", "paredown.identity"
 OPENING = b'{"op_code":'
