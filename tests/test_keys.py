@@ -23,6 +23,9 @@ OTHER = {  # another valid value of a field that is a name
     "folder": "other",
     "parent": "other",
     "threads": 2,
+    "accuracy": 0.5,
+    "size_mb": 1.0,
+    "latency_ms": 1.0,
 }
 
 
@@ -38,7 +41,7 @@ def keys(folder: Path, *overrides: str) -> dict[str, str]:
 def changed_stages(key: str) -> list[str]:
     """Say which stages' weights a field determines, as a person would."""
     part, _, field = key.partition(".")
-    if part in ("measure", "store", "tracking", "runtime", "quantize") or field in (
+    if part in ("budget", "measure", "store", "tracking", "runtime", "quantize") or field in (
         "threads",
         "device",
     ):

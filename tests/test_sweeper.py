@@ -336,3 +336,14 @@ def test_hydra_reads_the_sweeper_without_optuna(tmp_path: Path) -> None:
 
 def test_the_namespace_of_plugins_stays_open() -> None:
     assert not (ROOT / "src" / "hydra_plugins" / "__init__.py").exists()
+
+
+def test_hydra_s_own_suites_pass_where_they_apply(tmp_path: Path) -> None:
+    """In a process and a folder of their own: they set up logging and write where they stand."""
+    suites = Path(__file__).with_name("hydra_suites.py")
+    config = Path(__file__).parents[1] / "pyproject.toml"
+    asked = [sys.executable, "-m", "pytest", "-c", str(config), "--rootdir", str(tmp_path)]
+    done = subprocess.run(
+        [*asked, str(suites)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout

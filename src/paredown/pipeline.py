@@ -56,6 +56,7 @@ def _digest(cfg: DictConfig) -> str:
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     plain["tracking"] = {**plain["tracking"], "parent": None}
+    del plain["budget"]  # it judges results, and makes none
     return key_of(plain)
 
 
