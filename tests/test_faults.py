@@ -208,7 +208,7 @@ def test_four_cold_processes_train_one_teacher(tmp_path: Path, straight: Path) -
     finished = runs_of(tmp_path)
     assert [one.info.status for one in finished] == ["FINISHED"] * 4
     assert entries(tmp_path) == entries(straight)
-    assert sum(err.count("another process is making it; waiting") for _, err in told) >= 3
+    assert sum(err.count("another process is making it; waiting") for _, err in told) >= 1
     assert not any("duplicate column" in err or "already exists" in err for _, err in told)
     from mlflow import MlflowClient
 

@@ -42,7 +42,11 @@ class SweepCallback(Callback):
                 plans = [plan(config)]
             tracker = plans[0].tracking.connect()
             overrides = config.hydra.overrides.task
-            swept = " ".join(_swept(overrides)) or "sweep"
+            swept = (
+                " ".join(_swept(overrides))
+                or config.hydra.runtime.choices.get("experiment")
+                or "sweep"
+            )
             folder = _folder(config)
             folder.mkdir(parents=True, exist_ok=True)
             parent = tracker.reopen(SWEEP, str(folder), folder) or tracker.start(
