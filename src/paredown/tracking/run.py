@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paredown.errors import ConfigError
+from paredown.describe import NO_SPACE
+from paredown.errors import ConfigError, RunError
 from paredown.tracking.contact import connect, first_line, lost_contact, may_answer_later, twice
 
 if TYPE_CHECKING:
@@ -76,6 +77,12 @@ class Run:
                 twice(lambda: send(self._client, self.id, event))
                 return
             except lost_contact() as error:
+                if getattr(error, "errno", None) in NO_SPACE and event["do"] == "file":
+                    size = Path(event["file"]).stat().st_size
+                    raise RunError(
+                        f"{event['file']}: the disk is full after fewer than its {size:,} "
+                        "bytes were copied to MLflow; the store keeps it. Make room, run again"
+                    ) from error
                 if not may_answer_later(error):
                     raise
                 self.unsent = self._folder / UNSENT
