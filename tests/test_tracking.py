@@ -87,6 +87,25 @@ def test_the_run_that_keeps_a_file_is_found_by_its_sha256(tracker: Tracker, tmp_
     assert [artifact.path for artifact in kept] == ["prune/model.onnx"]
 
 
+def test_finished_jobs_are_listed_newest_first_with_everything_they_logged(
+    tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paredown.tracking.tracker.PAGE", 2)  # so that there is a second page
+    with tracker.run("sweep", tmp_path) as sweep:
+        for name in ("one", "two", "three"):
+            with tracker.run(name, tmp_path, sweep.id, {"stages": "baseline,prune"}) as run:
+                run.log({"seed": 0}, {"prune/accuracy": 0.5})
+        with tracker.run("single", tmp_path, tags={"stages": "baseline"}):
+            pass
+        with pytest.raises(ValueError), tracker.run("bad", tmp_path, sweep.id, {"stages": "a"}):
+            raise ValueError
+    assert [job.name for job in tracker.finished()] == ["single", "three", "two", "one"]
+    *_, one = found = tracker.finished(sweep.id)
+    assert [job.name for job in found] == ["three", "two", "one"]
+    assert (one.parent, one.stages) == (sweep.id, ("baseline", "prune"))
+    assert (one.params["seed"], one.metrics["prune/accuracy"]) == ("0", 0.5)
+
+
 def test_artifacts_lie_beside_the_database(tracker: Tracker, uri: str, tmp_path: Path) -> None:
     with tracker.run("cnn4", tmp_path) as run:
         run.log_text("seed: 0\n", "config.yaml")

@@ -1,6 +1,7 @@
 """The way through the house: plan, walk the path, time it, log it, show it."""
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from paredown.store import key_of
 from paredown.timing import Stopwatch
 from paredown.tracking import as_params
 from paredown.tracking.run import Run
-from paredown.tracking.tracker import Tracker
+from paredown.tracking.tracker import STAGES, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +92,11 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
 
 
 def _tags(parts: Plan, dataset: Dataset) -> dict[str, str]:
-    """Say what the figures hold for: the data, the machine and the engine."""
+    """Say what the figures hold for, the data, the machine and the engine, and what made them."""
+    overrides = own_overrides(HydraConfig.get().overrides.task)
     return {
+        STAGES: ",".join(parts.stages),
+        "command": shlex.join(["python", "run.py", *overrides]),
         "dataset": f"{dataset.name} {dataset.fingerprint}",
         "cpu": machine.cpu_name(),
         "int8_instructions": machine.int8_instructions(),

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HOST, PID, STARTED = "paredown.host", "paredown.pid", "paredown.started"
+PARENT, STAGES = "mlflow.parentRunId", "stages"
+PAGE = 5000  # runs a query; MLflow takes up to 50,000 and holds them all in memory
 Tags = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A job's run as MLflow keeps it.
+
+    Args:
+        id, name: Of the run.
+        parent: Id of the run of the sweep that it belongs to; None for a single run.
+        stages: Names of its variants, in order; their metrics are `<stage>/<metric>`.
+        params, metrics, tags: By name.
+    """
+
+    id: str
+    name: str
+    parent: str | None
+    stages: tuple[str, ...]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Tags
 
 
 class Tracker:
@@ -61,7 +84,7 @@ class Tracker:
         if commit := git_commit():
             own["mlflow.source.git.commit"] = commit
         if parent is not None:
-            own["mlflow.parentRunId"] = parent
+            own[PARENT] = parent
         tags = {**own, **(tags or {})}
         created = twice(
             lambda: self.client.create_run(self.experiment_id, run_name=name, tags=tags)
@@ -109,6 +132,26 @@ class Tracker:
             ui = f"open {self.uri}"
         return [f"files:   {files.removeprefix('file://')}", f"compare: {ui}"]
 
+    def finished(self, parent: str | None = None) -> list[Logged]:
+        """List the jobs that came to their end, the newest first.
+
+        Args:
+            parent: Id of a sweep's run; None: all jobs of the experiment.
+        """
+        condition = "attributes.status = 'FINISHED'"
+        if parent is not None:
+            condition += f" and tags.`{PARENT}` = '{parent}'"
+        found: list[Logged] = []
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], condition, max_results=PAGE, page_token=token
+            )
+            found += [_logged(run) for run in page if STAGES in run.data.tags]
+            token = page.token
+            if not token:
+                return found
+
     def holder_of(self, sha256: str) -> str | None:
         """Find a run of this experiment that keeps the file with this sha256."""
         try:
@@ -122,6 +165,19 @@ class Tracker:
             [self.experiment_id], condition, max_results=limit
         )
         return found
+
+
+def _logged(run: Any) -> Logged:
+    tags = run.data.tags
+    return Logged(
+        id=run.info.run_id,
+        name=run.info.run_name,
+        parent=tags.get(PARENT),
+        stages=tuple(tags[STAGES].split(",")),
+        params=run.data.params,
+        metrics=run.data.metrics,
+        tags=tags,
+    )
 
 
 def _owner() -> dict[str, str]:
