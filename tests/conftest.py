@@ -4,10 +4,13 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tests are small; waiting for threads costs more than it gains
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,3 +114,21 @@ def pruned(whole: nn.Module) -> Callable[[float], nn.Module]:
 def images(digits: Dataset) -> torch.Tensor:
     """Seven normalized images."""
     return torch.from_numpy(digits.normalize(digits.val.images[:7]))
+
+
+@pytest.fixture(scope="session")
+def browse() -> Callable[..., str]:
+    """Open a file in headless Chromium; give the page as it is after its scripts ran."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+
+    def dump(file: Path, *flags: str) -> str:
+        quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000")
+        files = ("--allow-file-access-from-files", "--enable-logging=stderr", *flags)
+        command = [program, *quiet, *files, "--dump-dom", file.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        assert "Uncaught" not in done.stderr, done.stderr
+        return done.stdout
+
+    return dump

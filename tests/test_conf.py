@@ -87,7 +87,7 @@ def test_options_of_a_group_share_the_names_of_their_knobs() -> None:
         known |= {f"{part.parent.name}.{key}" for key in node}
     config = yaml.safe_load((CONF / "config.yaml").read_text())
     known |= {"seed", "technique.stages"}
-    known |= {f"{key}.{name}" for key in ("tracking", "store", "budget") for name in config[key]}
+    known |= {f"{key}.{name}" for key in ("store", "budget") for name in config[key]}
     assert known >= FIXED
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from paredown.dataset import Batch, Dataset, Split
-from paredown.measure import BATCH, accuracy, answer, macs, params, size_mb, wilson
+from paredown.measure import BATCH, accuracy, answer, layers, macs, params, size_mb, wilson
 
 Z = 1.959963984540054
 SHARES = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -98,3 +98,12 @@ def test_params_and_macs_of_cnn4_are_those_counted_by_hand(cnn4: nn.Module) -> N
 def test_macs_of_a_grouped_convolution_fall_with_its_groups() -> None:
     dense, grouped = (nn.Conv2d(8, 8, 3, padding=1, groups=groups) for groups in (1, 4))
     assert macs(dense, (8, 6, 6)) == 4 * macs(grouped, (8, 6, 6)) == 8 * 8 * 9 * 36
+
+
+def test_layers_tell_channels_and_macs_of_every_convolution_and_matrix(whole: nn.Module) -> None:
+    found = layers(whole, (3, 32, 32))
+    parts = dict(whole.named_modules())
+    kinds = (nn.Conv2d, nn.Linear)
+    assert list(found) == [name for name, part in parts.items() if isinstance(part, kinds)]
+    assert all(layer["channels"] == parts[name].weight.shape[0] for name, layer in found.items())
+    assert sum(layer["macs"] for layer in found.values()) == macs(whole, (3, 32, 32))

@@ -128,3 +128,16 @@ def test_amount_0_measures_what_was_there_before(walk: Walk, stages: dict[str, S
     assert path.measured(PRUNE) == path.measured(PRUNE - 1)
     assert path.curves(PRUNE) == []
     assert len(path.curves(PRUNE - 1)) == 1
+
+
+def test_a_kept_program_tells_its_layers_without_its_weights(
+    walk: Walk, stages: dict[str, Stage]
+) -> None:
+    path = walk.path(stages)
+    before, after = path.layers(PRUNE - 1), path.layers(PRUNE)
+    assert before.keys() == after.keys()
+    assert [layer["channels"] for layer in before.values()] == [4, 8, 16, 32, 10]
+    assert [layer["channels"] for layer in after.values()] == [2, 4, 8, 16, 10]
+    for index in range(3):
+        shutil.rmtree(path.weights(index))
+    assert walk.path(stages).layers(PRUNE) == after

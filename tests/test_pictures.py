@@ -271,9 +271,9 @@ def test_names_from_the_outside_are_shown_and_not_run(tmp_path: Path) -> None:
 
 
 def test_logarithms_are_used_where_an_axis_spans_much(plain: dict) -> None:
-    assert all(panel.log for panel in scatters(plain))
+    assert all(panel.x_log for panel in scatters(plain))
     near = search([trial(0), trial(1)], baseline={})
-    assert [panel.log for panel in scatters(near)] == [False, False]
+    assert [panel.x_log for panel in scatters(near)] == [False, False]
 
 
 def test_the_headline_says_what_is_seen(plain: dict, tight: dict) -> None:

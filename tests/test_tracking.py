@@ -218,3 +218,14 @@ def test_params_are_what_a_person_overrides_under_the_names_they_override() -> N
         "training.threads": None,
         "training.deep.er": 1,
     }
+
+
+def test_runs_are_found_by_a_tag_and_texts_by_their_name(tracker: Tracker, tmp_path: Path) -> None:
+    with tracker.run("sweep", tmp_path, tags={"mark": "there"}) as run:
+        run.log_text("some text", "note.txt")
+    with tracker.run("other", tmp_path):
+        pass
+    (found,) = tracker.tagged("mark")
+    assert (found.id, found.name, found.value) == (run.id, "sweep", "there")
+    assert tracker.text(run.id, "note.txt") == "some text"
+    assert tracker.text(run.id, "none.txt") is None

@@ -69,9 +69,35 @@ def macs(module: "nn.Module", input_shape: tuple[int, int, int]) -> int:
         module: Maps (N, C, H, W) to logits.
         input_shape: Channels, height and width of one image.
     """
+    return _macs_by_part(module, input_shape)["Global"]
+
+
+def layers(module: "nn.Module", input_shape: tuple[int, int, int]) -> dict[str, dict[str, int]]:
+    """List a network's convolutions and matrix products: output channels, and MACs of one image.
+
+    Args:
+        module: Maps (N, C, H, W) to logits.
+        input_shape: Channels, height and width of one image.
+
+    Returns:
+        `channels` and `macs` by the layer's name, in the order of the network.
+    """
+    counted = _macs_by_part(module, input_shape)
+    found = {}
+    for name, part in module.named_modules():
+        channels = getattr(part, "out_channels", getattr(part, "out_features", None))
+        if type(channels) is int and not list(part.children()):  # containers may tell it, too
+            cost = counted.get(f"{type(module).__name__}.{name}", 0)
+            found[name] = {"channels": channels, "macs": cost}
+    return found
+
+
+def _macs_by_part(module: "nn.Module", input_shape: tuple[int, int, int]) -> dict[str, int]:
+    """Count by dotted name, which begins with the network's class; `Global` is all of it."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(torch.zeros(1, *input_shape))
-    return int(counter.get_total_flops()) // 2
+    counted = counter.get_flop_counts()
+    return {name: int(sum(flops.values())) // 2 for name, flops in counted.items()}

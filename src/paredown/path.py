@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CURVES, MEASURED, SHIPPED = "curves.json", "measured.json", "program"
+CURVES, MEASURED, LAYERS, SHIPPED = "curves.json", "measured.json", "layers.json", "program"
 
 
 class VariantPath:
@@ -47,7 +47,7 @@ class VariantPath:
         self._precision = cache(self._resolve_precision)
 
     def _program(self, index: int) -> Path:
-        """Return the folder that holds `program/`, the files that ship, and `measured.json`."""
+        """Return the folder that holds `program/`, the files that ship, and what was measured."""
 
         def make(folder: Path) -> None:
             variant = self.variant(index)
@@ -64,6 +64,8 @@ class VariantPath:
                 "macs": measure.macs(variant.module, self._dataset.input_shape),
             }
             (folder / MEASURED).write_text(json.dumps(measured, indent=1) + "\n")
+            layers = measure.layers(variant.module, self._dataset.input_shape)
+            (folder / LAYERS).write_text(json.dumps(layers, indent=1) + "\n")
 
         about = self._about(index, self._runtime.name)
         return self._store.get(self.program_key(index), about, make)
@@ -71,6 +73,11 @@ class VariantPath:
     def measured(self, index: int) -> dict[str, float]:
         """What was measured on the program, latency aside."""
         found: dict[str, float] = json.loads((self.program(index) / MEASURED).read_text())
+        return found
+
+    def layers(self, index: int) -> dict[str, dict[str, int]]:
+        """Output channels and MACs of every layer; see `measure.layers`."""
+        found: dict[str, dict[str, int]] = json.loads((self.program(index) / LAYERS).read_text())
         return found
 
     def shipped(self, index: int) -> Path:

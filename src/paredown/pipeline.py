@@ -1,5 +1,6 @@
 """The way through the house: plan, walk the path, time it, log it, show it."""
 
+import json
 import logging
 import shlex
 from pathlib import Path
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from paredown import machine
 from paredown.dataset import Dataset
-from paredown.path import VariantPath
+from paredown.path import LAYERS, VariantPath
 from paredown.plan import Plan, plan
 from paredown.report import markdown, path_table, show
 from paredown.results import RESULT, own_overrides, read_result, write_result
@@ -86,6 +87,8 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
             _time(watch, parts, path, rows)
             eager = _time_eager(eager_watch, parts, path)
             _log_rows(kept, rows, eager)
+            layers = {name: path.layers(index) for index, name in enumerate(path.names)}
+            kept.log_text(json.dumps(layers, indent=1), LAYERS)
             _keep_files(tracker, kept, path)
     show(path_table(parts.name, rows, eager), *tracker.where(kept))
     return {"rows": rows, "run_id": kept.id}

@@ -6,6 +6,7 @@ from typing import Any
 
 from paredown.pictures.page import Figure
 from paredown.pictures.panels import Row, Scatter
+from paredown.pictures.scale import Range, ticks
 from paredown.pictures.words import (
     AXES,
     BARS,
@@ -13,10 +14,12 @@ from paredown.pictures.words import (
     COLORS,
     DEFAULT,
     DOMINATED,
+    FAST,
     FRONT,
     LIMIT,
     MISSED,
     NEAREST,
+    SLOW,
     TOLD,
     UNTRAINED,
     form,
@@ -31,6 +34,8 @@ LOOKS: dict[str, dict[str, Any]] = {
     NEAREST: {"symbol": "circle", "size": 11},
     DEFAULT: {"symbol": "square-open", "size": 17, "line": {"width": 2}},
     BASELINE: {"symbol": "star", "size": 15},
+    FAST: {"symbol": "circle", "size": 8},
+    SLOW: {"symbol": "x", "size": 9},
     UNTRAINED: {"symbol": "line-ns-open", "size": 9, "line": {"width": 1.5}},
 }
 PLAIN = {"margin": {"l": 64, "r": 16, "t": 12, "b": 48}, "hovermode": "closest"}
@@ -49,7 +54,6 @@ LEGEND = {
     "y": 1.02,
     "yanchor": "bottom",
     "x": 0,
-    "entrywidth": 88,  # px beside the mark: two columns where a window is 400 px wide
     "font": {"size": 11},
 }
 
@@ -76,7 +80,9 @@ def points_figure(panel: Scatter) -> Figure:
         if kind == DEFAULT:  # a frame around a point that tells itself
             at = {**at, "hovertemplate": None, "hoverinfo": "skip"}
         data.append(at)
-    layout = {**PLAIN, "xaxis": _x_axis(panel), "yaxis": _y_axis(panel), "legend": LEGEND}
+    x = _axis(panel.x, panel.x_range, panel.x_log)
+    y = _axis(panel.y, panel.y_range, panel.y_log)
+    layout = {**PLAIN, "xaxis": x, "yaxis": y, "legend": _legend(data)}
     if panel.rug:
         data.append(_rug(panel))
         layout["yaxis2"] = BESIDE
@@ -125,30 +131,30 @@ def shares_figure(told: tuple[list[str], dict[str, list[float]]]) -> Figure:
         },
         "yaxis": {"automargin": True, "type": "category"},
     }
-    legend = {**LEGEND, "traceorder": "reversed"}
+    legend = {**_legend(data), "traceorder": "reversed"}
     return {"data": data, "layout": {**PLAIN, **axes, "legend": legend, "bargap": 0.25}}
 
 
-def _x_axis(panel: Scatter) -> dict[str, Any]:
-    low, high = panel.x_range
-    title = {"text": AXES.get(panel.x, panel.x) + (", logarithmic" if panel.log else "")}
-    if not panel.log:
-        return {"title": title, "range": [low, high], "zeroline": False}
-    return {
-        "title": title,
-        "type": "log",
-        "range": [math.log10(low), math.log10(high)],
-        "tickvals": panel.ticks,  # left to itself Plotly writes 2 for 0.2
-        "ticktext": [f"{tick:g}" for tick in panel.ticks],
-        "zeroline": False,
-    }
+def _legend(data: list[dict[str, Any]]) -> dict[str, Any]:
+    """Give every entry the same room: two columns of the usual names where a window is narrow."""
+    longest = max(len(trace["name"]) for trace in data)
+    return {**LEGEND, "entrywidth": max(88, 6 * longest)}
 
 
-def _y_axis(panel: Scatter) -> dict[str, Any]:
-    axis: dict[str, Any] = {"title": {"text": AXES.get(panel.y, panel.y)}, "zeroline": False}
-    if panel.y == "accuracy":
-        axis["tickformat"] = ".0%" if panel.y_range[1] - panel.y_range[0] > 0.05 else ".1%"
-    return {**axis, "range": list(panel.y_range)}
+def _axis(name: str, ends: Range, log: bool) -> dict[str, Any]:
+    title = {"text": AXES.get(name, name) + (", logarithmic" if log else "")}
+    axis = {"title": title, "range": list(ends), "zeroline": False}
+    if log:
+        round_values = ticks(ends)
+        return axis | {
+            "type": "log",
+            "range": list(map(math.log10, ends)),
+            "tickvals": round_values,  # left to itself Plotly writes 2 for 0.2
+            "ticktext": [f"{tick:g}" for tick in round_values],
+        }
+    if name in ("accuracy", "sparsity"):
+        axis["tickformat"] = ".0%" if ends[1] - ends[0] > 0.05 else ".1%"
+    return axis
 
 
 def _rug(panel: Scatter) -> dict[str, Any]:
@@ -172,6 +178,7 @@ def _limits(panel: Scatter) -> dict[str, Any]:
     for name, limit in panel.limits.items():
         along, across = ("x", "y") if name == panel.x else ("y", "x")
         low, high = panel.x_range if along == "x" else panel.y_range
+        is_log = panel.x_log if along == "x" else panel.y_log
         floor = name == "accuracy"  # the one limit from below
         end = min(low, 0.0) if floor else 10 * high  # beyond the axis, for who zooms out
         whole = {f"{across}ref": "paper", f"{across}0": 0, f"{across}1": 1, f"{along}0": limit}
@@ -179,7 +186,7 @@ def _limits(panel: Scatter) -> dict[str, Any]:
         shapes += [line | whole, SHADE | whole | {f"{along}1": end}]
         note = {
             "text": f"budget {form(name, limit)}",
-            along: math.log10(limit) if along == "x" and panel.log else limit,
+            along: math.log10(limit) if is_log else limit,
             across: 1,
             f"{across}ref": "paper",
             "xanchor": "left" if along == "x" else "right",
@@ -192,7 +199,9 @@ def _limits(panel: Scatter) -> dict[str, Any]:
 def _hover(row: Row) -> str:
     """Tell a trial in the lines of a hover box."""
     lines = ["<b>baseline</b>"]
-    if "trial" in row:
+    if "title" in row:  # whoever made the row says it
+        lines = [f"<b>{escape(row['title'])}</b>", *row.get("notes", [])]
+    elif "trial" in row:
         job = "from an earlier sweep" if row["job"] is None else f"job {row['job']}"
         lines = [f"<b>trial {row['trial']}</b>, {job}"]
         lines += [f"{name} = {form(name, at)}" for name, at in row["params"].items()]

@@ -29,16 +29,21 @@ figure { margin: 0; min-width: 0; background: var(--card); border: 1px solid var
 .plot { height: 420px }
 @media (max-width: 40rem) { .plot { height: 480px } }
 figcaption { font-weight: 600; padding: 0 .5rem }
-.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; max-width: 100%;
+.wide { overflow: auto; max-width: 100%; max-height: 80vh; margin: .75rem 0;
+  border: 1px solid var(--line); border-radius: 8px;
   width: fit-content }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92em }
 th, td { padding: .35rem .7rem; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top }
-th { white-space: nowrap; background: var(--card); font-weight: 600 }
+th { white-space: nowrap; background: var(--card); font-weight: 600; position: sticky; top: 0 }
 tr:last-child td { border-bottom: 0 }
-td.number, th.number { text-align: right; white-space: nowrap }
+td { white-space: nowrap }
+td.number, th.number { text-align: right }
 tr.marked td { background: var(--mark) }
 code { font: .88em ui-monospace, monospace; overflow-wrap: anywhere }
+pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
+  padding: .6rem .8rem; overflow-x: auto }
+pre code { overflow-wrap: normal }
 """
 SCRIPT = """
 const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -8,13 +8,27 @@ from typing import Any
 
 from paredown.front import MAXIMIZE
 from paredown.pictures.labels import Place, sides
-from paredown.pictures.words import BASELINE, DEFAULT, DOMINATED, FRONT, MISSED, NEAREST, say
+from paredown.pictures.scale import Range, share, widen, widen_log
+from paredown.pictures.words import (
+    BASELINE,
+    DEFAULT,
+    DOMINATED,
+    FAST,
+    FRONT,
+    MISSED,
+    NEAREST,
+    SLOW,
+    say,
+)
 
 Found = Mapping[str, Any]
 """What front.json holds."""
 Row = Mapping[str, Any]
 """A trial of it."""
 
+KINDS = (DOMINATED, MISSED, FAST, SLOW, FRONT, NEAREST)  # as they are drawn, one over the other
+LEAST = {"accuracy": 0.004, "sparsity": 0.02}  # of room beside the outermost points
+READABLE = 40  # labels in a panel
 LARGE = 8  # an axis whose largest value is this many times the smallest is logarithmic
 
 
@@ -34,7 +48,7 @@ class Scatter:
     @cached_property
     def points(self) -> dict[str, list[Row]]:
         """The trials, by what becomes of them."""
-        both: dict[str, list[Row]] = {DOMINATED: [], MISSED: [], FRONT: [], NEAREST: []}
+        both: dict[str, list[Row]] = {kind: [] for kind in KINDS}
         for row in self.found["trials"]:
             if value(row, self.x) is not None and value(row, self.y) is not None:
                 both[kind_of(row, self.found)].append(row)
@@ -62,42 +76,42 @@ class Scatter:
         return {name: budget[name] for name in (self.x, self.y) if name in budget}
 
     @cached_property
-    def log(self) -> bool:
+    def x_log(self) -> bool:
         """Whether x spans so much that its logarithm is shown."""
-        have = list(self._values(self.x))
-        return self.x != "trial" and min(have) > 0 and max(have) / min(have) >= LARGE
+        return self._spans_much(self.x)
 
     @cached_property
-    def x_range(self) -> tuple[float, float]:
+    def y_log(self) -> bool:
+        """Whether y does."""
+        return self._spans_much(self.y)
+
+    @cached_property
+    def x_range(self) -> Range:
         """Ends of the x axis, as values."""
         have = list(self._values(self.x))
-        return _widen_log(min(have), max(have)) if self.log else _widen(min(have), max(have))
-
-    @property
-    def ticks(self) -> list[float]:
-        """Round values along a logarithmic x axis, and a decade more on either side."""
-        low, high = map(math.log10, self.x_range)
-        steps = (
-            (1,) if high - low > 3.5 else (1, 2, 5) if high - low > 1.2 else (1, 1.5, 2, 3, 5, 7)
-        )
-        decades = range(math.floor(low) - 1, math.ceil(high) + 2)
-        return [float(f"{step}e{decade}") for decade in decades for step in steps]
+        return widen_log(have) if self.x_log else widen(have, LEAST.get(self.x, 0))
 
     @cached_property
-    def y_range(self) -> tuple[float, float]:
+    def y_range(self) -> Range:
         """Ends of the y axis, with room for the rug below."""
         have = list(self._values(self.y))
-        low, high = _widen(min(have), max(have), 0.004 if self.y == "accuracy" else 0)
+        if self.y_log:
+            return widen_log(have)
+        low, high = widen(have, LEAST.get(self.y, 0))
         return (low - 0.06 * (high - low) if self.rug else low), high
 
     @property
     def labelled(self) -> list[Row]:
-        """The trials that carry their number: the front, or what is nearest to the budget."""
-        return self.points.get(FRONT) or self.points.get(NEAREST) or []
+        """The trials that carry their number: the front, or what is nearest to the budget.
+
+        None of a front so long that nobody could read them.
+        """
+        rows = self.points.get(FRONT) or self.points.get(NEAREST) or []
+        return rows if len(rows) <= READABLE else []
 
     def label_sides(self, letter: float, radius: float, room: Place) -> list[tuple[int, int]]:
         """Choose on which side of its point each label stands; see `labels.sides`."""
-        plain = (self.points.get(kind, []) for kind in (DOMINATED, MISSED, BASELINE))
+        plain = (self.points.get(kind, []) for kind in (DOMINATED, MISSED, FAST, SLOW, BASELINE))
         points, others = (
             [(x * room[0], y * room[1]) for x, y in map(self._unit, rows)]
             for rows in (self.labelled, [row for rows in plain for row in rows])
@@ -109,15 +123,16 @@ class Scatter:
         """List a metric of trials that have it."""
         return [at for row in rows if (at := value(row, name)) is not None]
 
-    def _unit(self, row: Row) -> tuple[float, float]:
+    def _unit(self, row: Row) -> Place:
         """Place a trial in the panel: (0, 0) is its lower left corner, (1, 1) its upper right."""
-        at_x, at_y = value(row, self.x), value(row, self.y)
-        assert at_x is not None
-        assert at_y is not None
-        (left, right), (low, high) = self.x_range, self.y_range
-        if self.log:
-            at_x, left, right = math.log(at_x), math.log(left), math.log(right)
-        return (at_x - left) / (right - left), (at_y - low) / (high - low)
+        (at_x,), (at_y,) = self.column(self.x, [row]), self.column(self.y, [row])
+        across = share(at_x, self.x_range, self.x_log)
+        return across, share(at_y, self.y_range, self.y_log)
+
+    def _spans_much(self, name: str) -> bool:
+        have = list(self._values(name))
+        is_amount = name not in ("trial", "accuracy", "sparsity")
+        return is_amount and min(have) > 0 and max(have) / min(have) >= LARGE
 
     def _values(self, name: str) -> Iterator[float]:
         for rows in (*self.points.values(), self.rug):
@@ -146,6 +161,8 @@ def scatters(found: Found) -> list[Scatter]:
 
 def kind_of(row: Row, found: Found) -> str:
     """Say what becomes of a trial: on the front, nearest to the budget, over it, or dominated."""
+    if "kind" in row:  # whoever made the row says it
+        return str(row["kind"])
     if row["on_front"]:
         return FRONT
     if row["trial"] == found["nearest"]:
@@ -193,13 +210,3 @@ def shares(found: Found) -> tuple[list[str], dict[str, list[float]]] | None:
     if not order:
         return None
     return order, {goal: [of.get(name, 0.0) for name in order] for goal, of in told.items()}
-
-
-def _widen(low: float, high: float, least: float = 0) -> tuple[float, float]:
-    room = max(0.08 * (high - low), least) or 0.05 * abs(high) or 0.5
-    return low - room, high + room
-
-
-def _widen_log(low: float, high: float) -> tuple[float, float]:
-    room = (high / low) ** 0.07
-    return low / room, high * room

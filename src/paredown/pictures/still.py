@@ -11,6 +11,7 @@ from paredown.pictures.panels import (
     scatters,
     shares,
 )
+from paredown.pictures.scale import ticks
 from paredown.pictures.words import (
     AXES,
     BARS,
@@ -132,15 +133,19 @@ def _scale(axes: "Axes", panel: Scatter) -> None:
     from matplotlib import ticker
 
     axes.set_title(f"{say(panel.y)} against {say(panel.x)}", loc="left", fontsize=10)
-    axes.set_xlabel(AXES.get(panel.x, panel.x) + (", logarithmic" if panel.log else ""))
-    axes.set_ylabel(AXES.get(panel.y, panel.y))
-    if panel.log:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(ticker.FixedLocator(panel.ticks))
-        axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda at, _: f"{at:g}"))
-        axes.xaxis.set_minor_locator(ticker.NullLocator())
-    if panel.y == "accuracy":
-        axes.yaxis.set_major_formatter(ticker.PercentFormatter(1.0))
+    axes.set_xscale("log" if panel.x_log else "linear")
+    axes.set_yscale("log" if panel.y_log else "linear")
+    for axis, name, log, ends in (
+        (axes.xaxis, panel.x, panel.x_log, panel.x_range),
+        (axes.yaxis, panel.y, panel.y_log, panel.y_range),
+    ):
+        axis.set_label_text(AXES.get(name, name) + (", logarithmic" if log else ""))
+        if log:
+            axis.set_major_locator(ticker.FixedLocator(ticks(ends)))
+            axis.set_major_formatter(ticker.FuncFormatter(lambda at, _: f"{at:g}"))
+            axis.set_minor_locator(ticker.NullLocator())
+        elif name in ("accuracy", "sparsity"):
+            axis.set_major_formatter(ticker.PercentFormatter(1.0))
     axes.set_xlim(*panel.x_range)
     axes.set_ylim(*panel.y_range)
 

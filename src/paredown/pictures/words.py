@@ -2,6 +2,7 @@
 
 FRONT, NEAREST, DOMINATED, MISSED = "front", "nearest", "dominated", "missed"
 UNTRAINED, DEFAULT, BASELINE, LIMIT = "untrained", "default", "baseline", "limit"
+SLOW, FAST = "slow", "fast"
 TOLD = {
     DOMINATED: "dominated",
     MISSED: "misses budget",
@@ -10,6 +11,8 @@ TOLD = {
     DEFAULT: "default values",
     BASELINE: "baseline",
     UNTRAINED: "never trained",
+    SLOW: "fewer MACs, not faster",
+    FAST: "as its MACs promise",
 }
 COLORS = {  # readable on white and on near-black
     DOMINATED: "#8b929c",
@@ -19,6 +22,8 @@ COLORS = {  # readable on white and on near-black
     DEFAULT: "#1f9d63",
     BASELINE: "#e07b39",
     UNTRAINED: "#8b929c",
+    SLOW: "#d64550",
+    FAST: "#2f7ed8",
     LIMIT: "#d64550",
 }
 BARS = ("#2f7ed8", "#e07b39", "#1f9d63")  # an objective each; there are three at most
@@ -31,12 +36,15 @@ AXES = {
     "speedup": "speed-up",
     "params": "parameters",
     "macs": "MACs",
+    "mmacs": "MACs, millions",
+    "sparsity": "sparsity",
 }
 FORMS = {
     **dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high"), ".2%"),
     **dict.fromkeys(("speedup", "speedup_low", "speedup_high"), ".2f"),
     **dict.fromkeys(("params", "macs"), ",.0f"),
     "sparsity": ".1%",
+    "mmacs": ".3g",
 }
 
 

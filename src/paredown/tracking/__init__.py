@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from paredown.errors import ConfigError, require
+from paredown.errors import ConfigError, require, require_one_of
 from paredown.tracking.contact import connect, first_line, twice
 from paredown.tracking.tracker import Tracker
 
@@ -72,6 +72,31 @@ class Tracking:
             raise ConfigError(f"tracking.uri must name a store that answers, {reason}") from error
         return tracker
 
+    def existing(self) -> "Tracker":
+        """Open an experiment that is there, to read it; nothing is made or changed.
+
+        Raises:
+            ConfigError: If the store or the experiment is not there.
+        """
+        from mlflow.exceptions import MlflowException
+
+        uri, prefix = self.absolute_uri, "sqlite:///"
+        if uri.startswith(prefix):  # MLflow would make it
+            there = _is_sqlite(Path(uri.removeprefix(prefix)))
+            hint = "run.py makes it at its first run"
+            require(there, "tracking.uri", "name a store that is there", self.uri, hint)
+        try:
+            client = connect(uri)
+            found = client.get_experiment_by_name(self.experiment)
+            if found is None or found.lifecycle_stage != "active":
+                names = [each.name for each in client.search_experiments()]
+                require_one_of(names, "tracking.experiment", self.experiment)
+        except MlflowException as error:
+            reason = f"got {self.uri!r}: {first_line(error)}"
+            raise ConfigError(f"tracking.uri must name a store that answers, {reason}") from error
+        assert found is not None
+        return Tracker(client, str(found.experiment_id), uri)
+
     @contextmanager
     def _first_touch(self) -> Iterator[str | None]:
         """Hold a lock while a local database is made: MLflow does not lock its own tables.
@@ -112,6 +137,13 @@ class Tracking:
             "restore it or take another name",
         )
         return str(found.experiment_id)
+
+
+def _is_sqlite(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open("rb") as content:
+        return content.read(15) == b"SQLite format 3"
 
 
 def as_params(choices: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str, object]:

@@ -4,6 +4,7 @@ import getpass
 import logging
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,20 @@ class Logged:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     tags: Tags
+
+
+@dataclass(frozen=True)
+class Named:
+    """A run and what one of its tags says.
+
+    Args:
+        id, name: Of the run.
+        value: Of the tag.
+    """
+
+    id: str
+    name: str
+    value: str
 
 
 class Tracker:
@@ -141,16 +156,20 @@ class Tracker:
         condition = "attributes.status = 'FINISHED'"
         if parent is not None:
             condition += f" and tags.`{PARENT}` = '{parent}'"
-        found: list[Logged] = []
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment_id], condition, max_results=PAGE, page_token=token
-            )
-            found += [_logged(run) for run in page if STAGES in run.data.tags]
-            token = page.token
-            if not token:
-                return found
+        return [_logged(run) for run in self._all(condition) if STAGES in run.data.tags]
+
+    def tagged(self, tag: str) -> list[Named]:
+        """List the runs that carry a tag, the newest first."""
+        runs = self._all(f"tags.`{tag}` != ''")
+        return [Named(run.info.run_id, run.info.run_name, run.data.tags[tag]) for run in runs]
+
+    def text(self, run_id: str, name: str) -> str | None:
+        """Read a text that a run keeps as a file; None if it keeps none of this name."""
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                return Path(self.client.download_artifacts(run_id, name, folder)).read_text()
+            except lost_contact():
+                return None
 
     def holder_of(self, sha256: str) -> str | None:
         """Find a run of this experiment that keeps the file with this sha256."""
@@ -159,6 +178,18 @@ class Tracker:
         except lost_contact():  # then this run keeps it, too
             return None
         return str(found[0].info.run_id) if found else None
+
+    def _all(self, condition: str) -> Iterator[Any]:
+        """Search page by page, the newest first."""
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], condition, max_results=PAGE, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
 
     def _search(self, condition: str, limit: int = 1000) -> Sequence[Any]:
         found: Sequence[Any] = self.client.search_runs(

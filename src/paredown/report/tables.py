@@ -9,6 +9,8 @@ from rich.text import Text
 
 Row = Mapping[str, Any]
 """A variant: its stage and its metrics by name."""
+PATH = ("stage", "accuracy, % [95 %]", "MB", "ms (p95)", "speed-up [95 %]", "params", "MMACs",
+        "sparsity")  # fmt: skip
 
 
 def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> Table:
@@ -20,27 +22,30 @@ def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> T
         eager: latency_ms, latency_ms_p95, and the runtime's own gain, runtime_speedup.
     """
     table = Table(title=title, title_justify="left", caption_justify="left")
-    table.add_column("stage")
-    for name in ("accuracy, % [95 %]", "MB", "ms (p95)", "speed-up [95 %]", "params", "MMACs"):
-        table.add_column(name, justify="right")
-    table.add_column("sparsity", justify="right")
+    for name in PATH:
+        table.add_column(name, justify="left" if name == "stage" else "right")
     for row in rows:
-        table.add_row(
-            row["stage"],
-            f"{row['accuracy']:.2%} [{row['accuracy_low']:.1%}, {row['accuracy_high']:.1%}]",
-            f"{row['size_mb']:.3f}",
-            f"{row['latency_ms']:.3f} ({row['latency_ms_p95']:.3f})",
-            _speedup(row),
-            f"{row['params']:,.0f}",
-            f"{row['macs'] / 1e6:.2f}",
-            f"{row['sparsity']:.1%}",
-        )
+        table.add_row(*path_cells(row))
     table.caption = (
         f"The baseline takes {eager['latency_ms']:.2f} ms (p95 {eager['latency_ms_p95']:.2f}) in "
         f"eager PyTorch: the runtime alone is {eager['runtime_speedup']:.1f} times faster. "
         "Speed-ups above are within the runtime, against the baseline."
     )
     return table
+
+
+def path_cells(row: Row) -> list[str]:
+    """Write a variant's metrics into the columns of PATH."""
+    return [
+        row["stage"],
+        f"{row['accuracy']:.2%} [{row['accuracy_low']:.1%}, {row['accuracy_high']:.1%}]",
+        f"{row['size_mb']:.3f}",
+        f"{row['latency_ms']:.3f} ({row['latency_ms_p95']:.3f})",
+        _speedup(row),
+        f"{row['params']:,.0f}",
+        f"{row['macs'] / 1e6:.2f}",
+        f"{row['sparsity']:.1%}",
+    ]
 
 
 def _speedup(row: Row) -> str:

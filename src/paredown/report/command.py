@@ -1,0 +1,118 @@
+"""The command `report.py`: read MLflow, write two files."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from paredown.config import build_all, user_errors
+from paredown.errors import ConfigError, require, require_one_of
+from paredown.report.tables import show
+from paredown.report.widths import Layers
+from paredown.tracking.tracker import Logged, Named, Tracker
+
+HTML, MARKDOWN = "report.html", "report.md"
+MOST = 40  # runs whose layers are read: a request each, and a column
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is reported, and where to.
+
+    Args:
+        sweep: Its folder, or its run's id or name; None for all runs of the experiment.
+        folder: To write to.
+    """
+
+    sweep: str | None
+    folder: str
+
+    def __post_init__(self) -> None:
+        require(bool(self.folder.strip()), "folder", "be a path", self.folder)
+
+
+class NoSweep(Callback):
+    """Refuses -m, which would write one report over the other."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """End before Hydra writes anything."""
+        with user_errors("report"):
+            raise ConfigError("report.py writes one report and takes no -m; leave it out")
+
+
+def run(cfg: DictConfig) -> None:
+    """Write the report that the configuration asks for.
+
+    Raises:
+        ConfigError: If there is nothing to report; nothing was made then.
+    """
+    from paredown.pictures import page
+    from paredown.report.content import content
+    from paredown.report.document import to_html, to_markdown
+
+    for key in cfg:
+        require_one_of(("report", "tracking"), "a key of the configuration", key)
+    parts = build_all(cfg)
+    report: Report = parts["report"]
+    tracker: Tracker = parts["tracking"].existing()
+    sweep = _sweep(tracker, report.sweep)
+    runs = tracker.finished(sweep.id if sweep else None)[::-1]  # the oldest is number 1
+    if not runs:
+        key = "tracking.experiment" if sweep is None else "report.sweep"
+        name = parts["tracking"].experiment if sweep is None else report.sweep
+        raise ConfigError(f"{key} must hold a finished run, got {name!r}, which holds none yet")
+    blocks = content(runs, _layers(tracker, runs))
+    title = _title(len(runs), parts["tracking"].experiment, sweep)
+    folder = Path(report.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    page.write(folder / HTML, to_html(title, blocks))
+    page.write(folder / MARKDOWN, to_markdown(title, blocks))
+    show(f"{title}:", f"page:     {folder / HTML}", f"markdown: {folder / MARKDOWN}")
+
+
+def _title(count: int, experiment: str, sweep: Named | None) -> str:
+    runs = f"{count} run{'' if count == 1 else 's'}"
+    return f"{runs} of " + (f"experiment {experiment}" if sweep is None else f"sweep {sweep.name}")
+
+
+def _sweep(tracker: Tracker, asked: str | None) -> Named | None:
+    """Find the run of a sweep by its id, its folder or its name.
+
+    Raises:
+        ConfigError: If none is meant, or several are.
+    """
+    from paredown.sweep import SWEEP
+
+    if asked is None:
+        return None
+    sweeps = tracker.tagged(SWEEP)
+    meant = (
+        [each for each in sweeps if each.id == asked]
+        or [each for each in sweeps if each.value == str(Path(asked).absolute())]
+        or [each for each in sweeps if each.name == asked]
+    )
+    if len(meant) > 1:
+        folders = ", ".join(each.value for each in meant)
+        raise ConfigError(
+            f"report.sweep must name one sweep, got {asked!r}; {len(meant)} have that name, so "
+            f"give the folder: {folders}"
+        )
+    if not meant:
+        require_one_of([each.name for each in sweeps], "report.sweep", asked)
+    return meant[0]
+
+
+def _layers(tracker: Tracker, runs: Sequence[Logged]) -> dict[int, Mapping[str, Layers]]:
+    """Read the layers of runs, the newest first, by the run's number."""
+    from paredown.path import LAYERS
+
+    found: dict[int, Mapping[str, Layers]] = {}
+    for number in range(len(runs), max(0, len(runs) - MOST), -1):
+        text = tracker.text(runs[number - 1].id, LAYERS)
+        if text is not None:
+            found[number] = json.loads(text)
+    return dict(sorted(found.items()))

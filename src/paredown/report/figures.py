@@ -1,0 +1,98 @@
+"""The figures of a report."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from paredown.pictures.figures import points_figure
+from paredown.pictures.page import Figure
+from paredown.pictures.panels import Found, Scatter
+from paredown.pictures.words import BASELINE, FAST, SLOW, say
+from paredown.report.measured import OBJECTIVES, Measured, best, not_faster, spans
+from paredown.report.widths import Widths
+
+COLORS = ("#2f7ed8", "#e07b39", "#1f9d63", "#a05bd6", "#c2a01e", "#d64550", "#3aa6b9")
+HEIGHT = {"l": 64, "r": 16, "t": 12, "b": 48}
+
+
+def front_figures(several: Sequence[Measured], prefix: str) -> dict[str, tuple[str, Figure]]:
+    """Draw all variants of one setting, the front labelled with its numbers in the table."""
+    found = _found(several)
+    drawn = {}
+    for x in ("latency_ms", "size_mb", "sparsity"):
+        panel = Scatter(x, "accuracy", found)
+        if panel.points:
+            drawn[f"{prefix}-{x}"] = (f"accuracy against {say(x)}", points_figure(panel))
+    panel = Scatter("mmacs", "latency_ms", _by_speed(found, several))
+    if panel.points:
+        caption = "latency against MACs: fewer MACs, but not faster, is crossed"
+        drawn[f"{prefix}-macs"] = (caption, points_figure(panel))
+    return drawn
+
+
+def widths_figure(table: Widths) -> Figure:
+    """Draw the channels of every layer, a line for each width that it was given."""
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": who,
+            "x": list(table.layers),
+            "y": list(channels),
+            "line": {
+                "shape": "hvh",
+                "width": 3 if at == 0 else 1.5,
+                "color": "#8b929c" if at == 0 else COLORS[(at - 1) % len(COLORS)],
+            },
+            "hovertemplate": "%{x}: %{y} channels<extra>%{fullData.name}</extra>",
+        }
+        for at, (who, channels) in enumerate(table.columns.items())
+    ]
+    layout = {
+        "margin": HEIGHT,
+        "hovermode": "closest",
+        "xaxis": {"title": {"text": "layer, in the order of the network"}, "type": "category",
+                  "showticklabels": False, "showgrid": False},
+        "yaxis": {"title": {"text": "channels"}, "rangemode": "tozero"},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0,
+                   "font": {"size": 11}},
+    }  # fmt: skip
+    return {"data": data, "layout": layout}
+
+
+def _found(several: Sequence[Measured]) -> Found:
+    """Put variants as the panels take trials; a variant's number is its place in the table."""
+    on_front = set(best(several))
+    rows = [
+        {
+            "trial": at + 1,
+            "title": told(one, at),
+            "metrics": {**one.metrics, "mmacs": one.metrics.get("macs", float("nan")) / 1e6},
+            "misses": {},
+            "on_front": at in on_front,
+        }
+        for at, one in enumerate(several)
+    ]
+    baselines = [one.metrics for one in several if one.stage == BASELINE]
+    return {
+        "objectives": OBJECTIVES,
+        "budget": {},
+        "baseline": baselines[0] if len(baselines) == 1 else {},
+        "default": None,
+        "nearest": None,
+        "trials": rows,
+    }
+
+
+def _by_speed(found: Found, several: Sequence[Measured]) -> Found:
+    slow = not_faster(several)
+    rows: list[dict[str, Any]] = []
+    for at, row in enumerate(found["trials"]):
+        note = [f"not faster than {told(several[slow[at]], slow[at])}"] if at in slow else []
+        rows.append({**row, "kind": SLOW if at in slow else FAST, "notes": note})
+    return {**found, "trials": rows}
+
+
+def told(one: Measured, at: int) -> str:
+    """Name a variant: its number in the table, its stage, its runs."""
+    runs = "runs" if one.runs[1:] else "run"
+    return f"variant {at + 1}: {one.stage} of {runs} {spans(one.runs)}"

@@ -1,0 +1,71 @@
+"""How wide each layer is before and after."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from paredown.report.measured import spans
+
+Layers = Mapping[str, Mapping[str, int]]
+"""channels and macs of every layer by its name; see `measure.layers`."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """One network, and what runs made of it.
+
+    Args:
+        before: The stage that made it.
+        layers: Their names.
+        columns: Channels of each layer, by the stage and runs that made them; `before` first.
+        macs: Of all layers together, likewise.
+    """
+
+    before: str
+    layers: tuple[str, ...]
+    columns: Mapping[str, tuple[int, ...]]
+    macs: Mapping[str, int]
+
+
+def widths(runs: Sequence[tuple[int, Mapping[str, Layers]]]) -> list[Widths]:
+    """Compare each network with what later stages made of it; what none changed is left out.
+
+    Args:
+        runs: Number of each, and its layers by stage, in order.
+    """
+    made: dict[tuple[str, str], dict[str, tuple[str, list[int]]]] = {}
+    have: dict[str, Layers] = {}
+    for number, by_stage in runs:
+        first = ""
+        for stage, layers in by_stage.items():
+            shape = _shape(layers)
+            have.setdefault(shape, layers)
+            if not first or have[first].keys() != layers.keys():  # another network begins
+                first, begins = shape, stage
+            elif shape != first:
+                _, numbers = made.setdefault((begins, first), {}).setdefault(shape, (stage, []))
+                if number not in numbers:
+                    numbers.append(number)
+    return [_table(begins, first, after, have) for (begins, first), after in made.items()]
+
+
+def _table(
+    begins: str,
+    first: str,
+    after: Mapping[str, tuple[str, Sequence[int]]],
+    have: Mapping[str, Layers],
+) -> Widths:
+    told = {begins: have[first]}
+    for shape, (stage, numbers) in after.items():
+        runs = "runs" if numbers[1:] else "run"
+        told[f"{stage}, {runs} {spans(numbers)}"] = have[shape]
+    names = tuple(have[first])
+    return Widths(
+        begins,
+        names,
+        {who: tuple(layers[name]["channels"] for name in names) for who, layers in told.items()},
+        {who: sum(layer["macs"] for layer in layers.values()) for who, layers in told.items()},
+    )
+
+
+def _shape(layers: Layers) -> str:
+    return " ".join(f"{name}:{layer['channels']}" for name, layer in layers.items())
