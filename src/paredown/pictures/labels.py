@@ -1,0 +1,73 @@
+"""Where a label stands beside its point, so that it covers neither points nor other labels."""
+
+from collections.abc import Sequence
+
+Place = tuple[float, float]
+"""x and y, in the unit of the letters."""
+Box = tuple[float, float, float, float]
+"""Left, low, right, high."""
+
+SIDES = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
+"""Right (1) or left (-1), above (1) or below (-1); the first that is free is taken."""
+
+
+def sides(
+    points: Sequence[Place],
+    texts: Sequence[str],
+    others: Sequence[Place],
+    letter: float,
+    radius: float,
+    room: Place,
+) -> list[tuple[int, int]]:
+    """Choose a side for each label, in turn: the first that covers the least.
+
+    Args:
+        points: That have labels.
+        texts: Their labels.
+        others: Points without a label.
+        letter: Height of a letter.
+        radius: Of a point.
+        room: Width and height of the panel, which begins at (0, 0).
+    """
+    taken = [_around(point, radius) for point in (*points, *others)]
+    chosen = []
+    for point, text in zip(points, texts, strict=True):
+        boxes = {side: box(point, text, side, letter, radius) for side in SIDES}
+        covered = {side: _cost(boxes[side], taken, room) for side in SIDES}
+        best = min(SIDES, key=lambda side: covered[side])
+        taken.append(boxes[best])
+        chosen.append(best)
+    return chosen
+
+
+def box(point: Place, text: str, side: tuple[int, int], letter: float, radius: float) -> Box:
+    """Give the space that a label takes on one side of its point."""
+    width, height = 0.62 * letter * len(text), letter
+    away = 1.3 * radius
+    center = (
+        point[0] + side[0] * (away + width / 2),
+        point[1] + side[1] * (away + height / 2),
+    )
+    return (
+        center[0] - width / 2,
+        center[1] - height / 2,
+        center[0] + width / 2,
+        center[1] + height / 2,
+    )
+
+
+def _around(point: Place, radius: float) -> Box:
+    return point[0] - radius, point[1] - radius, point[0] + radius, point[1] + radius
+
+
+def _cost(wanted: Box, taken: Sequence[Box], room: Place) -> float:
+    """Measure how much of a label lies on something else or outside of the panel."""
+    size = (wanted[2] - wanted[0]) * (wanted[3] - wanted[1])
+    outside = size - _shared(wanted, (0, 0, *room))
+    return 4 * outside + sum(_shared(wanted, other) for other in taken)
+
+
+def _shared(one: Box, other: Box) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)

@@ -1,0 +1,143 @@
+"""A page that needs no network: text, tables and Plotly's figures, light and dark, any width."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+Figure = Mapping[str, Any]
+"""Plotly's: data and layout, without colors of text and grid, which follow the reader's theme."""
+
+CSS = """
+:root { color-scheme: light dark; --ink: #1f2430; --soft: #5b6472; --line: #dfe3e9;
+  --ground: #ffffff; --card: #f7f8fa; --mark: #e8f1fc }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e7ec; --soft: #9aa3b2; --line: #343a46;
+  --ground: #14171d; --card: #1b1f27; --mark: #1d3047 } }
+* { box-sizing: border-box }
+body { margin: 0 auto; padding: 1rem clamp(.75rem, 3vw, 2.5rem) 3rem; max-width: 110rem;
+  background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
+h1 { font-size: 1.35rem; margin: .5rem 0; overflow-wrap: anywhere }
+h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
+h3 { font-size: 1rem; margin: 1.25rem 0 .4rem; overflow-wrap: anywhere }
+p { margin: .4rem 0; color: var(--soft); max-width: 75ch; overflow-wrap: anywhere }
+.figures { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 32rem), 1fr)) }
+figure { margin: 0; min-width: 0; background: var(--card); border: 1px solid var(--line);
+  border-radius: 8px; padding: .6rem .5rem .2rem }
+.plot { height: 420px }
+@media (max-width: 40rem) { .plot { height: 480px } }
+figcaption { font-weight: 600; padding: 0 .5rem }
+.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; max-width: 100%;
+  width: fit-content }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92em }
+th, td { padding: .35rem .7rem; text-align: left; border-bottom: 1px solid var(--line);
+  vertical-align: top }
+th { white-space: nowrap; background: var(--card); font-weight: 600 }
+tr:last-child td { border-bottom: 0 }
+td.number, th.number { text-align: right; white-space: nowrap }
+tr.marked td { background: var(--mark) }
+code { font: .88em ui-monospace, monospace; overflow-wrap: anywhere }
+"""
+SCRIPT = """
+const dark = matchMedia("(prefers-color-scheme: dark)");
+function draw() {
+  const color = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  for (const source of document.querySelectorAll("script.figure")) {
+    const figure = JSON.parse(source.textContent);
+    const layout = { ...figure.layout, paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: color("--ink"), family: "system-ui, sans-serif", size: 12 },
+      hoverlabel: { bgcolor: color("--ground"), bordercolor: color("--line"),
+        font: { color: color("--ink") }, align: "left" } };
+    for (const axis of ["xaxis", "yaxis"])
+      layout[axis] = { ...layout[axis], gridcolor: color("--line"),
+        linecolor: color("--soft"), zerolinecolor: color("--line") };
+    Plotly.react(source.dataset.into, figure.data, layout,
+      { responsive: true, displayModeBar: false });
+  }
+}
+draw();
+dark.addEventListener("change", draw);
+"""
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """Write a whole page.
+
+    Args:
+        title: Plain text.
+        parts: HTML, in order; figures, tables, paragraphs, headings of this module.
+    """
+    body = "\n".join(parts)
+    drawn = f"<script>{_plotly()}</script>\n<script>{SCRIPT}</script>\n"
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        f"<h1>{escape(title)}</h1>\n{body}\n{drawn if 'script' in body else ''}</body>\n</html>\n"
+    )
+
+
+def figures(drawn: Mapping[str, tuple[str, Figure]]) -> str:
+    """Lay out figures side by side where there is room.
+
+    Args:
+        drawn: Caption and figure by id; an id is unique in its page.
+    """
+    told = []
+    for name, (caption, figure) in drawn.items():
+        data = json.dumps(figure, sort_keys=True, allow_nan=False).replace("<", "\\u003c")
+        told.append(
+            f'<figure><figcaption>{escape(caption)}</figcaption><div id="{escape(name)}" '
+            f'class="plot"></div><script type="application/json" class="figure" '
+            f'data-into="{escape(name)}">{data}</script></figure>'
+        )
+    return '<div class="figures">\n' + "\n".join(told) + "\n</div>"
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str], marked: int = -1
+) -> str:
+    """Lay out a table that scrolls by itself where the window is narrow.
+
+    Args:
+        head: Names of the columns.
+        rows: A text a cell.
+        numbers: Names of the columns that hold numbers.
+        marked: Which row is set off; -1 for none.
+    """
+    kinds = [' class="number"' if name in numbers else "" for name in head]
+    top = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, head, strict=True))
+    lines = []
+    for at, row in enumerate(rows):
+        cells = zip(kinds, row, strict=True)
+        line = "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in cells)
+        lines.append(f'<tr class="marked">{line}</tr>' if at == marked else f"<tr>{line}</tr>")
+    body = "\n".join(lines)
+    return f'<div class="wide"><table>\n<tr>{top}</tr>\n{body}\n</table></div>'
+
+
+def paragraph(text: str) -> str:
+    """Write a paragraph of plain text."""
+    return f"<p>{escape(text)}</p>"
+
+
+def heading(text: str, level: int = 2) -> str:
+    """Write a heading of plain text."""
+    return f"<h{level}>{escape(text)}</h{level}>"
+
+
+def write(file: Path, text: str) -> None:
+    """Put a page in its place in one step."""
+    partial = file.with_name(f".{file.name}")
+    partial.write_text(text, encoding="utf-8")
+    partial.rename(file)
+
+
+@cache
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())

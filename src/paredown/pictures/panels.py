@@ -1,0 +1,205 @@
+"""What the panels of a search show, as plain data, whoever draws them."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from paredown.front import MAXIMIZE
+from paredown.pictures.labels import Place, sides
+from paredown.pictures.words import BASELINE, DEFAULT, DOMINATED, FRONT, MISSED, NEAREST, say
+
+Found = Mapping[str, Any]
+"""What front.json holds."""
+Row = Mapping[str, Any]
+"""A trial of it."""
+
+LARGE = 8  # an axis whose largest value is this many times the smallest is logarithmic
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """A panel of points: every trial that has both metrics, and marks for those that lack y.
+
+    Args:
+        x, y: Names of metrics; x may be `trial`.
+        found: What the search found.
+    """
+
+    x: str
+    y: str
+    found: Found
+
+    @cached_property
+    def points(self) -> dict[str, list[Row]]:
+        """The trials, by what becomes of them."""
+        both: dict[str, list[Row]] = {DOMINATED: [], MISSED: [], FRONT: [], NEAREST: []}
+        for row in self.found["trials"]:
+            if value(row, self.x) is not None and value(row, self.y) is not None:
+                both[kind_of(row, self.found)].append(row)
+        both[DEFAULT] = [
+            row for rows in both.values() for row in rows if row["trial"] == self.found["default"]
+        ]
+        baseline = {"metrics": self.found["baseline"]}
+        on = value(baseline, self.x) is not None and value(baseline, self.y) is not None
+        both[BASELINE] = [baseline] if on else []
+        return {kind: rows for kind, rows in both.items() if rows}
+
+    @cached_property
+    def rug(self) -> list[Row]:
+        """The trials that have x alone, since they were not trained."""
+        return [
+            row
+            for row in self.found["trials"]
+            if value(row, self.x) is not None and value(row, self.y) is None
+        ]
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The budget's limits on x and y."""
+        budget = self.found["budget"]
+        return {name: budget[name] for name in (self.x, self.y) if name in budget}
+
+    @cached_property
+    def log(self) -> bool:
+        """Whether x spans so much that its logarithm is shown."""
+        have = list(self._values(self.x))
+        return self.x != "trial" and min(have) > 0 and max(have) / min(have) >= LARGE
+
+    @cached_property
+    def x_range(self) -> tuple[float, float]:
+        """Ends of the x axis, as values."""
+        have = list(self._values(self.x))
+        return _widen_log(min(have), max(have)) if self.log else _widen(min(have), max(have))
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round values along a logarithmic x axis, and a decade more on either side."""
+        low, high = map(math.log10, self.x_range)
+        steps = (
+            (1,) if high - low > 3.5 else (1, 2, 5) if high - low > 1.2 else (1, 1.5, 2, 3, 5, 7)
+        )
+        decades = range(math.floor(low) - 1, math.ceil(high) + 2)
+        return [float(f"{step}e{decade}") for decade in decades for step in steps]
+
+    @cached_property
+    def y_range(self) -> tuple[float, float]:
+        """Ends of the y axis, with room for the rug below."""
+        have = list(self._values(self.y))
+        low, high = _widen(min(have), max(have), 0.004 if self.y == "accuracy" else 0)
+        return (low - 0.06 * (high - low) if self.rug else low), high
+
+    @property
+    def labelled(self) -> list[Row]:
+        """The trials that carry their number: the front, or what is nearest to the budget."""
+        return self.points.get(FRONT) or self.points.get(NEAREST) or []
+
+    def label_sides(self, letter: float, radius: float, room: Place) -> list[tuple[int, int]]:
+        """Choose on which side of its point each label stands; see `labels.sides`."""
+        plain = (self.points.get(kind, []) for kind in (DOMINATED, MISSED, BASELINE))
+        points, others = (
+            [(x * room[0], y * room[1]) for x, y in map(self._unit, rows)]
+            for rows in (self.labelled, [row for rows in plain for row in rows])
+        )
+        texts = [str(row["trial"]) for row in self.labelled]
+        return sides(points, texts, others, letter, radius, room)
+
+    def column(self, name: str, rows: Sequence[Row]) -> list[float]:
+        """List a metric of trials that have it."""
+        return [at for row in rows if (at := value(row, name)) is not None]
+
+    def _unit(self, row: Row) -> tuple[float, float]:
+        """Place a trial in the panel: (0, 0) is its lower left corner, (1, 1) its upper right."""
+        at_x, at_y = value(row, self.x), value(row, self.y)
+        assert at_x is not None
+        assert at_y is not None
+        (left, right), (low, high) = self.x_range, self.y_range
+        if self.log:
+            at_x, left, right = math.log(at_x), math.log(left), math.log(right)
+        return (at_x - left) / (right - left), (at_y - low) / (high - low)
+
+    def _values(self, name: str) -> Iterator[float]:
+        for rows in (*self.points.values(), self.rug):
+            yield from self.column(name, rows)
+        yield from (limit for metric, limit in self.limits.items() if metric == name)
+
+
+def scatters(found: Found) -> list[Scatter]:
+    """Choose the panels: accuracy, or what comes nearest to it, against each cost."""
+    rows = found["trials"]
+
+    def have(names: Sequence[str]) -> list[str]:
+        return [name for name in names if any(value(row, name) is not None for row in rows)]
+
+    objectives = have(list(found["objectives"]))
+    gains = [name for name in objectives if found["objectives"][name] == MAXIMIZE]
+    y = next(iter(have(["accuracy"]) + gains + objectives), None)
+    if y is None:
+        return []
+    costs = ["latency_ms", "size_mb", *(name for name in objectives if name != "speedup")]
+    x = [name for name in have(list(dict.fromkeys(costs))) if name != y]
+    x = x or [name for name in have(["speedup"]) if name != y] or ["trial"]
+    panels = [Scatter(name, y, found) for name in x]
+    return [panel for panel in panels if panel.points.keys() - {BASELINE}]
+
+
+def kind_of(row: Row, found: Found) -> str:
+    """Say what becomes of a trial: on the front, nearest to the budget, over it, or dominated."""
+    if row["on_front"]:
+        return FRONT
+    if row["trial"] == found["nearest"]:
+        return NEAREST
+    return MISSED if any(miss > 0 for miss in row["misses"].values()) else DOMINATED
+
+
+def value(row: Row, name: str) -> float | None:
+    """Read a metric of a trial; None if it is absent, or no number."""
+    at = row["trial"] if name == "trial" and "trial" in row else row["metrics"].get(name)
+    return float(at) if isinstance(at, int | float) and math.isfinite(at) else None
+
+
+def headline(found: Found) -> str:
+    """Say in words what was found."""
+    if found["missed"]:
+        return str(found["missed"])
+    count, all_ = len(found["front"]), len(found["trials"])
+    names = [say(name) for name in found["objectives"]]
+    goals = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    if not all_:
+        return "no trial came to its end"
+    trials, are = "trial" if all_ == 1 else "trials", "is" if count == 1 else "are"
+    told = f"{count} of {all_} {trials} {are} on the front of {goals}"
+    spared = sum(bool(row.get("untrained")) for row in found["trials"])
+    return told + (f"; {spared} could not meet the budget and were never trained" if spared else "")
+
+
+def growth(found: Found) -> tuple[list[int], list[float], str] | None:
+    """Give trial numbers, the hypervolume after each, and what to see in it; None if it is 0."""
+    grown = found["hypervolume"] or []
+    if len(grown) < 2 or not grown[-1] > 0:
+        return None
+    numbers = [row["trial"] for row in found["trials"]]
+    last = next((at for at in range(len(grown) - 1, 0, -1) if grown[at] > grown[at - 1]), 0)
+    return numbers, list(grown), f"the front last grew at trial {numbers[last]} of {numbers[-1]}"
+
+
+def shares(found: Found) -> tuple[list[str], dict[str, list[float]]] | None:
+    """Give the swept values, the weightiest last, and their shares by objective; or None."""
+    told: Mapping[str, Mapping[str, float]] = found["importances"]
+    names = {name for of in told.values() for name in of}
+    weight = {name: sum(of.get(name, 0.0) for of in told.values()) for name in names}
+    order = sorted(names, key=lambda name: (weight[name], name))
+    if not order:
+        return None
+    return order, {goal: [of.get(name, 0.0) for name in order] for goal, of in told.items()}
+
+
+def _widen(low: float, high: float, least: float = 0) -> tuple[float, float]:
+    room = max(0.08 * (high - low), least) or 0.05 * abs(high) or 0.5
+    return low - room, high + room
+
+
+def _widen_log(low: float, high: float) -> tuple[float, float]:
+    room = (high / low) ** 0.07
+    return low / room, high * room
