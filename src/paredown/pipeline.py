@@ -27,6 +27,8 @@ from paredown.tracking.tracker import STAGES, Tracker
 
 log = logging.getLogger(__name__)
 
+UNTRAINED = "the file would miss the budget, so nothing was trained: %s"
+
 Row = dict[str, Any]
 """A variant: its stage and its metrics by name."""
 
@@ -57,7 +59,7 @@ def run(cfg: DictConfig) -> None:
     done = {"seconds": round(time.monotonic() - start, 3), **job, **done}
     write_result(folder, done)
     if done["status"] == OVER_BUDGET and hydra.mode != RunMode.MULTIRUN:
-        raise BudgetError(done["error"])
+        raise BudgetError(UNTRAINED % done["error"])
 
 
 def _digest(cfg: DictConfig) -> str:
@@ -115,9 +117,8 @@ def _over_budget(parts: Plan, dataset: Dataset, path: VariantPath) -> dict[str, 
     told = parts.budget.complaint(row)
     if not told:
         return {}
-    error = f"the file would miss the budget, so nothing was trained: {told}"
-    log.info(error)
-    return {"status": OVER_BUDGET, "error": error, "rows": [row]}
+    log.info(UNTRAINED, told)
+    return {"status": OVER_BUDGET, "error": told, "rows": [row]}
 
 
 def conditions(parts: Plan, dataset: Dataset) -> dict[str, str]:

@@ -88,12 +88,20 @@ class SweepCallback(Callback):
         self._end("FAILED" if failed else "KILLED")
 
     def _keep_front(self, config: DictConfig) -> dict[str, Any]:
-        """Keep on the parent run the front that a search left; empty if there was none."""
+        """Keep on the parent run the front that a search left, drawn; empty if there was none."""
         file = _folder(config) / FRONT
         if not file.is_file():
             return {}
+        from paredown.pictures import front_page, front_picture
+        from paredown.report import show
+
         found: dict[str, Any] = json.loads(file.read_text())
-        self._parent.log_file(file)
+        picture, page = file.with_suffix(".png"), file.with_suffix(".html")
+        front_picture(found, picture)
+        front_page(found, page)
+        for kept in (file, picture, page):
+            self._parent.log_file(kept)
+        show(f"look:    {page}")
         grown = [{"hypervolume": volume} for volume in found["hypervolume"] or []]
         self._parent.log_curves("search", grown)
         self._parent.log(
