@@ -22,6 +22,7 @@ OTHER = {  # another valid value of a field that is a name
     "experiment": "other",
     "folder": "other",
     "parent": "other",
+    "trial": 1,
     "threads": 2,
     "accuracy": 0.5,
     "size_mb": 1.0,

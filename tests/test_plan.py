@@ -5,6 +5,7 @@ import pytest
 from paredown.dataset.digits import Digits
 from paredown.distill.knowledge import Knowledge
 from paredown.errors import ConfigError
+from paredown.front import Budget
 from paredown.model.torchvision import Torchvision
 from paredown.plan import Plan, _in_order
 from paredown.prune.structured import Structured
@@ -91,7 +92,8 @@ def planned(names: list[str], parts: dict[str, object]) -> Plan:
         runtime=parts["runtime"],
         timing=Timing(2, 1, 1.0),
         store=StoreFolder("off"),
-        tracking=Tracking("sqlite:///mlflow.db", "paredown", None),
+        tracking=Tracking("sqlite:///mlflow.db", "paredown", None, None),
+        budget=Budget(None, None, None),
     )
 
 

@@ -21,7 +21,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 def tracker(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tracker]:
     """An experiment of the test's own."""
     monkeypatch.chdir(tmp_path)
-    return Tracking(uri, tmp_path.name, None).connect()
+    return Tracking(uri, tmp_path.name, None, None).connect()
 
 
 def status(tracker: Tracker, run_id: str) -> str:
@@ -69,7 +69,7 @@ def test_curves_are_logged_a_step_an_epoch_under_their_stage(
 ) -> None:
     curves = [{"loss": 1 / epoch, "accuracy": epoch / 600} for epoch in range(1, 601)]
     with tracker.run("cnn4", tmp_path) as run:
-        run.log_curves("distill", curves)  # more values than MLflow takes at once
+        run.log_curves("train/distill", curves)  # more values than MLflow takes at once
     history = tracker.client.get_metric_history(run.id, "train/distill/loss")
     found = sorted((point.step, point.value) for point in history)
     assert found == [(epoch, 1 / epoch) for epoch in range(1, 601)]
@@ -119,7 +119,7 @@ def test_a_run_left_by_a_process_that_died_is_closed_at_the_next_start(
 ) -> None:
     left, own = tracker.start("left", tmp_path), tracker.start("own", tmp_path)
     left.log(tags={STARTED: "0.00"})  # our pid, given away again since
-    Tracking(uri, tmp_path.name, None).connect()
+    Tracking(uri, tmp_path.name, None, None).connect()
     assert (status(tracker, left.id), status(tracker, own.id)) == ("KILLED", "RUNNING")
     own.end("FINISHED")
 
@@ -133,7 +133,7 @@ def test_what_a_server_could_not_take_is_uploaded_later_in_full(
     away = "http://127.0.0.1:9"
     down = Run(connect(away), run.id, away, tmp_path)
     down.log({"seed": 0}, {"accuracy": 0.75})
-    down.log_curves("distill", [{"loss": 2.0}, {"loss": 1.0}])
+    down.log_curves("train/distill", [{"loss": 2.0}, {"loss": 1.0}])
     down.log_text("seed: 0\n", "config.yaml")
     down.keep(file, "prune", "a" * 64)
     down.end("FINISHED")
@@ -151,20 +151,20 @@ def test_what_a_server_could_not_take_is_uploaded_later_in_full(
 
 def test_connecting_again_finds_the_same_experiment(tracker: Tracker, uri: str) -> None:
     name = tracker.client.get_experiment(tracker.experiment_id).name
-    assert Tracking(uri, name, None).connect().experiment_id == tracker.experiment_id
+    assert Tracking(uri, name, None, None).connect().experiment_id == tracker.experiment_id
 
 
 def test_a_deleted_experiment_is_refused(tracker: Tracker, uri: str) -> None:
     name = tracker.client.get_experiment(tracker.experiment_id).name
     tracker.client.delete_experiment(tracker.experiment_id)
     with pytest.raises(ConfigError, match=r"^tracking\.experiment must be one that is not deleted"):
-        Tracking(uri, name, None).connect()
+        Tracking(uri, name, None, None).connect()
 
 
 def test_a_server_that_does_not_answer_is_refused_within_seconds() -> None:
     start = time.perf_counter()
     with pytest.raises(ConfigError, match=r"^tracking\.uri must name a store that answers"):
-        Tracking("http://127.0.0.1:9", "paredown", None).connect()
+        Tracking("http://127.0.0.1:9", "paredown", None, None).connect()
     assert time.perf_counter() - start < 15
 
 
@@ -173,11 +173,12 @@ def test_a_relative_sqlite_file_counts_from_here(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert (
-        Tracking("sqlite:///kept/a.db", "e", None).absolute_uri == f"sqlite:///{tmp_path}/kept/a.db"
+        Tracking("sqlite:///kept/a.db", "e", None, None).absolute_uri
+        == f"sqlite:///{tmp_path}/kept/a.db"
     )
     absolute = f"sqlite:///{tmp_path}/a.db"
-    assert Tracking(absolute, "e", None).absolute_uri == absolute
-    assert Tracking("http://host:5000", "e", None).absolute_uri == "http://host:5000"
+    assert Tracking(absolute, "e", None, None).absolute_uri == absolute
+    assert Tracking("http://host:5000", "e", None, None).absolute_uri == "http://host:5000"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_a_relative_sqlite_file_counts_from_here(
 )
 def test_a_place_that_cannot_be_logged_to_is_refused(uri: str, experiment: str, named: str) -> None:
     with pytest.raises(ConfigError, match=f"^{named} must"):
-        Tracking(uri, experiment, None)
+        Tracking(uri, experiment, None, None)
 
 
 def test_there_is_no_commit_outside_a_repository(

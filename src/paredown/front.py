@@ -99,11 +99,23 @@ class Budget:
         return {name: limit for name in names if (limit := getattr(self, name)) is not None}
 
     def misses(self, metrics: Metrics) -> dict[str, float]:
-        """Say by how much each limit is missed, in its own unit; 0 and below meets it."""
+        """Say by how much each limit is missed, in its own unit; 0 and below meets it.
+
+        A limit on what was not measured is left out.
+        """
         return {
             name: (limit - metrics[name]) if name == "accuracy" else (metrics[name] - limit)
             for name, limit in self.limits.items()
+            if name in metrics
         }
+
+    def complaint(self, metrics: Metrics) -> str:
+        """Name each limit that is missed: `size_mb 2.14 for 1`; empty if none is."""
+        return ", ".join(
+            f"{name} {metrics[name]:.4g} for {self.limits[name]:.4g}"
+            for name, miss in self.misses(metrics).items()
+            if miss > 0
+        )
 
     def meets(self, metrics: Metrics) -> bool:
         """Tell whether no limit is missed."""

@@ -70,6 +70,10 @@ class VariantPath:
         about = self._about(index, self._runtime.name)
         return self._store.get(self.program_key(index), about, make)
 
+    def is_kept(self, index: int) -> bool:
+        """Tell whether the store has the files that ship."""
+        return (self._store.folder / self.program_key(index)).is_dir()
+
     def measured(self, index: int) -> dict[str, float]:
         """What was measured on the program, latency aside."""
         found: dict[str, float] = json.loads((self.program(index) / MEASURED).read_text())

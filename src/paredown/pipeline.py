@@ -3,6 +3,8 @@
 import json
 import logging
 import shlex
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from paredown import machine
+from paredown import machine, untrained
 from paredown.dataset import Dataset
+from paredown.errors import BudgetError
 from paredown.path import LAYERS, VariantPath
 from paredown.plan import Plan, plan
 from paredown.report import markdown, path_table, show
-from paredown.results import RESULT, own_overrides, read_result, write_result
+from paredown.results import OVER_BUDGET, RESULT, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch
 from paredown.store import key_of
 from paredown.timing import Stopwatch
@@ -24,6 +27,8 @@ from paredown.tracking.run import Run
 from paredown.tracking.tracker import STAGES, Tracker
 
 log = logging.getLogger(__name__)
+
+UNTRAINED = "the file would miss the budget, so nothing was trained: %s"
 
 Row = dict[str, Any]
 """A variant: its stage and its metrics by name."""
@@ -36,7 +41,9 @@ def run(cfg: DictConfig) -> None:
 
     Raises:
         ConfigError: For what the user can mend; nothing was trained then.
+        BudgetError: If the file at the end would miss the budget; nothing was trained then.
     """
+    start = time.monotonic()
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     digest = _digest(cfg)
@@ -49,15 +56,18 @@ def run(cfg: DictConfig) -> None:
         told = str(error).partition("\n")[0] or type(error).__name__
         write_result(folder, {**job, "status": "FAILED", "error": told})
         log.exception("this job failed; the others go on")
-    else:
-        write_result(folder, {**job, "status": "FINISHED", **done})
+        return
+    done = {"seconds": round(time.monotonic() - start, 3), **job, **done}
+    write_result(folder, done)
+    if done["status"] == OVER_BUDGET and hydra.mode != RunMode.MULTIRUN:
+        raise BudgetError(UNTRAINED % done["error"])
 
 
 def _digest(cfg: DictConfig) -> str:
     """Tell two jobs' settings apart, whichever sweep they belong to."""
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
-    plain["tracking"] = {**plain["tracking"], "parent": None}
+    plain["tracking"] = {**plain["tracking"], "parent": None, "trial": None}
     del plain["budget"]  # it judges results, and makes none
     return key_of(plain)
 
@@ -79,11 +89,15 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
         with tracker.run(parts.name, folder, parts.tracking.parent, _tags(parts, dataset)) as kept:
             _log_settings(cfg, kept)
             path = VariantPath(parts.stages, dataset, parts.runtime, store, parts.seed)
+            over = _over_budget(parts, dataset, path)
+            if over:
+                kept.log(metrics=over["rows"][0], tags={"over_budget": over["error"]})
+                return {**over, "run_id": kept.id}
             rows: list[Row] = []
             for index, name in enumerate(path.names):
                 rows.append({"stage": name, **path.measured(index)})
                 log.info(_step(rows))
-                kept.log_curves(name, path.curves(index))
+                kept.log_curves(f"train/{name}", path.curves(index))
             _time(watch, parts, path, rows)
             eager = _time_eager(eager_watch, parts, path)
             _log_rows(kept, rows, eager)
@@ -91,19 +105,41 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
             kept.log_text(json.dumps(layers, indent=1), LAYERS)
             _keep_files(tracker, kept, path)
     show(path_table(parts.name, rows, eager), *tracker.where(kept))
-    return {"rows": rows, "run_id": kept.id}
+    return {"status": "FINISHED", "rows": rows, "run_id": kept.id}
 
 
-def _tags(parts: Plan, dataset: Dataset) -> dict[str, str]:
-    """Say what the figures hold for, the data, the machine and the engine, and what made them."""
-    overrides = own_overrides(HydraConfig.get().overrides.task)
+def _over_budget(parts: Plan, dataset: Dataset, path: VariantPath) -> dict[str, Any]:
+    """Say by how much the file at the end would miss the budget; empty if it would not.
+
+    Nothing is trained for it. A file that the store has needs no such check.
+    """
+    limited = parts.budget.limits.keys() - {"accuracy"}
+    if not limited or path.is_kept(len(path.names) - 1):
+        return {}
+    row = untrained.cost(parts, dataset, parts.budget)
+    told = parts.budget.complaint(row)
+    if not told:
+        return {}
+    log.info(UNTRAINED, told)
+    return {"status": OVER_BUDGET, "error": told, "rows": [row]}
+
+
+def conditions(parts: Plan, dataset: Dataset) -> dict[str, str]:
+    """Say what the figures hold for: the data, the machine and the engine."""
     return {
-        STAGES: ",".join(parts.stages),
-        "command": shlex.join(["python", "run.py", *overrides]),
         "dataset": f"{dataset.name} {dataset.fingerprint}",
         "cpu": machine.cpu_name(),
         "int8_instructions": machine.int8_instructions(),
         "runtime": f"{parts.runtime.name}, {parts.runtime.threads} threads",
+    }
+
+
+def _tags(parts: Plan, dataset: Dataset) -> dict[str, str]:
+    """Say what the figures hold for, and what makes them again."""
+    overrides = own_overrides(HydraConfig.get().overrides.task)
+    return {
+        "command": shlex.join(["python", "run.py", *overrides]),
+        **conditions(parts, dataset),
     }
 
 
@@ -134,16 +170,23 @@ def _time_eager(watch: Stopwatch, parts: Plan, path: VariantPath) -> Row:
     return {**eager.metrics(), "runtime_speedup": lowered.speedup}
 
 
-def _log_settings(cfg: DictConfig, kept: Run) -> None:
-    choices = {
-        group: option
-        for group, option in HydraConfig.get().runtime.choices.items()
-        if not group.startswith("hydra/")
-    }
+def settings(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, object]:
+    """List what a run logs as params.
+
+    Args:
+        cfg: The composed configuration.
+        choices: Option by config group, as Hydra knows them.
+    """
+    chosen = {group: name for group, name in choices.items() if not group.startswith("hydra/")}
     plain = OmegaConf.to_container(cfg)
     assert isinstance(plain, dict)
-    nodes = {str(key): node for key, node in plain.items() if key not in ("tracking", "store")}
-    kept.log(params=as_params(choices, nodes))
+    left_out = ("tracking", "store", "hydra")
+    nodes = {str(key): node for key, node in plain.items() if key not in left_out}
+    return as_params(chosen, nodes)
+
+
+def _log_settings(cfg: DictConfig, kept: Run) -> None:
+    kept.log(params=settings(cfg, HydraConfig.get().runtime.choices))
     kept.log_text(OmegaConf.to_yaml(cfg, resolve=True), "config.yaml")
 
 
@@ -157,7 +200,10 @@ def _log_rows(kept: Run, rows: list[Row], eager: Row) -> None:
     for row in rows:
         numbers = {name: value for name, value in row.items() if name != "stage"}
         metrics |= {f"{row['stage']}/{name}": value for name, value in numbers.items()}
-    kept.log(metrics=metrics | numbers, tags={"mlflow.note.content": markdown(rows)})
+    stages = ",".join(row["stage"] for row in rows)
+    kept.log(
+        metrics=metrics | numbers, tags={STAGES: stages, "mlflow.note.content": markdown(rows)}
+    )
 
 
 def _keep_files(tracker: Tracker, kept: Run, path: VariantPath) -> None:

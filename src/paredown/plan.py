@@ -8,6 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from paredown.config import build_all, check_type
 from paredown.dataset import Dataset, DatasetSource
 from paredown.errors import ConfigError, require, require_one_of
+from paredown.front import Budget
 from paredown.model import classifier
 from paredown.runtime import Runtime
 from paredown.store import StoreFolder
@@ -31,6 +32,7 @@ class Plan:
         timing: How latency is taken.
         store: Where results are kept.
         tracking: Where the run is logged.
+        budget: What the file at the end of the path may cost.
     """
 
     seed: int
@@ -40,6 +42,7 @@ class Plan:
     timing: Timing
     store: StoreFolder
     tracking: Tracking
+    budget: Budget
 
     @property
     def name(self) -> str:
@@ -84,6 +87,7 @@ def plan(cfg: DictConfig) -> Plan:
         timing=parts["measure"],
         store=parts["store"],
         tracking=parts["tracking"],
+        budget=parts["budget"],
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 RESULT = "result.json"
 FRONT = "front.json"
-PARENT = "tracking.parent="
+PARENT, TRIAL = "tracking.parent=", "tracking.trial="
+OVER_BUDGET = "OVER_BUDGET"  # a status: nothing was trained, the file would miss the budget
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:
@@ -31,7 +32,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def own_overrides(overrides: Iterable[str]) -> list[str]:
     """List what a person asked of a job, without what the sweep added."""
-    return [text for text in overrides if not text.startswith(PARENT)]
+    return [text for text in overrides if not text.startswith((PARENT, TRIAL))]
 
 
 def read_results(sweep: Path) -> list[dict[str, Any]]:

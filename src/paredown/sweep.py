@@ -65,7 +65,7 @@ class SweepCallback(Callback):
             jobs = read_results(_folder(config))
             found = self._keep_front(config)
             # A search goes on over failed jobs, and ends by itself where they are too many.
-            failed = not found and any(job["status"] != "FINISHED" for job in jobs)
+            failed = not found and any(job["status"] == "FAILED" for job in jobs)
             show(jobs_table(str(config.hydra.sweep.dir), jobs))
             end, self._end = self._end, None
             end("FAILED" if failed else "FINISHED")
@@ -81,18 +81,33 @@ class SweepCallback(Callback):
         from paredown.report import jobs_table, show
 
         folder = str(config.hydra.sweep.dir)
-        show(jobs_table(f"{folder}, interrupted", read_results(_folder(config))))
+        failed = self._keep_front(config).get("error")
+        how = "given up" if failed else "interrupted"
+        show(jobs_table(f"{folder}, {how}", read_results(_folder(config))))
         show(f"the same command with hydra.sweep.dir={folder} does the rest")
-        self._keep_front(config)
-        self._end("KILLED")
+        self._end("FAILED" if failed else "KILLED")
 
     def _keep_front(self, config: DictConfig) -> dict[str, Any]:
-        """Keep on the parent run the front that a search left; empty if there was none."""
+        """Keep on the parent run the front that a search left, drawn; empty if there was none."""
         file = _folder(config) / FRONT
         if not file.is_file():
             return {}
-        self._parent.log_text(file.read_text(), FRONT)
+        from paredown.pictures import front_page, front_picture
+        from paredown.report import show
+
         found: dict[str, Any] = json.loads(file.read_text())
+        picture, page = file.with_suffix(".png"), file.with_suffix(".html")
+        front_picture(found, picture)
+        front_page(found, page)
+        for kept in (file, picture, page):
+            self._parent.log_file(kept)
+        show(f"look:    {page}")
+        grown = [{"hypervolume": volume} for volume in found["hypervolume"] or []]
+        self._parent.log_curves("search", grown)
+        self._parent.log(
+            metrics={"front/points": len(found["front"]), "front/trials": len(found["trials"])},
+            tags={"front": ",".join(map(str, found["front"]))},
+        )
         return found
 
 

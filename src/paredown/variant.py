@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from paredown.model import ModelSource
     from paredown.training import Training
+    from paredown.training.loop import Loss
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,25 @@ class Context:
         seed: The stage's own, so that its result does not depend on what ran before.
         teacher: Gives the float32 baseline; called only by a stage that learns from it.
         title: The stage's name, for progress bars and logs.
+        trains: Whether `fit` does anything; a file's size and speed are known without.
     """
 
     dataset: Dataset
     seed: int
     teacher: Callable[[], "nn.Module"]
     title: str
+    trains: bool = True
+
+    def fit(
+        self, training: "Training", module: "nn.Module", loss: "Loss"
+    ) -> Sequence[Mapping[str, float]]:
+        """Fit the weights of `module` in place; see `training.loop.fit`."""
+        from paredown.training.loop import fit
+
+        if not self.trains:
+            module.eval()
+            return ()
+        return fit(training, module, self.dataset, loss, self.seed, self.title)
 
 
 @runtime_checkable

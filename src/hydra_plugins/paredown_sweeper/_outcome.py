@@ -3,13 +3,13 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from paredown.results import RESULT
+from paredown.results import OVER_BUDGET, RESULT
 
 Metrics = dict[str, float]
 
@@ -19,14 +19,18 @@ class Outcome:
     """What a job came to.
 
     Args:
-        metrics: Of the file that ships, the finite ones.
+        metrics: Of the file that ships, the finite ones; without accuracy if it is untrained.
         baseline: The same of the job's first row; empty if it has one row only.
         error: Why the job is of no use; None: it is.
+        untrained: The file would miss the budget, so nothing was trained.
+        seconds: What the job took; None: it did not say.
     """
 
     metrics: Metrics = field(default_factory=dict)
     baseline: Metrics = field(default_factory=dict)
     error: str | None = None
+    untrained: bool = False
+    seconds: float | None = None
 
 
 def outcome_of(job: JobReturn, objectives: Iterable[str]) -> Outcome:
@@ -46,9 +50,12 @@ def outcome_of(job: JobReturn, objectives: Iterable[str]) -> Outcome:
 def read_outcome(folder: Path, objectives: Iterable[str]) -> Outcome:
     """Read the result in a job's folder."""
     result = json.loads((folder / RESULT).read_text())
+    seconds = result.get("seconds")
+    if result["status"] == OVER_BUDGET:
+        return Outcome(_numbers(result["rows"][-1]), untrained=True, seconds=seconds)
     if result["status"] != "FINISHED":
         return Outcome(error=str(result.get("error", result["status"])))
-    return _checked(result["rows"], objectives)
+    return replace(_checked(result["rows"], objectives), seconds=seconds)
 
 
 def _checked(rows: list[Mapping[str, Any]], objectives: Iterable[str]) -> Outcome:

@@ -1,23 +1,32 @@
 """The front of a study: as plain data, as a table, and the commands that show more."""
 
 import json
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from rich.table import Table
 from rich.text import Text
 
-from hydra_plugins.paredown_sweeper._study import BASELINE, JOB, METRICS
+from hydra_plugins.paredown_sweeper._space import Value
+from hydra_plugins.paredown_sweeper._study import BASELINE, JOB, METRICS, SECONDS, UNTRAINED
 from paredown.front import MAXIMIZE, Budget, front, hypervolume
 from paredown.results import FRONT
 
+FEW = 10  # trials; importances of fewer are noise
 FORMS = {"accuracy": ".2%", "sparsity": ".1%", "params": ",.0f", "macs": ",.0f", "speedup": ".2f"}
 
 
 def summary(
-    trials: Sequence[FrozenTrial], objectives: dict[str, str], budget: Budget | None
+    trials: Sequence[FrozenTrial],
+    objectives: dict[str, str],
+    budget: Budget | None,
+    default: dict[str, Value] | None,
 ) -> dict[str, Any]:
     """Gather a study in plain data.
 
@@ -25,24 +34,31 @@ def summary(
         trials: The COMPLETE ones, in order.
         objectives: Metric -> direction.
         budget: What a trial has to meet to be on the front; None: nothing.
+        default: The point that nobody searched for; None: it is not in the space.
 
     Returns:
-        objectives, budget, reference, hypervolume (after each trial; null without a baseline),
-        trials, front: the numbers of the trials on it, and missed: what comes nearest to the
-        budget if nothing meets it.
+        objectives, budget, baseline, reference, hypervolume (after each trial; null without a
+        baseline), trials, front: the numbers of the trials on it, default: the number of the
+        trial with the configuration's own values, importances: of each objective, missed: what
+        comes nearest to the budget if nothing meets it, and seconds_saved by not training.
     """
     limits = budget or Budget(None, None, None)
     points = [trial.user_attrs[METRICS] for trial in trials]
     inside = [at for at, point in enumerate(points) if limits.meets(point)]
     on_front = [inside[at] for at in front([points[at] for at in inside], objectives)]
-    baseline = trials[0].user_attrs[BASELINE] if trials else {}
+    trained = [trial for trial in trials if not trial.user_attrs[UNTRAINED]]
+    baseline = trained[0].user_attrs[BASELINE] if trained else {}
     reference = _reference(baseline, objectives)
     found = {
         "objectives": objectives,
         "budget": limits.limits,
+        "baseline": baseline,
         "reference": reference,
         "hypervolume": _growth(points, inside, objectives, reference),
         "front": [trials[at].number for at in on_front],
+        "default": next((trial.number for trial in trials if trial.params == default), None),
+        "importances": importances(trained, objectives),
+        "seconds_saved": _seconds_saved(trials),
         "nearest": trials[limits.nearest(points)].number if points and not inside else None,
         "trials": [
             {
@@ -52,11 +68,61 @@ def summary(
                 "metrics": point,
                 "misses": limits.misses(point),
                 "on_front": at in on_front,
+                "untrained": trial.user_attrs[UNTRAINED],
             }
             for at, (trial, point) in enumerate(zip(trials, points, strict=True))
         ],
     }
-    return {**found, "missed": _missed(found)}
+    near = [trial for trial in trials if trial.number == found["nearest"]]
+    return {**found, "missed": _missed(near[0], limits) if near else ""}
+
+
+def importances(
+    trained: Sequence[FrozenTrial], objectives: dict[str, str]
+) -> dict[str, dict[str, float]]:
+    """Share out what moved each objective over the swept names; empty for a few trials.
+
+    Source: Hutter, Hoos, Leyton-Brown, An Efficient Approach for Assessing Hyperparameter
+    Importance (fANOVA), ICML 2014; as in Optuna.
+    """
+    if len(trained) < FEW:
+        return {}
+    study = optuna.create_study(
+        directions=[StudyDirection[way.upper()] for way in objectives.values()]
+    )
+    study.add_trials(trained)
+    found = {}
+    for at, name in enumerate(objectives):
+        own = [trial.values[at] for trial in trained]
+        if min(own) == max(own):  # nothing moved it
+            continue
+        found[name] = get_param_importances(
+            study,
+            evaluator=FanovaImportanceEvaluator(seed=0),
+            target=lambda trial, at=at: trial.values[at],  # type: ignore[misc]
+        )
+    return found
+
+
+def saved(found: dict[str, Any]) -> str:
+    """Say which trials were not trained, and what that saved; empty if all were."""
+    left = [str(row["trial"]) for row in found["trials"] if row["untrained"]]
+    if not left:
+        return ""
+    told = f"{len(left)} trials would miss the budget and were not trained: {', '.join(left)}"
+    seconds = found["seconds_saved"]
+    return told if seconds is None else f"{told}; about {seconds:.0f} s saved"
+
+
+def _seconds_saved(trials: Sequence[FrozenTrial]) -> float | None:
+    """Take what a trained trial costs, in the median, for each that was not; None: unknown."""
+    spent: dict[bool, list[float]] = {True: [], False: []}
+    for trial in trials:
+        if trial.user_attrs[SECONDS] is not None:
+            spent[trial.user_attrs[UNTRAINED]].append(trial.user_attrs[SECONDS])
+    if not spent[True] or not spent[False]:
+        return None
+    return len(spent[True]) * statistics.median(spent[False]) - sum(spent[True])
 
 
 def front_table(found: dict[str, Any]) -> Table:
@@ -76,7 +142,8 @@ def front_table(found: dict[str, Any]) -> Table:
     for row in rows:
         values = Text(" ".join(f"{name}={_short(value)}" for name, value in row["params"].items()))
         numbers = [format(row["metrics"][name], FORMS.get(name, ".3f")) for name in metrics]
-        table.add_row(str(row["trial"]), str(row["job"]), values, *numbers)
+        job = "earlier" if row["job"] is None else str(row["job"])
+        table.add_row(str(row["trial"]), job, values, *numbers)
     return table
 
 
@@ -87,16 +154,10 @@ def write(found: dict[str, Any], folder: Path) -> None:
     partial.rename(folder / FRONT)
 
 
-def _missed(found: dict[str, Any]) -> str:
-    """Say that nothing meets the budget, and what comes nearest; empty if something does."""
-    near = [row for row in found["trials"] if row["trial"] == found["nearest"]]
-    if not near:
-        return ""
-    limits, misses, metrics = found["budget"], near[0]["misses"], near[0]["metrics"]
-    told = ", ".join(
-        f"{name} {metrics[name]:.4g} for {limits[name]:.4g}" for name in limits if misses[name] > 0
-    )
-    return f"no trial meets the budget; trial {near[0]['trial']} comes nearest: {told}"
+def _missed(near: FrozenTrial, budget: Budget) -> str:
+    """Say that nothing meets the budget, and what comes nearest."""
+    told = budget.complaint(near.user_attrs[METRICS])
+    return f"no trial meets the budget; trial {near.number} comes nearest: {told}"
 
 
 def _title(found: dict[str, Any]) -> Text:

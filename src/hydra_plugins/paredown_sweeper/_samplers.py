@@ -54,14 +54,19 @@ def sampler(name: str, seed: int, slot: int) -> BaseSampler:
 
 
 def starts(
-    name: str, space: Space, enqueue: Sequence[dict[str, object]] | None
+    name: str,
+    space: Space,
+    enqueue: Sequence[dict[str, object]] | None,
+    default: dict[str, Value] | None,
 ) -> list[dict[str, Value]]:
     """List the points that a search starts with; of a grid they are all, in order.
 
     Args:
         name: Of the sampler.
         space: What is searched.
-        enqueue: What the user wrote; None: the ends and the middle of prune.amount.
+        enqueue: What the user wrote; None: the configuration's own values, then the ends and the
+            middle of prune.amount.
+        default: The configuration's own values; None: they lie outside of the space.
 
     Raises:
         ConfigError: For a point outside of the space, or a grid over an interval.
@@ -72,6 +77,7 @@ def starts(
         lists = [values_of(swept, one) for swept, one in space.swept.items()]
         grid = [dict(zip(space.swept, values, strict=True)) for values in itertools.product(*lists)]
         return [*first, *(point for point in grid if point not in first)]
-    if enqueue is None and AMOUNT in space.swept:
-        return [{AMOUNT: value} for value in dict.fromkeys(marks(space.swept[AMOUNT]))]
-    return first
+    if enqueue is not None:
+        return first
+    amounts = dict.fromkeys(marks(space.swept[AMOUNT])) if AMOUNT in space.swept else ()
+    return [*([default] if default else []), *({AMOUNT: value} for value in amounts)]

@@ -6,21 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.trial import Trial, TrialState
 
 from hydra_plugins.paredown_sweeper import _report, _samplers
 from hydra_plugins.paredown_sweeper._outcome import outcome_of, read_outcome
-from hydra_plugins.paredown_sweeper._space import Space, parse, values_of
+from hydra_plugins.paredown_sweeper._space import Space, Value, marks, parse, values_of
 from hydra_plugins.paredown_sweeper._storage import where
 from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
 from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf, ParetoSweeper
-from paredown.config import build
+from paredown.config import build, build_all
 from paredown.errors import RunError, require, require_one_of
 from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
 from paredown.report import show
+from paredown.results import TRIAL
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +54,26 @@ class Search:
         self._objectives: dict[str, str] = self._settings.objectives or DEFAULT
         loader = sweeper.hydra_context.config_loader
         self._space = parse(self._settings.params, arguments, loader)
-        sweeper.validate_batch_is_legal(list(_corners(self._space)))
+        for corner in _corners(self._space):
+            self._job = loader.load_sweep_config(self._config, corner)
+            build_all(self._job)
+        self._default = self._unsearched(loader)
         self._budget = self._read_budget()
         self._folder = Path(self._config.hydra.sweep.dir).absolute()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._study = SharedStudy(
-            self._settings, self._space, self._objectives, self._folder, self._identity()
+            self._settings,
+            self._space,
+            self._objectives,
+            self._folder,
+            self._identity(),
+            self._budget,
+            self._default,
         )
+        self._let_in_earlier()
         OmegaConf.save(self._config, self._folder / "multirun.yaml")
         self._failures = 0
+        self._error = ""
 
     def run(self) -> list[Sequence[JobReturn]]:
         """Search, then show the front; an interrupted search shows the front so far.
@@ -69,6 +83,9 @@ class Search:
         """
         try:
             return self._loop()
+        except RunError as error:
+            self._error = str(error)
+            raise
         finally:
             self._show()
 
@@ -95,14 +112,14 @@ class Search:
         for trial in trials:
             if trial not in fresh:
                 folder = self._study.folder_of(trial.user_attrs[FINISHED])
-                self._study.tell(trial, read_outcome(folder, self._objectives), self._budget)
+                self._study.tell(trial, read_outcome(folder, self._objectives))
         if not fresh:
             return []
-        overrides = [self._space.overrides(trial.params) for trial in fresh]
+        overrides = [self._overrides(trial) for trial in fresh]
         jobs = self._launcher.launch(overrides, initial_job_idx=fresh[0].user_attrs[JOB])
         for trial, job in zip(fresh, jobs, strict=True):
             outcome = outcome_of(job, self._objectives)
-            self._study.tell(trial, outcome, self._budget)
+            self._study.tell(trial, outcome)
             if outcome.error is not None:
                 log.warning("trial %d failed: %s", trial.number, outcome.error)
                 self._failures += 1
@@ -115,17 +132,40 @@ class Search:
             )
         return jobs
 
+    def _overrides(self, trial: Trial) -> list[str]:
+        """Write a job's overrides; its MLflow run learns which trial it is."""
+        tracked = OmegaConf.select(self._job, "tracking._target_") is not None
+        number = [f"{TRIAL}{trial.number}"] if tracked else []
+        return self._space.overrides(trial.params) + number
+
+    def _let_in_earlier(self) -> None:
+        if not self._settings.warm_start:
+            return
+        from hydra_plugins.paredown_sweeper._earlier import earlier_runs  # heavy
+
+        found = earlier_runs(self._job, self._space, self._objectives)
+        if self._study.add_earlier(found):
+            log.info("%d runs of earlier sweeps are known to this one", len(found))
+
     def _show(self) -> None:
-        found = _report.summary(
-            self._study.trials(TrialState.COMPLETE), self._objectives, self._budget
-        )
+        trials = self._study.trials(TrialState.COMPLETE)
+        found = _report.summary(trials, self._objectives, self._budget, self._default)
+        found["error"] = self._error
         _report.write(found, self._folder)
-        show(_report.front_table(found), *filter(None, [found["missed"]]))
+        show(_report.front_table(found), *filter(None, [found["missed"], _report.saved(found)]))
         if OmegaConf.select(self._config, "tracking._target_"):
             uri = build(self._config, "tracking").absolute_uri
             web = uri.startswith("http")
             show(f"compare: {f'open {uri}' if web else f'mlflow ui --backend-store-uri {uri}'}")
         show(f"study:   optuna-dashboard {where(self._settings.storage, self._folder)}")
+
+    def _unsearched(self, loader: ConfigLoader) -> dict[str, Value] | None:
+        """Give the configuration's own values of what is swept; None if they are no point."""
+        try:
+            job = loader.load_sweep_config(self._config, list(self._space.fixed.values()))
+        except HydraException:  # a swept group has no default
+            return None
+        return self._space.default(job)
 
     def _read_budget(self) -> Budget | None:
         if not OmegaConf.select(self._config, "budget._target_"):
@@ -175,9 +215,10 @@ def check(settings: ParetoConf) -> None:
 
 
 def _corners(space: Space) -> list[list[str]]:
-    """List jobs that between them have every name and every choice, to be composed first."""
-    points = [space.some()]
+    """List jobs that between them have every name, both ends and every choice."""
+    low = {name: marks(one)[0] for name, one in space.swept.items()}
+    points = [low, {name: marks(one)[-1] for name, one in space.swept.items()}]
     for name, one in space.swept.items():
         if isinstance(one, CategoricalDistribution):
-            points += [{**space.some(), name: value} for value in values_of(name, one)[1:]]
+            points += [{**low, name: value} for value in values_of(name, one)[1:-1]]
     return [space.overrides(point) for point in points]

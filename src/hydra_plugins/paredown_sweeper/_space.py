@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -41,9 +42,25 @@ class Space:
         texts = {**self.fixed, **{name: f"{name}={value}" for name, value in values.items()}}
         return [texts[name] for name in self.order]
 
-    def some(self) -> dict[str, Value]:
-        """Give one point of the space."""
-        return {name: marks(distribution)[0] for name, distribution in self.swept.items()}
+    def default(self, job: DictConfig) -> dict[str, Value] | None:
+        """Give the point that nobody searched for; None if it is not in the space.
+
+        Args:
+            job: The configuration of a job, with hydra's own node, nothing swept.
+        """
+        choices = job.hydra.runtime.choices
+        own = {
+            name: choices[name] if name in choices else OmegaConf.select(job, name.lstrip("+"))
+            for name in self.swept
+        }
+        return self.read({name: _text(value) for name, value in own.items()})
+
+    def read(self, texts: Mapping[str, str]) -> dict[str, Value] | None:
+        """Turn the texts of one job's values into a point; None if it is not in the space."""
+        try:
+            return {name: _parse(one, texts[name]) for name, one in self.swept.items()}
+        except (KeyError, ValueError):
+            return None
 
     def point(self, values: Mapping[str, object], key: str) -> dict[str, Value]:
         """Check a point that a user wrote; names may be left out.
@@ -149,6 +166,20 @@ def _inside(name: str, distribution: BaseDistribution, value: object, key: str) 
     number = isinstance(value, int | float) and not isinstance(value, bool)
     require(number and distribution.low <= value <= distribution.high, where, rule, value)  # type: ignore[operator]
     assert isinstance(value, int | float)
+    return value
+
+
+def _parse(distribution: BaseDistribution, text: str) -> Value:
+    """Read a value of a distribution.
+
+    Raises:
+        ValueError: If it is outside.
+    """
+    value: Value = text
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        value = float(text) if isinstance(distribution, FloatDistribution) else int(text)
+    if not distribution._contains(distribution.to_internal_repr(value)):
+        raise ValueError(f"{text} is not in {distribution}")
     return value
 
 

@@ -1,12 +1,14 @@
 """One study that several processes work on: who asks what, what died, what is missing."""
 
 import logging
+import statistics
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from hydra_plugins.paredown_sweeper import _samplers
 from hydra_plugins.paredown_sweeper._outcome import Outcome
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 
 OWNER, JOB, ERROR, FINISHED = "owner", "job", "error", "finished"
 METRICS, BASELINE, RETRY = "metrics", "baseline", "retry_of"
+UNTRAINED, SECONDS, EARLIER = "untrained", "seconds", "earlier_run"
 
 
 class SharedStudy:
@@ -38,11 +41,14 @@ class SharedStudy:
         objectives: dict[str, str],
         folder: Path,
         identity: dict[str, Any],
+        budget: Budget | None,
+        default: dict[str, Value] | None,
     ) -> None:
+        self._budget = budget
         self._settings, self._space, self._objectives = settings, space, objectives
         self._folder = folder
         self._starts: list[dict[str, Value]] = _samplers.starts(
-            settings.sampler, space, settings.enqueue
+            settings.sampler, space, settings.enqueue, default
         )
         self._lock = FileLock(folder / ".study.lock")
         with self._lock:
@@ -61,17 +67,58 @@ class SharedStudy:
                 number += done is None
         return trials
 
-    def tell(self, trial: Trial, outcome: Outcome, budget: Budget | None) -> None:
+    def tell(self, trial: Trial, outcome: Outcome) -> None:
         """Finish a trial: its values, and by how much it misses the budget; or FAIL."""
         if outcome.error is not None:
             trial.set_user_attr(ERROR, outcome.error)
             self.study.tell(trial, state=TrialState.FAIL)
             return
-        trial.set_user_attr(METRICS, outcome.metrics)
-        trial.set_user_attr(BASELINE, outcome.baseline)
-        for name, miss in (budget.misses(outcome.metrics) if budget else {}).items():
+        for name, value in _attributes(outcome).items():
+            trial.set_user_attr(name, value)
+        for name, miss in _constraints(outcome, self._budget).items():
             trial.set_constraint(name, miss)
-        self.study.tell(trial, [outcome.metrics[name] for name in self._objectives])
+        self.study.tell(trial, self._values(outcome))
+
+    def _values(self, outcome: Outcome) -> list[float]:
+        """Give Optuna a number for every objective.
+
+        What an untrained file cannot tell is the median of the trained ones: it is infeasible,
+        so that only the GP sampler looks at it, which a number off the scale would mislead.
+        """
+        known = self.trained()
+        found = []
+        for name in self._objectives:
+            seen = [trial.user_attrs[METRICS][name] for trial in known] or [0.0]
+            found.append(outcome.metrics.get(name, statistics.median(seen)))
+        return found
+
+    def trained(self) -> list[FrozenTrial]:
+        """List the COMPLETE trials that were trained."""
+        complete = self.trials(TrialState.COMPLETE)
+        return [trial for trial in complete if not trial.user_attrs.get(UNTRAINED)]
+
+    def add_earlier(self, runs: Mapping[str, tuple[dict[str, Value], Outcome]]) -> bool:
+        """Let runs of earlier sweeps into a new study, as COMPLETE trials that do not count.
+
+        Args:
+            runs: Values and outcome by the run's id.
+
+        Returns:
+            Whether the study was new.
+        """
+        with self._lock:
+            if self.trials():
+                return False
+            for run, (values, outcome) in runs.items():
+                trial = create_trial(
+                    values=self._values(outcome),
+                    params=values,
+                    distributions=self._space.swept,
+                    user_attrs={EARLIER: run, JOB: None, **_attributes(outcome)},
+                    constraints=_constraints(outcome, self._budget),
+                )
+                self.study.add_trial(trial)
+        return True
 
     def folder_of(self, number: int) -> Path:
         """Name the folder of a job."""
@@ -87,7 +134,7 @@ class SharedStudy:
 
     def _missing(self) -> int:
         """Count the trials that somebody has yet to ask."""
-        have = len(self.trials(TrialState.COMPLETE, TrialState.RUNNING))
+        have = len(_own(self.trials(TrialState.COMPLETE, TrialState.RUNNING)))
         wanted = self._settings.n_trials
         if self._settings.sampler == _samplers.GRID:  # a point that fails, fails again
             failed = sum(ERROR in trial.user_attrs for trial in self.trials(TrialState.FAIL))
@@ -96,9 +143,10 @@ class SharedStudy:
 
     def _ask_one(self) -> Trial:
         waiting = self.trials(TrialState.WAITING)
-        slot = sum(not _abandoned(trial) for trial in self.trials()) - len(waiting)
-        if not waiting and slot < len(self._starts):
-            self.study.enqueue_trial(self._starts[slot])
+        slot = sum(not _abandoned(trial) for trial in _own(self.trials())) - len(waiting)
+        starts = self._missing_starts()
+        if not waiting and slot < len(starts):
+            self.study.enqueue_trial(starts[slot])
         again = bool(waiting) and RETRY in waiting[0].user_attrs
         # The values of a retry are given, and QMC counts every trial that it is asked for.
         name = "random" if again and self._settings.sampler == "qmc" else self._settings.sampler
@@ -106,6 +154,13 @@ class SharedStudy:
         trial = self.study.ask(self._space.swept)
         trial.set_user_attr(OWNER, owner())
         return trial
+
+    def _missing_starts(self) -> list[dict[str, Value]]:
+        """List the points to start with, without those that an earlier sweep had."""
+        had = [trial.params for trial in self.trials() if EARLIER in trial.user_attrs]
+        return [
+            start for start in self._starts if not any(start.items() <= one.items() for one in had)
+        ]
 
     def _reap(self) -> None:
         """Tell FAIL to trials whose process died, and let their values wait again."""
@@ -133,9 +188,30 @@ class SharedStudy:
 
     def _free_number(self) -> int:
         """Find a job number above all that were ever given."""
-        given = [trial.user_attrs[JOB] for trial in self.trials() if JOB in trial.user_attrs]
+        given = [trial.user_attrs[JOB] for trial in _own(self.trials()) if JOB in trial.user_attrs]
         folders = (path.name for path in self._folder.iterdir() if path.name.isdigit())
         return 1 + max([*given, *map(int, folders)], default=-1)
+
+
+def _own(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Leave out what came from earlier sweeps."""
+    return [trial for trial in trials if EARLIER not in trial.user_attrs]
+
+
+def _attributes(outcome: Outcome) -> dict[str, Any]:
+    return {
+        METRICS: outcome.metrics,
+        BASELINE: outcome.baseline,
+        UNTRAINED: outcome.untrained,
+        SECONDS: outcome.seconds,
+    }
+
+
+def _constraints(outcome: Outcome, budget: Budget | None) -> dict[str, float]:
+    """Say by how much each limit is missed; one that an untrained file cannot tell is met."""
+    if budget is None:
+        return {}
+    return dict.fromkeys(budget.limits, 0.0) | budget.misses(outcome.metrics)
 
 
 def failed(trial: FrozenTrial) -> bool:

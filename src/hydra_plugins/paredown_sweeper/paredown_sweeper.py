@@ -26,9 +26,12 @@ class ParetoConf:
             maximize, size_mb minimize.
         params: The search space, in the syntax of Hydra's overrides.
         enqueue: Points to start with, each a mapping of swept names to values, the rest is
-            sampled; None: the ends and the middle of prune.amount.
+            sampled; None: the configuration's own values, then the ends and the middle of
+            prune.amount.
         storage: A postgresql:// URL; None: the file study.journal in the sweep's folder.
         study_name: Of the study in a storage that others share; None: the sweep's folder.
+        warm_start: Let finished runs of the experiment with the same fixed settings, machine and
+            data into a new study; they do not count as its trials.
     """
 
     _target_: str = "hydra_plugins.paredown_sweeper.paredown_sweeper.ParetoSweeper"
@@ -43,6 +46,7 @@ class ParetoConf:
     enqueue: list[dict[str, Any]] | None = None
     storage: str | None = None
     study_name: str | None = None
+    warm_start: bool = False
 
 
 class ParetoSweeper(Sweeper):

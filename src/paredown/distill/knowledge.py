@@ -50,7 +50,6 @@ class Knowledge:
         import torch
 
         from paredown.distill.loss import teacher_loss
-        from paredown.training.loop import fit
 
         loss = teacher_loss(
             context.teacher(), self.temperature, self.alpha, self.training.label_smoothing
@@ -58,5 +57,5 @@ class Knowledge:
         dataset = context.dataset
         torch.manual_seed(context.seed)
         module = self.student.build(len(dataset.classes), dataset.input_shape)
-        curves = fit(self.training, module, dataset, loss, context.seed, context.title)
+        curves = context.fit(self.training, module, loss)
         return Variant(module, self.student, curves=curves)

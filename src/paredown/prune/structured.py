@@ -60,7 +60,6 @@ class Structured:
 
         from paredown.distill.loss import teacher_loss
         from paredown.prune.channels import prune_channels
-        from paredown.training.loop import fit
 
         assert variant is not None
         if self.amount == 0:
@@ -79,5 +78,5 @@ class Structured:
         loss = teacher_loss(
             context.teacher(), self.temperature, self.alpha, training.label_smoothing
         )
-        curves = fit(training, module, dataset, loss, context.seed, context.title)
+        curves = context.fit(training, module, loss)
         return replace(variant, module=module, curves=curves)

@@ -58,7 +58,7 @@ def run(cfg: DictConfig) -> None:
         require_one_of(("report", "tracking"), "a key of the configuration", key)
     parts = build_all(cfg)
     report: Report = parts["report"]
-    tracker: Tracker = parts["tracking"].existing()
+    tracker: Tracker = parts["tracking"].visit()
     sweep = _sweep(tracker, report.sweep)
     runs = tracker.finished(sweep.id if sweep else None)[::-1]  # the oldest is number 1
     if not runs:

@@ -73,7 +73,8 @@ def jobs_table(title: str, jobs: Sequence[Mapping[str, Any]]) -> Table:
     for job in jobs:
         overrides = Text(" ".join(text for text in job["overrides"] if text not in same))
         if job["status"] != "FINISHED":
-            table.add_row(str(job["number"]), overrides, *[""] * 6, Text(f"FAILED: {job['error']}"))
+            told = Text(f"{job['status']}: {job['error']}")
+            table.add_row(str(job["number"]), overrides, *[""] * 6, told)
             continue
         last = job["rows"][-1]
         table.add_row(

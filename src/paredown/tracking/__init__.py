@@ -23,11 +23,13 @@ class Tracking:
         uri: Of a tracking server, or `sqlite:///<file>`; a relative file counts from here.
         experiment: Its name; made at the first run.
         parent: Id of the run of the sweep that this run belongs to; a sweep sets it itself.
+        trial: Number of the search's trial that this run is; a search sets it itself.
     """
 
     uri: str
     experiment: str
     parent: str | None
+    trial: int | None
 
     def __post_init__(self) -> None:
         scheme = urlparse(self.uri).scheme
@@ -72,7 +74,7 @@ class Tracking:
             raise ConfigError(f"tracking.uri must name a store that answers, {reason}") from error
         return tracker
 
-    def existing(self) -> "Tracker":
+    def visit(self) -> "Tracker":
         """Open an experiment that is there, to read it; nothing is made or changed.
 
         Raises:

@@ -46,12 +46,12 @@ class Run:
         settings = {key: str(value) for key, value in (params or {}).items()}
         self._send({"do": "log", "metrics": values, "params": settings, "tags": dict(tags or {})})
 
-    def log_curves(self, stage: str, curves: Sequence[Mapping[str, float]]) -> None:
-        """Log what training measured, one step an epoch, under train/<stage>/."""
+    def log_curves(self, prefix: str, curves: Sequence[Mapping[str, float]]) -> None:
+        """Log metrics under <prefix>/, one mapping a step, the first at step 1."""
         now = int(time.time() * 1000)
         values = [
-            (f"train/{stage}/{name}", float(value), now, epoch)
-            for epoch, point in enumerate(curves, start=1)
+            (f"{prefix}/{name}", float(value), now, step)
+            for step, point in enumerate(curves, start=1)
             for name, value in point.items()
         ]
         for at in range(0, len(values), 1000):  # MLflow's limit of a batch
@@ -61,6 +61,10 @@ class Run:
     def log_text(self, text: str, name: str) -> None:
         """Keep a text as a file of the run."""
         self._send({"do": "text", "text": text, "name": name})
+
+    def log_file(self, file: Path) -> None:
+        """Keep a file of the job's folder."""
+        self._send({"do": "file", "file": str(file), "folder": ""})
 
     def keep(self, file: Path, stage: str, digest: str) -> None:
         """Keep a file that ships, in a folder named by its stage, and tag this run its holder."""
@@ -98,8 +102,9 @@ class Run:
         assert self.unsent is not None
         if event["do"] == "file":  # the store may be cleaned before the upload
             copy = self._folder / event["folder"] / Path(event["file"]).name
-            copy.parent.mkdir(exist_ok=True)
-            shutil.copyfile(event["file"], copy)
+            if copy != Path(event["file"]):
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(event["file"], copy)
             event = {**event, "file": f"{event['folder']}/{copy.name}"}
         with self.unsent.open("a") as file:
             file.write(json.dumps(event) + "\n")
@@ -120,7 +125,7 @@ def send(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) -> None:
         case "text":
             client.log_text(run_id, event["text"], event["name"])
         case "file":
-            client.log_artifact(run_id, event["file"], event["folder"])
+            client.log_artifact(run_id, event["file"], event["folder"] or None)
         case "end":
             client.set_terminated(run_id, event["status"])
 

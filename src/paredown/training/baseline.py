@@ -40,13 +40,11 @@ class Baseline:
         import torch
         from torch.nn import functional as F
 
-        from paredown.training.loop import fit
-
         def loss(logits: "Tensor", images: "Tensor", labels: "Tensor") -> "Tensor":
             return F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
 
         dataset = context.dataset
         torch.manual_seed(context.seed)
         module = self.model.build(len(dataset.classes), dataset.input_shape)
-        curves = fit(self.training, module, dataset, loss, context.seed, context.title)
+        curves = context.fit(self.training, module, loss)
         return Variant(module, self.model, curves=curves)

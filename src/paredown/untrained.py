@@ -1,0 +1,69 @@
+"""What the file at the end of a path costs: known in seconds, before anything is trained."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paredown import measure
+from paredown.dataset import Dataset
+from paredown.front import Budget
+from paredown.plan import Plan
+from paredown.timing import time_side_by_side
+from paredown.variant import Context, Variant
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def cost(parts: Plan, dataset: Dataset, budget: Budget) -> dict[str, float]:
+    """Lower the last variant with untrained weights, and measure what its shape decides.
+
+    Bytes and speed do not depend on what the weights are, so this is what the trained file will
+    have: its bytes to a few (ranges are written in text and may take another digit), its latency
+    as near as two timings are.
+
+    Returns:
+        size_mb, params and macs; latency_ms and latency_ms_p95 if the budget limits latency.
+    """
+    variant = _untrained(parts, dataset)
+    with tempfile.TemporaryDirectory(prefix="paredown-") as name:
+        folder = Path(name)
+        parts.runtime.lower(variant, dataset, folder)
+        found: dict[str, float] = {
+            "size_mb": measure.size_mb(folder),
+            "params": measure.params(variant.module),
+            "macs": measure.macs(variant.module, dataset.input_shape),
+        }
+        if budget.latency_ms is not None:
+            image = dataset.normalize(dataset.val.images[:1])
+            program = (parts.runtime, folder)
+            (latency,) = time_side_by_side([program], image, parts.timing.brief())
+            found["latency_ms"] = latency.latency_ms
+            found["latency_ms_p95"] = latency.latency_ms_p95
+    return found
+
+
+def _untrained(parts: Plan, dataset: Dataset) -> Variant:
+    """Apply the stages from the last one that builds a network, with weights as they come."""
+    stages = list(parts.stages.values())
+    first = max(at for at, stage in enumerate(stages) if stage.source is not None)
+    variant: Variant | None = None
+    for stage in stages[first:]:
+        variant = stage(variant, Context(dataset, parts.seed, _nobody, "untrained", trains=False))
+    assert variant is not None
+    _fill(variant.module)
+    return variant
+
+
+def _fill(module: "nn.Module") -> None:
+    """Give biases and batch norms numbers: an exporter leaves out a bias that is all zeros."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.ndim == 1 and tensor.is_floating_point():
+            tensor.data.uniform_(0.5, 1.5)
+
+
+def _nobody() -> "nn.Module":
+    """Stand in for a teacher that is never asked."""
+    from torch import nn
+
+    return nn.Identity()
