@@ -19,7 +19,7 @@ def ticks(ends: Range) -> list[float]:
 def widen(have: Sequence[float], least: float) -> Range:
     """Give the ends of an axis with room beside the values, at least so much."""
     low, high = min(have), max(have)
-    room = max(0.08 * (high - low), least) or 0.05 * abs(high) or 0.5
+    room = max(0.1 * (high - low), least) or 0.05 * abs(high) or 0.5
     return low - room, high + room
 
 
