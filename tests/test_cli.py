@@ -1,36 +1,12 @@
 """The commands as a user types them: bad input, help, one run, one sweep."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-SMALL = (  # seconds, not minutes; real all the same
-    "model=cnn4",
-    "model.width=8",
-    "model@student=cnn4",
-    "student.width=4",
-    "training.epochs=1",
-    "prune.epochs=1",
-    "measure.processes=1",
-    "measure.rounds=1",
-)
-
-
-def paredown(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run run.py in `folder`, with a store and an MLflow database of its own there."""
-    if not any("store.folder" in argument for argument in arguments):
-        arguments = (*arguments, f"store.folder={folder / 'store'}")
-    command = [sys.executable, str(ROOT / "run.py"), *arguments]
-    environment = {**os.environ, "COLUMNS": "140"}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
+from command import ROOT, SMALL, paredown, runs_of
 
 BAD = [
     ("prune.amount=1.0", "prune.amount must lie in [0, 1), got 1.0"),
@@ -62,6 +38,7 @@ BAD = [
     ("runtime=torch", "must be one of float32, got 'int8'"),
     ("model.name=resnet19", "model.name must be one of"),
     ("measure.processes=0", "measure.processes must be at least 1, got 0"),
+    ("budget.size_mb=-1", "budget.size_mb must be above 0, got -1"),
 ]
 
 
@@ -103,14 +80,6 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "stdout").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)
     return folder
-
-
-def runs_of(folder: Path) -> list:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
-    experiment = client.get_experiment_by_name("paredown")
-    return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
 
 
 STAGES = ("baseline", "distill", "prune", "quantize")
@@ -227,3 +196,12 @@ def test_amount_0_changes_no_output(tmp_path: Path) -> None:
     files = [path.read_bytes() for path in (tmp_path / "store").glob("*/program/model.onnx")]
     assert len(files) == 2
     assert files[0] == files[1]
+
+
+def test_a_file_that_would_miss_the_budget_is_refused_untrained_with_exit_code_3(
+    tmp_path: Path,
+) -> None:
+    done = paredown(tmp_path, "budget.size_mb=0.001", *SMALL)
+    assert done.returncode == 3
+    assert "error: the file would miss the budget, so nothing was trained: size_mb" in done.stderr
+    assert not list((tmp_path / "store").iterdir())

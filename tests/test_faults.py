@@ -15,23 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from command import ROOT, SMALL, runs_of
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 RUN, FAULTY = ROOT / "run.py", ROOT / "tests" / "faulty.py"
-SMALL = (
-    "model=cnn4",
-    "model.width=8",
-    "model@student=cnn4",
-    "student.width=4",
-    "training.epochs=1",
-    "prune.epochs=1",
-    "measure.processes=1",
-    "measure.rounds=1",
-    "store.folder=store",
-    "hydra.run.dir=run",
-)
+HERE = (*SMALL, "store.folder=store", "hydra.run.dir=run")
 STEADY = ("stage", "accuracy", "size_mb", "params", "macs", "sparsity")
 
 
@@ -47,7 +36,7 @@ FAULTS = ("SIGKILL", "SIGTERM", "SIGINT", "MemoryError", "slow")
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run run.py, or faulty.py where the arguments begin with a fault."""
     script = FAULTY if arguments and arguments[0] in FAULTS else RUN
-    process = start(folder, script, *arguments, *SMALL)
+    process = start(folder, script, *arguments, *HERE)
     out, err = process.communicate(timeout=240)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -62,14 +51,6 @@ def entries(folder: Path) -> dict[str, object]:
     manifests = (folder / "store").glob("*/manifest.json")
     whole = (path for path in manifests if ".damaged" not in path.parent.name)
     return {path.parent.name: json.loads(path.read_text())["files"] for path in whole}
-
-
-def runs_of(folder: Path) -> list:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
-    ids = [client.get_experiment_by_name("paredown").experiment_id]
-    return client.search_runs(ids, order_by=["attributes.start_time"])
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +138,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
     script = copied / "full.py"
     script.write_text(code)
-    process = start(copied, script, *SMALL, place)
+    process = start(copied, script, *HERE, place)
     _, err = process.communicate(timeout=240)
     assert process.returncode == 1, err
     assert "the disk is full after" in err
@@ -216,7 +197,7 @@ def test_a_store_that_cannot_be_written_is_read_and_told_once(copied: Path, stra
 
 
 def test_four_cold_processes_train_one_teacher(tmp_path: Path, straight: Path) -> None:
-    others = [start(tmp_path, RUN, *SMALL[:-1], f"hydra.run.dir=run{n}") for n in range(4)]
+    others = [start(tmp_path, RUN, *HERE[:-1], f"hydra.run.dir=run{n}") for n in range(4)]
     told = [other.communicate(timeout=240) for other in others]
     assert [other.returncode for other in others] == [0] * 4, told
     finished = runs_of(tmp_path)
@@ -231,7 +212,7 @@ def test_four_cold_processes_train_one_teacher(tmp_path: Path, straight: Path) -
 
 
 def test_a_lock_whose_owner_died_is_taken_over(tmp_path: Path, straight: Path) -> None:
-    other = start(tmp_path, FAULTY, "slow", "baseline", *SMALL)
+    other = start(tmp_path, FAULTY, "slow", "baseline", *HERE)
     wait_for(tmp_path / "waiting")
     other.kill()
     other.communicate()
@@ -294,7 +275,7 @@ def test_a_server_that_dies_midway_loses_nothing(tmp_path: Path, straight: Path)
     port = free_port()
     uri = f"tracking.uri=http://127.0.0.1:{port}"
     with server(tmp_path, port):
-        job = start(tmp_path, FAULTY, "slow", "prune", *SMALL, uri)
+        job = start(tmp_path, FAULTY, "slow", "prune", *HERE, uri)
         wait_for(tmp_path / "waiting", 120)
     (tmp_path / "go").touch()
     out, err = job.communicate(timeout=240)
@@ -323,7 +304,7 @@ def test_a_server_that_dies_midway_loses_nothing(tmp_path: Path, straight: Path)
 def test_a_database_that_is_locked_for_half_a_minute_costs_only_the_wait(
     tmp_path: Path, straight: Path
 ) -> None:
-    job = start(tmp_path, FAULTY, "slow", "prune", *SMALL)
+    job = start(tmp_path, FAULTY, "slow", "prune", *HERE)
     wait_for(tmp_path / "waiting", 120)
     holder = sqlite3.connect(tmp_path / "mlruns" / "mlflow.db", check_same_thread=False)
     holder.execute("BEGIN EXCLUSIVE")

@@ -90,6 +90,13 @@ def test_a_budget_says_how_much_each_limit_is_missed() -> None:
     assert Budget(None, None, None).meets({})
 
 
+def test_a_limit_on_what_was_not_measured_is_left_out() -> None:
+    budget = Budget(accuracy=0.9, size_mb=1.0, latency_ms=2.0)
+    assert budget.misses({"size_mb": 3.0}) == pytest.approx({"size_mb": 2.0})
+    assert budget.complaint({"size_mb": 3.0, "latency_ms": 2.0}) == "size_mb 3 for 1"
+    assert budget.complaint({"accuracy": 0.9}) == ""
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

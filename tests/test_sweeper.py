@@ -12,7 +12,9 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from hydra_plugins.paredown_sweeper._samplers import sampler
 from hydra_plugins.paredown_sweeper._space import marks, parse, values_of
+from hydra_plugins.paredown_sweeper._storage import where
 from paredown.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +24,8 @@ SWEEPER = "hydra/sweeper=pareto"
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(APP), "-m", SWEEPER, *arguments]
+    quick = "hydra.sweeper.sampler=tpe"  # auto imports torch
+    command = [sys.executable, str(APP), "-m", SWEEPER, quick, *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
 
@@ -102,6 +105,11 @@ def test_the_command_line_wins_over_params_and_fixed_values_stay() -> None:
 def test_a_range_that_holds_no_value_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         space(f"x={text}")
+
+
+def test_auto_is_gp_while_trials_are_few_and_tpe_then() -> None:
+    chosen = [type(sampler("auto", 0, slot)).__name__ for slot in (0, 47, 48)]
+    assert chosen == ["GPSampler", "GPSampler", "TPESampler"]
 
 
 def test_marks_are_the_ends_and_the_middle() -> None:
@@ -225,6 +233,49 @@ def test_a_budget_goes_to_optuna_and_bounds_the_front(tmp_path: Path) -> None:
     assert all(4 * (1 - point["x"]) <= 2 for point in points(tmp_path, only_front=True))
 
 
+def test_a_trial_that_was_not_trained_is_infeasible_and_no_failure(tmp_path: Path) -> None:
+    done = sweep(tmp_path, *SPACE, "gate=true", "budget.size_mb=2", n=10)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "sweep" / "front.json").read_text())
+    left = [row["trial"] for row in found["trials"] if row["untrained"]]
+    assert 0 < len(left) < 10
+    assert all("accuracy" not in found["trials"][at]["metrics"] for at in left)
+    assert not set(left) & set(found["front"])
+    assert found["seconds_saved"] == pytest.approx(len(left) * 7.5)
+    told = f"{len(left)} trials would miss the budget and were not trained: {left[0]}"
+    assert told in " ".join(done.stdout.split())
+    assert f"about {len(left) * 7.5:.0f} s saved" in done.stdout
+
+
+def test_optuna_is_told_the_median_accuracy_of_the_trained_for_an_untrained_trial(
+    tmp_path: Path,
+) -> None:
+    enqueue = "hydra.sweeper.enqueue=[{x: 0.7}, {x: 0.6}, {x: 0.9}, {x: 0.1}]"
+    assert sweep(tmp_path, *SPACE, "gate=true", "budget.size_mb=2", enqueue, n=4).returncode == 0
+    last = study_of(tmp_path).trials[-1]
+    assert last.values[:2] == pytest.approx([1 - 0.7**2, 4 * 0.9])
+    assert last.constraints == pytest.approx({"size_mb": 1.6})
+
+
+def test_a_search_begins_with_the_configuration_s_own_values(tmp_path: Path) -> None:
+    done = sweep(tmp_path, *SPACE, "net=choice(small,large)", "x=interval(0.1,0.5)", n=2)
+    assert done.returncode == 0, done.stderr
+    assert points(tmp_path)[0] == {"x": 0.5, "y": 1.0, "net": "small"}
+    assert json.loads((tmp_path / "sweep" / "front.json").read_text())["default"] == 0
+
+
+def test_own_values_outside_of_the_space_are_not_begun_with(tmp_path: Path) -> None:
+    assert sweep(tmp_path, "x=interval(0.6,0.9)", n=1).returncode == 0
+    assert json.loads((tmp_path / "sweep" / "front.json").read_text())["default"] is None
+
+
+def test_importances_name_what_moves_an_objective(tmp_path: Path) -> None:
+    assert sweep(tmp_path, *SPACE, n=16).returncode == 0
+    found = json.loads((tmp_path / "sweep" / "front.json").read_text())["importances"]
+    assert found["size_mb"]["x"] > 0.9  # y does not enter into it
+    assert found["speedup"]["y"] > 0.5
+
+
 def test_a_budget_that_nothing_meets_names_the_nearest_miss(tmp_path: Path) -> None:
     done = sweep(tmp_path, *SPACE, "budget.size_mb=0.1", n=4)
     assert "no trial meets the budget; trial" in done.stdout
@@ -264,6 +315,8 @@ BAD = [
     ("hydra.sweeper.sampler=grid", "must be a list of values for a grid"),
     ("hydra.sweeper.storage=sqlite:///x.db", "be a postgresql:// URL"),
     ("z=interval(0,1)", "z is not a key of the configuration"),
+    ("budget.accuracy=interval(0.5,1.5)", "budget.accuracy must lie in [0, 1], got 1.5"),
+    ("hydra.sweeper.warm_start=true", "must be false where there is no tracking to read from"),
     ("net=choice(small,huge)", "net must be one of large, small"),
 ]
 
@@ -312,6 +365,12 @@ def test_a_foreign_study_file_is_refused_and_left_alone(tmp_path: Path, content:
     assert "must be a study of Optuna that can be read and written" in done.stderr
     assert "move it away" in done.stderr
     assert journal.read_bytes() == content
+
+
+def test_a_password_is_not_shown(tmp_path: Path) -> None:
+    shown = where("postgresql://me:secret@host/study", tmp_path)
+    assert shown == "postgresql://me:***@host/study"
+    assert where(None, tmp_path) == str(tmp_path / "study.journal")
 
 
 def test_an_interrupted_search_shows_the_front_so_far(tmp_path: Path) -> None:

@@ -137,7 +137,9 @@ def conditions(parts: Plan, dataset: Dataset) -> dict[str, str]:
 def _tags(parts: Plan, dataset: Dataset) -> dict[str, str]:
     """Say what the figures hold for, and what makes them again."""
     overrides = own_overrides(HydraConfig.get().overrides.task)
+    number = parts.tracking.trial
     return {
+        **({} if number is None else {"trial": str(number)}),
         "command": shlex.join(["python", "run.py", *overrides]),
         **conditions(parts, dataset),
     }

@@ -9,7 +9,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 
 from paredown.config import user_errors
-from paredown.results import write_result
+from paredown.results import OVER_BUDGET, write_result
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -32,7 +32,12 @@ def main(cfg) -> None:
         "speedup": cfg.y * (1 + cfg.x),
     }
     rows = [{"stage": "baseline", **baseline}, {"stage": "prune", **last}]
-    write_result(folder, {"status": "FINISHED", "overrides": [], "rows": rows})
+    if cfg.gate and last["size_mb"] > cfg.budget.size_mb:
+        rows = [{"size_mb": last["size_mb"]}]
+        over = {"status": OVER_BUDGET, "error": "size_mb", "rows": rows, "seconds": 0.5}
+        write_result(folder, {"overrides": [], **over})
+        return
+    write_result(folder, {"status": "FINISHED", "overrides": [], "rows": rows, "seconds": 8})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import optuna
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from paredown.errors import ConfigError, require
@@ -18,13 +19,18 @@ HINT = "take another hydra.sweep.dir for another search"
 
 
 def where(url: str | None, folder: Path) -> str:
-    """Name the storage as optuna-dashboard takes it.
+    """Name the storage as optuna-dashboard takes it, a password left out.
 
     Args:
         url: Of a database; None: a file in the sweep's folder.
         folder: Of the sweep, absolute.
     """
-    return url or str(folder / JOURNAL)
+    if url is None:
+        return str(folder / JOURNAL)
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return url
 
 
 def open_study(

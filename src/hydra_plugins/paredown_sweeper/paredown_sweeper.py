@@ -21,7 +21,7 @@ class ParetoConf:
         timeout: No job starts after this many seconds; None: no limit.
         max_failure_rate: The sweep ends when more than this share of n_trials failed, [0, 1].
         seed: Of the sampler.
-        sampler: tpe, nsga2, gp, qmc, random or grid.
+        sampler: tpe, nsga2, gp, qmc, random, grid, or auto: gp for 48 trials, then tpe.
         objectives: Metric -> maximize or minimize, one to three; None: accuracy and speedup
             maximize, size_mb minimize.
         params: The search space, in the syntax of Hydra's overrides.
@@ -40,7 +40,7 @@ class ParetoConf:
     timeout: float | None = None
     max_failure_rate: float = 0.25
     seed: int = 0
-    sampler: str = "tpe"
+    sampler: str = "auto"
     objectives: Any = None  # not a typed dict: OmegaConf cannot merge one into None
     params: dict[str, Any] = field(default_factory=dict)
     enqueue: list[dict[str, Any]] | None = None

@@ -1,0 +1,76 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import ROOT, SMALL
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from paredown.dataset import Dataset
+from paredown.front import Budget
+from paredown.path import VariantPath
+from paredown.plan import Plan, plan
+from paredown.store import Store
+from paredown.training import loop
+from paredown.untrained import cost
+from paredown.variant import Context
+
+ANY = Budget(None, 1.0, None)
+
+
+@pytest.fixture
+def planned() -> Callable[..., Plan]:
+    def make(*overrides: str) -> Plan:
+        asked = [*SMALL, *overrides]
+        if MOBILE in asked:
+            asked = [text for text in asked if "student" not in text] + [f"model@{MOBILE}"]
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            return plan(compose("config", overrides=asked))
+
+    return make
+
+
+SMALLER = "student.width=16"
+MOBILE = "student=mobilenet_v2"  # its fresh batch norms fold into biases of zero
+
+
+@pytest.mark.parametrize(
+    ("technique", "student"),
+    [
+        ("baseline", SMALLER),
+        ("distill", SMALLER),
+        ("prune", SMALLER),
+        ("quantize", SMALLER),
+        ("stack", SMALLER),
+        ("stack", MOBILE),
+    ],
+)
+def test_an_untrained_file_costs_what_the_trained_one_does(
+    planned: Callable[..., Plan], technique: str, student: str, tmp_path: Path
+) -> None:
+    parts = planned(f"technique={technique}", "prune.amount=0.4", student)
+    dataset = parts.load()
+    path = VariantPath(parts.stages, dataset, parts.runtime, Store(tmp_path), parts.seed)
+    trained = path.measured(len(path.names) - 1)
+    found = cost(parts, dataset, ANY)
+    assert found.keys() == {"size_mb", "params", "macs"}
+    assert found["size_mb"] == pytest.approx(trained["size_mb"], abs=64e-6)  # bytes
+    assert (found["params"], found["macs"]) == (trained["params"], trained["macs"])
+
+
+def test_latency_is_taken_where_it_is_limited(planned: Callable[..., Plan], few: Dataset) -> None:
+    found = cost(planned(), few, Budget(None, None, 1.0))
+    assert 0 < found["latency_ms"] <= found["latency_ms_p95"]
+
+
+def test_nothing_is_trained_and_no_teacher_is_asked(
+    planned: Callable[..., Plan], few: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(loop, "fit", never)
+    cost(planned(), few, ANY)
+    with pytest.raises(AssertionError, match="trained"):  # so that this test can fail
+        stage = planned().stages["baseline"]
+        stage(None, Context(few, 0, nn.Identity, "baseline"))
