@@ -103,10 +103,13 @@ def _say(wanted: Any) -> str:
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
+def user_errors(primary: str = "config") -> Iterator[None]:
     """End with one line and exit code 2 for what the user can mend, 1 for a known failure.
 
     Everything else keeps its traceback. HYDRA_FULL_ERROR=1, set by the user, keeps all of them.
+
+    Args:
+        primary: What the command composes, in conf/; an unknown key is compared with its keys.
     """
     if _FULL_ERROR:
         yield
@@ -129,7 +132,7 @@ def user_errors() -> Iterator[None]:
         except ConfigError as clear:
             _end(str(clear), 2)
     except (HydraException, OmegaConfBaseException) as error:
-        _end(_say_hydra(str(error)), 2)
+        _end(_say_hydra(str(error), primary), 2)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
@@ -148,19 +151,19 @@ def _end(line: str, code: int) -> typing.NoReturn:
     raise SystemExit(code)
 
 
-def _say_hydra(message: str) -> str:
+def _say_hydra(message: str, primary: str) -> str:
     unknown = re.search(r"Could not override '([^'@]+)'", message)
     if unknown is None:
         return " ".join(message.split())
     key = unknown.group(1)
-    near = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key, _known_keys(primary), n=1, cutoff=0.5)
     return f"{key} is not a key of the configuration" + (
         f"; did you mean {near[0]}?" if near else ""
     )
 
 
-def _known_keys() -> list[str]:
-    """List every key of the default configuration that an override can name."""
+def _known_keys(primary: str) -> list[str]:
+    """List every key of a primary configuration's defaults that an override can name."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
@@ -168,7 +171,7 @@ def _known_keys() -> list[str]:
     with initialize_config_dir(
         str(Path(sys.argv[0]).resolve().parent / "conf"), version_base="1.3"
     ):
-        cfg = compose("config", return_hydra_config=True)
+        cfg = compose(primary, return_hydra_config=True)
     keys: list[str] = []
 
     def walk(node: DictConfig, prefix: str) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from paredown.errors import ConfigError, require
+from paredown.errors import ConfigError, require, require_one_of
 from paredown.tracking.contact import connect, first_line, twice
 from paredown.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,9 @@ class Tracking:
     @property
     def absolute_uri(self) -> str:
         """The uri, with the file of a SQLite store made absolute."""
-        prefix = "sqlite:///"
-        if not self.uri.startswith(prefix):
+        if not self.uri.startswith(SQLITE):
             return self.uri
-        return prefix + str(Path(self.uri.removeprefix(prefix)).absolute())
+        return SQLITE + str(Path(self.uri.removeprefix(SQLITE)).absolute())
 
     def connect(self) -> "Tracker":
         """Open the store and the experiment, made if they are not there.
@@ -68,9 +69,32 @@ class Tracking:
             tracker = touch() if uri.startswith("http") else twice(touch)
             tracker.tidy()
         except MlflowException as error:
-            reason = f"got {self.uri!r}: {first_line(error)}"
-            raise ConfigError(f"tracking.uri must name a store that answers, {reason}") from error
+            raise self._no_answer(error) from error
         return tracker
+
+    def visit(self) -> "Tracker":
+        """Open a store and an experiment that are there, to read them; nothing is made.
+
+        Raises:
+            ConfigError: If they are not there, or do not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        uri, hint = self.absolute_uri, "python run.py makes one"
+        if uri.startswith(SQLITE):
+            there = Path(uri.removeprefix(SQLITE)).is_file()
+            require(there, "tracking.uri", "name a store that is there", self.uri, hint)
+        try:
+            client = connect(uri)
+            known = {found.name: found.experiment_id for found in client.search_experiments()}
+        except MlflowException as error:
+            raise self._no_answer(error) from error
+        require_one_of(known, "tracking.experiment", self.experiment)
+        return Tracker(client, str(known[self.experiment]), uri)
+
+    def _no_answer(self, error: Exception) -> ConfigError:
+        reason = f"got {self.uri!r}: {first_line(error)}"
+        return ConfigError(f"tracking.uri must name a store that answers, {reason}")
 
     @contextmanager
     def _first_touch(self) -> Iterator[str | None]:
@@ -80,10 +104,10 @@ class Tracking:
         """
         from filelock import FileLock
 
-        if not self.absolute_uri.startswith("sqlite:///"):
+        if not self.absolute_uri.startswith(SQLITE):
             yield None
             return
-        folder = Path(self.absolute_uri.removeprefix("sqlite:///")).parent
+        folder = Path(self.absolute_uri.removeprefix(SQLITE)).parent
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".first-touch.lock"):
             yield folder.as_uri()

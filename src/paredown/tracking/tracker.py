@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.process import alive, owner
-from paredown.tracking.contact import lost_contact, twice
+from paredown.tracking.contact import lost_contact, twice, without_cycles
 from paredown.tracking.run import Run, file_tag, upload_command
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 HOST, PID, STARTED = "paredown.host", "paredown.pid", "paredown.started"
 PARENT, STAGES = "mlflow.parentRunId", "stages"
-PAGE = 5000  # runs a query; MLflow takes up to 50,000 and holds them all in memory
+PAGE = 500  # runs a query; MLflow takes 50,000, but holds 0.4 MB a run until the query is done
 Tags = Mapping[str, str]
 
 
@@ -144,21 +144,23 @@ class Tracker:
         found: list[Logged] = []
         token = None
         while True:
-            page = self.client.search_runs(
-                [self.experiment_id], condition, max_results=PAGE, page_token=token
-            )
+            with without_cycles():
+                page = self.client.search_runs(
+                    [self.experiment_id], condition, max_results=PAGE, page_token=token
+                )
             found += [_logged(run) for run in page if STAGES in run.data.tags]
             token = page.token
             if not token:
                 return found
 
-    def holder_of(self, sha256: str) -> str | None:
-        """Find a run of this experiment that keeps the file with this sha256."""
+    def place_of(self, sha256: str) -> str | None:
+        """Find where a run of this experiment keeps the file with this sha256: `runs:/…`."""
+        tag = file_tag(sha256)
         try:
-            found = self._search(f"tags.`{file_tag(sha256)}` != ''", limit=1)
+            found = self._search(f"tags.`{tag}` != ''", limit=1)
         except lost_contact():  # then this run keeps it, too
             return None
-        return str(found[0].info.run_id) if found else None
+        return f"runs:/{found[0].info.run_id}/{found[0].data.tags[tag]}" if found else None
 
     def _search(self, condition: str, limit: int = 1000) -> Sequence[Any]:
         found: Sequence[Any] = self.client.search_runs(
