@@ -1,5 +1,6 @@
 """The way of a pick: read, walk, show, examine, bundle, register."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from paredown.config import build_all
-from paredown.errors import BudgetError, ConfigError, require
+from paredown.errors import BudgetError, ConfigError
 from paredown.front import Budget
 from paredown.pick import Pick, bundle
 from paredown.pick.candidates import Candidate, Field, gather
@@ -35,9 +36,11 @@ def run(cfg: DictConfig) -> None:
     parts = build_all(cfg)
     budget: Budget = parts["budget"]
     asked: Pick = parts["pick"]
-    hint = "set budget.size_mb, budget.latency_ms or budget.accuracy"
-    require(bool(budget.limits), "budget", "have a limit", "none", hint)
-    with _cpu_asked() as cpu, tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
+    if not budget.limits:
+        hint = "set budget.size_mb, budget.latency_ms or budget.accuracy"
+        raise ConfigError(f"budget must have a limit, got none; {hint}")
+    compares = budget.latency_ms is not None and not asked.remeasure
+    with _cpu(compares) as cpu, tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
         tracker: Tracker = parts["tracking"].visit()
         bench = Workbench(tracker, Path(scratch))
         field = _read(tracker, bench, asked.sweep, cpu)
@@ -53,7 +56,9 @@ def run(cfg: DictConfig) -> None:
         )
 
 
-def _read(tracker: Tracker, bench: Workbench, sweep: str | None, cpu: Callable[[], str]) -> Field:
+def _read(
+    tracker: Tracker, bench: Workbench, sweep: str | None, cpu: Callable[[], str | None]
+) -> Field:
     """List the candidates of a sweep, or of the whole experiment."""
     parent = None if sweep is None else find_sweep(tracker, sweep)
     runs = tracker.finished(parent)
@@ -87,7 +92,7 @@ def choose(field: Field, budget: Budget, asked: Pick, bench: Workbench) -> Candi
 def _missed(candidates: list[Candidate], found: Walk, budget: Budget) -> str:
     near = budget.nearest([candidate.figures for candidate in candidates])
     told = say_misses(found.misses[near])
-    return f"nothing meets the budget; {candidates[near].title} comes nearest, missing it by {told}"
+    return f"nothing meets the budget; {candidates[near].title} comes nearest, and misses: {told}"
 
 
 def _told(exam: Exam, place: Path) -> list[str]:
@@ -97,7 +102,7 @@ def _told(exam: Exam, place: Path) -> list[str]:
         f"baseline {exam.baseline_hits / exam.count:.2%}",
         f"         {exam.verdict()}",
         f"bundle:  {place}",
-        f"try it:  python {place}/predict.py IMAGE_OR_FOLDER",
+        f"try it:  python {os.path.relpath(place)}/predict.py IMAGE_OR_FOLDER",
     ]
 
 
@@ -146,8 +151,11 @@ def _version_tags(chosen: Candidate, exam: Exam, budget: Budget) -> dict[str, ob
 
 
 @contextmanager
-def _cpu_asked() -> Iterator[Callable[[], str]]:
+def _cpu(wanted: bool) -> Iterator[Callable[[], str | None]]:
     """Ask for the CPU's name in another process: torch, which knows it, takes 2 s to import."""
+    if not wanted:
+        yield lambda: None
+        return
     code = "from paredown import machine; print(machine.cpu_name())"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
         try:

@@ -1,7 +1,7 @@
 """The walk as a table, and what would have to give where nothing fits."""
 
 from collections.abc import Iterator, Sequence
-from math import isinf
+from math import ceil, floor, isinf, log10
 
 from rich.table import Table
 from rich.text import Text
@@ -27,7 +27,7 @@ def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> 
         budget: Its limits head the columns.
     """
     runs = len({candidate.run.id for candidate in candidates})
-    title = f"{len(candidates):,} variants of {runs:,} runs, the most accurate first"
+    title = f"{len(candidates):,} variants of {runs:,} run{'s'[: runs > 1]}, most accurate first"
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.add_column("")
     table.add_column("run", overflow="fold")
@@ -48,7 +48,7 @@ def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> 
         table.add_row(*_row(candidates, found, found.order[at]))
     if any(not candidate.comparable for candidate in candidates):
         table.caption = (
-            "* taken on another CPU, in another runtime or with other threads, so not comparable; "
+            "* timed on another CPU, in another runtime or with other threads: not comparable; "
             "pick.remeasure=true times it here"
         )
     return table
@@ -110,7 +110,7 @@ def _shown(found: Walk) -> Iterator[int | range]:
 
 
 def say_gives(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> list[str]:
-    """Tell for each limit what would meet the budget if that limit alone gave way.
+    """Tell what would have to give: each limit alone, and all together.
 
     Args:
         candidates: As they were walked; nothing meets the budget.
@@ -118,19 +118,27 @@ def say_gives(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> l
         budget: The limits.
     """
     lines = []
-    for name, limit in budget.limits.items():
-        if name not in found.gives:
-            lines.append(f"budget.{name}={limit:g}: loosening it alone helps nothing")
-            continue
-        index = found.gives[name]
-        candidate, miss = candidates[index], found.misses[index][name]
-        if isinf(miss):
-            told = "what meets the other limits was timed elsewhere; pick.remeasure=true times it"
-            lines.append(f"budget.{name}={limit:g}: {told} here")
-            continue
-        value = candidate.figures[name]
-        lines.append(
-            f"budget.{name}={limit:g}: the nearest that meets the other limits has {value:.4g}, "
-            f"{say_misses({name: miss})} off: {candidate.title}"
-        )
+    for name in budget.limits:
+        index = found.gives.get(name)
+        if index is None:
+            lines.append(f"budget.{name} alone: no value of it is enough")
+        else:
+            lines.append(f"budget.{name} alone: {_say_loosened(candidates[index], budget, [name])}")
+    if len(lines) > 1:
+        near = candidates[budget.nearest([candidate.figures for candidate in candidates])]
+        missed = [name for name, miss in budget.misses(near.figures).items() if miss > 0]
+        lines.append(f"nearest: {_say_loosened(near, budget, missed)}")
     return lines
+
+
+def _say_loosened(candidate: Candidate, budget: Budget, names: Sequence[str]) -> str:
+    """Name the limits that would let a variant in, rounded so that they do."""
+    told = []
+    for name in names:
+        value = candidate.figures[name]
+        if isinf(value):
+            return f"{candidate.title} was timed elsewhere; pick.remeasure=true times it here"
+        step = 10.0 ** (floor(log10(value)) - 3) if value else 1.0
+        round_to = floor if name == "accuracy" else ceil
+        told.append(f"budget.{name}={round_to(value / step) * step:.4g}")
+    return f"{' '.join(told)} would take {candidate.title}"
