@@ -97,9 +97,10 @@ def main() -> None:
             fill(folder, data, rows // 4)
             for name, budget in BUDGETS.items():
                 taken = [clock(folder, budget) for _ in range(REPEATS)]
+                wall, cpu = (sorted(times) for times in zip(*taken, strict=True))
                 told = [
-                    f"{kind} {statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})"
-                    for kind, times in zip(("wall", "CPU"), zip(*taken, strict=True), strict=True)
+                    f"{kind} {statistics.median(times):.2f} s ({times[0]:.2f} to {times[-1]:.2f})"
+                    for kind, times in (("wall", wall), ("CPU", cpu))
                 ]
                 print(
                     f"{rows:>6,} rows, {values} values a run, limits on {name}, "

@@ -4,10 +4,13 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tests are small; waiting for threads costs more than it gains
 
+import subprocess
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,3 +114,33 @@ def pruned(whole: nn.Module) -> Callable[[float], nn.Module]:
 def images(digits: Dataset) -> torch.Tensor:
     """Seven normalized images."""
     return torch.from_numpy(digits.normalize(digits.val.images[:7]))
+
+
+SWEEP = (  # seconds, not minutes; real all the same
+    "prune.amount=0.1,0.5",
+    "hydra.sweep.dir=multirun/one",
+    "model=cnn4",
+    "model.width=8",
+    "model@student=cnn4",
+    "student.width=4",
+    "training.epochs=1",
+    "prune.epochs=1",
+    "measure.processes=1",
+    "measure.rounds=1",
+)
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two jobs as a user types it; the folder, with what it printed."""
+    folder = tmp_path_factory.mktemp("swept")
+    run = str(Path(__file__).parents[1] / "run.py")
+    command = [sys.executable, run, "-m", *SWEEP, f"store.folder={folder / 'store'}"]
+    environment = {**os.environ, "COLUMNS": "140"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
+    return folder

@@ -90,7 +90,7 @@ def test_the_run_that_keeps_a_file_is_found_by_its_sha256(tracker: Tracker, tmp_
 def test_finished_jobs_are_listed_newest_first_with_everything_they_logged(
     tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("paredown.tracking.tracker.PAGE", 2)  # so that there is a second page
+    monkeypatch.setattr("paredown.tracking.reader.PAGE", 2)  # so that there is a second page
     with tracker.run("sweep", tmp_path) as sweep:
         for name in ("one", "two", "three"):
             with tracker.run(name, tmp_path, sweep.id, {"stages": "baseline,prune"}) as run:

@@ -71,15 +71,15 @@ class Field:
     notes: list[str]
 
 
-def gather(runs: Sequence[Logged], cpu: str | None, unshippable: Collection[str] = ()) -> Field:
+def gather(runs: Sequence[Logged], cpu: str, unshippable: Collection[str] = ()) -> Field:
     """List what can be picked.
 
     The newest run on this machine sets what the others are compared with: accuracies count only
-    on its dataset, latencies only in its runtime, with its threads, on its CPU.
+    on its dataset, latencies only in its runtime, with its threads, on this CPU.
 
     Args:
         runs: Finished ones, the newest first.
-        cpu: Of this machine; None where no latency decides: then the newest run of all sets it.
+        cpu: Of this machine.
         unshippable: Runtimes, as tagged, whose files run nowhere else.
     """
     left: Counter[str] = Counter()
@@ -91,13 +91,13 @@ def gather(runs: Sequence[Logged], cpu: str | None, unshippable: Collection[str]
             left[reason] += len(run.stages)
         else:
             usable.append(run)
-    here = [run for run in usable if cpu in (None, run.tags.get("cpu"))] or usable
+    here = [run for run in usable if run.tags.get("cpu") == cpu] or usable
     found: dict[str, Candidate] = {}
     for run in usable:
         if run.tags.get("dataset") != here[0].tags.get("dataset"):
             left[f"on another dataset, {run.tags.get('dataset')}"] += len(run.stages)
             continue
-        comparable = _where(run) == _where(here[0]) and cpu in (None, run.tags.get("cpu"))
+        comparable = _where(run) == (cpu, here[0].tags.get("runtime"))
         for stage in run.stages:
             if not _is_whole(run, stage):
                 left["without all figures or a checksum"] += 1

@@ -1,15 +1,12 @@
 """The way of a pick: read, walk, show, examine, bundle, register."""
 
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from paredown import machine
 from paredown.config import build_all
 from paredown.errors import BudgetError, ConfigError
 from paredown.front import Budget
@@ -22,6 +19,8 @@ from paredown.pick.table import say_gives, say_misses, walk_table
 from paredown.pick.walk import Walk, walk
 from paredown.pick.workbench import Parts, Workbench
 from paredown.report import show
+from paredown.tracking import Tracking
+from paredown.tracking.reader import Helper, helper
 from paredown.tracking.shelf import ALIAS, find_sweep, register
 from paredown.tracking.tracker import Tracker
 
@@ -39,11 +38,12 @@ def run(cfg: DictConfig) -> None:
     if not budget.limits:
         hint = "set budget.size_mb, budget.latency_ms or budget.accuracy"
         raise ConfigError(f"budget must have a limit, got none; {hint}")
-    compares = budget.latency_ms is not None and not asked.remeasure
-    with _cpu(compares) as cpu, tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
-        tracker: Tracker = parts["tracking"].visit()
-        bench = Workbench(tracker, Path(scratch))
-        field = _read(tracker, bench, asked.sweep, cpu)
+    tracking: Tracking = parts["tracking"]
+    with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
+        with helper(tracking.absolute_uri) as aid:
+            tracker = tracking.visit()
+            bench = Workbench(tracker, Path(scratch))
+            field = _read(tracker, bench, asked.sweep, aid)
         chosen = choose(field, budget, asked, bench)
         place = bundle.find_place(asked.folder, chosen)
         built = bench.parts(chosen.run)
@@ -56,14 +56,12 @@ def run(cfg: DictConfig) -> None:
         )
 
 
-def _read(
-    tracker: Tracker, bench: Workbench, sweep: str | None, cpu: Callable[[], str | None]
-) -> Field:
+def _read(tracker: Tracker, bench: Workbench, sweep: str | None, aid: Helper | None) -> Field:
     """List the candidates of a sweep, or of the whole experiment."""
     parent = None if sweep is None else find_sweep(tracker, sweep)
-    runs = tracker.finished(parent)
+    runs = tracker.finished(parent, aid)
     unshippable = bench.unshippable(runs)
-    field = gather(runs, cpu(), unshippable)
+    field = gather(runs, machine.cpu_name(), unshippable)
     if not field.candidates:
         where = "tracking.experiment" if sweep is None else "pick.sweep"
         reason = "; ".join(field.notes) or "python run.py makes some"
@@ -85,12 +83,13 @@ def choose(field: Field, budget: Budget, asked: Pick, bench: Workbench) -> Candi
     show(walk_table(candidates, found, budget), *field.notes)
     if found.chosen is None:
         show(*say_gives(candidates, found, budget))
-        raise BudgetError(_missed(candidates, found, budget))
+        raise BudgetError(_missed(candidates, found))
     return candidates[found.chosen]
 
 
-def _missed(candidates: list[Candidate], found: Walk, budget: Budget) -> str:
-    near = budget.nearest([candidate.figures for candidate in candidates])
+def _missed(candidates: list[Candidate], found: Walk) -> str:
+    near = found.nearest
+    assert near is not None  # there are candidates
     told = say_misses(found.misses[near])
     return f"nothing meets the budget; {candidates[near].title} comes nearest, and misses: {told}"
 
@@ -148,17 +147,3 @@ def _version_tags(chosen: Candidate, exam: Exam, budget: Budget) -> dict[str, ob
         "stage": chosen.stage,
         "sha256": chosen.sha256,
     }
-
-
-@contextmanager
-def _cpu(wanted: bool) -> Iterator[Callable[[], str | None]]:
-    """Ask for the CPU's name in another process: torch, which knows it, takes 2 s to import."""
-    if not wanted:
-        yield lambda: None
-        return
-    code = "from paredown import machine; print(machine.cpu_name())"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
-        try:
-            yield lambda: child.communicate()[0].strip()
-        finally:
-            child.kill()

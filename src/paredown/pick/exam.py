@@ -1,7 +1,6 @@
 """The one look at the test split, for what was picked; and whether a loss is more than chance."""
 
 import logging
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,15 +74,10 @@ def mcnemar(lost: int, won: int) -> float:
         lost: Discordant pairs of one kind, b.
         won: Of the other, c.
     """
-    count = lost + won
-    tail = sum(math.comb(count, k) for k in range(min(lost, won) + 1))
-    return min(1.0, 2 * tail / 2**count) if count < 1000 else min(1.0, _large(tail, count))
-
-
-def _large(tail: int, count: int) -> float:
-    """Divide integers that no float holds."""
-    shift = max(0, tail.bit_length() - 60)
-    return math.ldexp(tail >> shift, shift + 1 - count)
+    count, tail, ways = lost + won, 0, 1
+    for k in range(min(lost, won) + 1):  # ways: C(count, k), whole numbers of any length
+        tail, ways = tail + ways, ways * (count - k) // (k + 1)
+    return min(1.0, 2 * tail / (1 << count))
 
 
 def sit(parts: Parts, variant: Path, baseline: Path) -> Exam:

@@ -94,7 +94,7 @@ def _why(found: Walk, index: int) -> str:
 def _shown(found: Walk) -> Iterator[int | range]:
     """Choose positions in the order to show, and ranges to leave out."""
     count = len(found.order)
-    marked = {found.first, found.chosen, *found.gives.values()} - {None}
+    marked = {found.first, found.chosen, found.nearest, *found.gives.values()} - {None}
     near = {0, *(at for at, index in enumerate(found.order) if index in marked)}
     kept = sorted(
         {at for mark in near for at in range(mark - ENDS, mark + ENDS) if 0 <= at < count}
@@ -124,8 +124,8 @@ def say_gives(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> l
             lines.append(f"budget.{name} alone: no value of it is enough")
         else:
             lines.append(f"budget.{name} alone: {_say_loosened(candidates[index], budget, [name])}")
-    if len(lines) > 1:
-        near = candidates[budget.nearest([candidate.figures for candidate in candidates])]
+    if len(lines) > 1 and found.nearest is not None:
+        near = candidates[found.nearest]
         missed = [name for name, miss in budget.misses(near.figures).items() if miss > 0]
         lines.append(f"nearest: {_say_loosened(near, budget, missed)}")
     return lines

@@ -19,6 +19,8 @@ class Walk:
         chosen: The cheapest of those that meet it and count as equal to the first.
         gives: If nothing meets it, by limit: the point that needs the least of it, of those that
             meet every other limit; absent where none does.
+        nearest: If nothing meets it: the point whose worst miss, as a share of its limit, is the
+            smallest.
     """
 
     order: list[int]
@@ -26,6 +28,7 @@ class Walk:
     first: int | None
     chosen: int | None
     gives: dict[str, int]
+    nearest: int | None
 
 
 def walk(points: Sequence[Metrics], budget: Budget, tolerance: float = 0.0) -> Walk:
@@ -51,10 +54,11 @@ def walk(points: Sequence[Metrics], budget: Budget, tolerance: float = 0.0) -> W
     misses = [budget.misses(point) for point in points]
     inside = [index for index in order if all(miss <= 0 for miss in misses[index].values())]
     if not inside:
-        return Walk(order, misses, None, None, _gives(order, misses, budget))
+        nearest = budget.nearest(points) if points else None
+        return Walk(order, misses, None, None, _gives(order, misses, budget), nearest)
     first = inside[0]
     equals = [index for index in inside if equal(points[index], points[first], tolerance)]
-    return Walk(order, misses, first, min(equals, key=cost), {})
+    return Walk(order, misses, first, min(equals, key=cost), {}, None)
 
 
 def equal(point: Metrics, best: Metrics, tolerance: float) -> bool:

@@ -65,8 +65,8 @@ def fetch(tracker: "Tracker", run_id: str, path: str, folder: Path) -> Path:
         return Path(tracker.client.download_artifacts(run_id, path, str(folder)))
     except lost_contact() as error:
         raise ConfigError(
-            f"{path} of run {run_id} must still be in MLflow, got {first_line(error)}; run the "
-            "run's command again, or take another by pick.sweep"
+            f"{path} of run {run_id} must still be in MLflow, got nothing from it; do that run "
+            "again, or leave it out by pick.sweep or by deleting it"
         ) from error
 
 

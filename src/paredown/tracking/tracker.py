@@ -6,12 +6,12 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.process import alive, owner
-from paredown.tracking.contact import lost_contact, twice, without_cycles
+from paredown.tracking.contact import lost_contact, twice
+from paredown.tracking.reader import PARENT, STAGES, Helper, Logged, Query, read
 from paredown.tracking.run import Run, file_tag, upload_command
 
 if TYPE_CHECKING:
@@ -20,29 +20,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HOST, PID, STARTED = "paredown.host", "paredown.pid", "paredown.started"
-PARENT, STAGES = "mlflow.parentRunId", "stages"
-PAGE = 500  # runs a query; MLflow takes 50,000, but holds 0.4 MB a run until the query is done
 Tags = Mapping[str, str]
 
-
-@dataclass(frozen=True)
-class Logged:
-    """A job's run as MLflow keeps it.
-
-    Args:
-        id, name: Of the run.
-        parent: Id of the run of the sweep that it belongs to; None for a single run.
-        stages: Names of its variants, in order; their metrics are `<stage>/<metric>`.
-        params, metrics, tags: By name.
-    """
-
-    id: str
-    name: str
-    parent: str | None
-    stages: tuple[str, ...]
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    tags: Tags
+__all__ = ["STAGES", "Logged", "Tracker"]
 
 
 class Tracker:
@@ -132,26 +112,18 @@ class Tracker:
             ui = f"open {self.uri}"
         return [f"files:   {files.removeprefix('file://')}", f"compare: {ui}"]
 
-    def finished(self, parent: str | None = None) -> list[Logged]:
+    def finished(self, parent: str | None = None, aid: Helper | None = None) -> list[Logged]:
         """List the jobs that came to their end, the newest first.
 
         Args:
             parent: Id of a sweep's run; None: all jobs of the experiment.
+            aid: Reads half of them; see `reader.helper`.
         """
         condition = "attributes.status = 'FINISHED'"
         if parent is not None:
             condition += f" and tags.`{PARENT}` = '{parent}'"
-        found: list[Logged] = []
-        token = None
-        while True:
-            with without_cycles():
-                page = self.client.search_runs(
-                    [self.experiment_id], condition, max_results=PAGE, page_token=token
-                )
-            found += [_logged(run) for run in page if STAGES in run.data.tags]
-            token = page.token
-            if not token:
-                return found
+        query = Query(self.experiment_id, condition)
+        return read(self.client, query) if aid is None else aid.read(self.client, query)
 
     def place_of(self, sha256: str) -> str | None:
         """Find where a run of this experiment keeps the file with this sha256: `runs:/…`."""
@@ -167,19 +139,6 @@ class Tracker:
             [self.experiment_id], condition, max_results=limit
         )
         return found
-
-
-def _logged(run: Any) -> Logged:
-    tags = run.data.tags
-    return Logged(
-        id=run.info.run_id,
-        name=run.info.run_name,
-        parent=tags.get(PARENT),
-        stages=tuple(tags[STAGES].split(",")),
-        params=run.data.params,
-        metrics=run.data.metrics,
-        tags=tags,
-    )
 
 
 def _owner() -> dict[str, str]:
