@@ -96,12 +96,13 @@ def _missed(candidates: list[Candidate], found: Walk) -> str:
 
 def _told(exam: Exam, place: Path) -> list[str]:
     low, high = exam.interval
+    folder = os.path.relpath(place)
     return [
         f"test:    {exam.accuracy:.2%} [{low:.1%}, {high:.1%}] of {exam.count} images; the "
         f"baseline {exam.baseline_hits / exam.count:.2%}",
         f"         {exam.verdict()}",
-        f"bundle:  {place}",
-        f"try it:  python {os.path.relpath(place)}/predict.py IMAGE_OR_FOLDER",
+        f"bundle:  {folder}",
+        f"try it:  python {folder}/predict.py IMAGE_OR_FOLDER",
     ]
 
 
