@@ -43,7 +43,8 @@ def run(cfg: DictConfig) -> None:
         with helper(tracking.absolute_uri) as aid:
             tracker = tracking.visit()
             bench = Workbench(tracker, Path(scratch))
-            field = _read(tracker, bench, asked.sweep, aid)
+            with tracking.answering():
+                field = _read(tracker, bench, asked.sweep, aid)
         chosen = choose(field, budget, asked, bench)
         place = bundle.find_place(asked.folder, chosen)
         built = bench.parts(chosen.run)
@@ -51,9 +52,8 @@ def run(cfg: DictConfig) -> None:
         exam = sit(built, program, bench.program(chosen.baseline))
         card = write_card(chosen, exam, built, budget)
         bundle.write(place, program, built.dataset, built.runtime, card)
-        show(
-            *_told(exam, place), _register(tracker, asked.name, chosen, exam, built, budget, place)
-        )
+        show(*_told(exam, place))
+        show(_register(tracker, asked.name, chosen, exam, built, budget, place))
 
 
 def _read(tracker: Tracker, bench: Workbench, sweep: str | None, aid: Helper | None) -> Field:

@@ -56,8 +56,6 @@ class Tracking:
         Raises:
             ConfigError: If the store cannot be reached or made.
         """
-        from mlflow.exceptions import MlflowException
-
         uri = self.absolute_uri
 
         def touch() -> Tracker:
@@ -65,11 +63,9 @@ class Tracking:
                 client = connect(uri)
                 return Tracker(client, self._experiment(client, artifacts), uri)
 
-        try:
+        with self.answering():
             tracker = touch() if uri.startswith("http") else twice(touch)
             tracker.tidy()
-        except MlflowException as error:
-            raise self._no_answer(error) from error
         return tracker
 
     def visit(self) -> "Tracker":
@@ -78,23 +74,31 @@ class Tracking:
         Raises:
             ConfigError: If they are not there, or do not answer.
         """
-        from mlflow.exceptions import MlflowException
-
         uri, hint = self.absolute_uri, "python run.py makes one"
         if uri.startswith(SQLITE):
             there = Path(uri.removeprefix(SQLITE)).is_file()
             require(there, "tracking.uri", "name a store that is there", self.uri, hint)
-        try:
+        with self.answering():
             client = connect(uri)
             known = {found.name: found.experiment_id for found in client.search_experiments()}
-        except MlflowException as error:
-            raise self._no_answer(error) from error
         require_one_of(known, "tracking.experiment", self.experiment)
         return Tracker(client, str(known[self.experiment]), uri)
 
-    def _no_answer(self, error: Exception) -> ConfigError:
-        reason = f"got {self.uri!r}: {first_line(error)}"
-        return ConfigError(f"tracking.uri must name a store that answers, {reason}")
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Tell in one line that the store does not answer, or refuses.
+
+        Raises:
+            ConfigError: In its place.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            reason = f"got {self.uri!r}: {first_line(error)}"
+            told = f"tracking.uri must name a store that answers, {reason}"
+            raise ConfigError(told) from error
 
     @contextmanager
     def _first_touch(self) -> Iterator[str | None]:
