@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch_pruning as tp
+from command import SMALL, paredown
 from torch import nn
 
 from paredown.dataset import Dataset, Split
@@ -132,3 +133,14 @@ def browse() -> Callable[..., str]:
         return done.stdout
 
     return dump
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two jobs as a user types it; the folder, with what it printed."""
+    folder = tmp_path_factory.mktemp("swept")
+    done = paredown(folder, "-m", "prune.amount=0.1,0.5", "hydra.sweep.dir=multirun/one", *SMALL)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
+    return folder

@@ -72,16 +72,6 @@ def test_help_shows_groups_knobs_and_examples_without_heavy_imports(tmp_path: Pa
     assert not imported & {"torch", "mlflow", "numpy", "optuna"}
 
 
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("swept")
-    done = paredown(folder, "-m", "prune.amount=0.1,0.5", "hydra.sweep.dir=multirun/one", *SMALL)
-    assert done.returncode == 0, done.stderr
-    (folder / "stdout").write_text(done.stdout)
-    (folder / "stderr").write_text(done.stderr)
-    return folder
-
-
 STAGES = ("baseline", "distill", "prune", "quantize")
 METRICS = (
     "accuracy",

@@ -42,12 +42,16 @@ FIXED = {  # knobs whose names the design fixes, where they exist so far
     "budget.accuracy",
     "budget.size_mb",
     "budget.latency_ms",
+    "pick.folder",
+    "pick.sweep",
+    "pick.tolerance",
+    "pick.remeasure",
 }
 
 
-def composed(*overrides: str) -> DictConfig:
+def composed(*overrides: str, primary: str = "config") -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+        return compose(primary, overrides=list(overrides))
 
 
 @pytest.mark.parametrize("part", PARTS, ids=str)
@@ -56,6 +60,21 @@ def test_the_keys_of_a_part_are_the_fields_of_its_dataclass(part: Path) -> None:
     cls = get_class(node.pop("_target_"))
     assert set(node) == {field.name for field in fields(cls)}
     assert cls.__dataclass_params__.frozen
+
+
+@pytest.mark.parametrize("primary", ["config", "pick"])
+def test_the_keys_of_a_part_of_its_own_are_the_fields_of_its_dataclass(primary: str) -> None:
+    for key, node in composed(primary=primary).items():
+        if isinstance(node, DictConfig) and "_target_" in node:
+            cls = get_class(node["_target_"])
+            assert set(node) - {"_target_"} == {field.name for field in fields(cls)}, key
+            assert cls.__dataclass_params__.frozen
+
+
+def test_run_and_pick_share_their_budget_and_their_tracking() -> None:
+    run, pick = composed(), composed(primary="pick")
+    build_all(pick)
+    assert (run.budget, run.tracking) == (pick.budget, pick.tracking)
 
 
 @pytest.mark.parametrize("part", PARTS, ids=str)
@@ -85,9 +104,10 @@ def test_options_of_a_group_share_the_names_of_their_knobs() -> None:
     for part in PARTS:
         node = yaml.safe_load((CONF / part).read_text())
         known |= {f"{part.parent.name}.{key}" for key in node}
-    config = yaml.safe_load((CONF / "config.yaml").read_text())
+    config = {**composed(primary="pick"), **composed()}
     known |= {"seed", "technique.stages"}
-    known |= {f"{key}.{name}" for key in ("store", "budget") for name in config[key]}
+    for key in ("tracking", "store", "budget", "pick"):
+        known |= {f"{key}.{name}" for name in config[key]}
     assert known >= FIXED
 
 
@@ -132,10 +152,10 @@ def test_the_readme_lists_the_options_that_conf_has() -> None:
 
 
 def test_the_readme_states_the_defaults_that_conf_has() -> None:
-    cfg = composed()
+    cfg = {**composed(primary="pick"), **composed()}
     rows = re.findall(
         r"^\| `([a-z.]+\.[a-z_]+)` \| ([\d.]+) \|", (ROOT / "README.md").read_text(), re.M
     )
     assert len(rows) >= 5
     for key, value in rows:
-        assert float(OmegaConf.select(cfg, key)) == float(value), key
+        assert float(OmegaConf.select(OmegaConf.create(cfg), key)) == float(value), key

@@ -78,11 +78,11 @@ def test_curves_are_logged_a_step_an_epoch_under_their_stage(
 def test_the_run_that_keeps_a_file_is_found_by_its_sha256(tracker: Tracker, tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     file.write_bytes(b"weights")
-    assert tracker.holder_of("a" * 64) is None
+    assert tracker.place_of("a" * 64) is None
     with tracker.run("cnn4", tmp_path) as run:
-        run.keep(file, "prune", "a" * 64)
-    assert tracker.holder_of("a" * 64) == run.id
-    assert tracker.holder_of("b" * 64) is None
+        place = run.keep(file, "prune", "a" * 64)
+    assert tracker.place_of("a" * 64) == place == f"runs:/{run.id}/prune/model.onnx"
+    assert tracker.place_of("b" * 64) is None
     kept = tracker.client.list_artifacts(run.id, "prune")
     assert [artifact.path for artifact in kept] == ["prune/model.onnx"]
 
@@ -90,7 +90,7 @@ def test_the_run_that_keeps_a_file_is_found_by_its_sha256(tracker: Tracker, tmp_
 def test_finished_jobs_are_listed_newest_first_with_everything_they_logged(
     tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("paredown.tracking.tracker.PAGE", 2)  # so that there is a second page
+    monkeypatch.setattr("paredown.tracking.reader.PAGE", 2)  # so that there is a second page
     with tracker.run("sweep", tmp_path) as sweep:
         for name in ("one", "two", "three"):
             with tracker.run(name, tmp_path, sweep.id, {"stages": "baseline,prune"}) as run:
@@ -144,7 +144,7 @@ def test_what_a_server_could_not_take_is_uploaded_later_in_full(
     data = tracker.client.get_run(run.id).data
     assert (data.params, data.metrics["accuracy"]) == ({"seed": "0"}, 0.75)
     assert data.metrics["train/distill/loss"] == 1.0
-    assert tracker.holder_of("a" * 64) == run.id
+    assert tracker.place_of("a" * 64) == f"runs:/{run.id}/prune/model.onnx"
     assert {kept.path for kept in tracker.client.list_artifacts(run.id)} == {"config.yaml", "prune"}
     assert status(tracker, run.id) == "FINISHED"
 

@@ -212,10 +212,9 @@ def _keep_files(tracker: Tracker, kept: Run, path: VariantPath) -> None:
     """Keep the last stage's files in this run, and an earlier stage's where no run has them yet."""
     last = len(path.names) - 1
     for index, stage in enumerate(path.names):
+        where, digests = [], []
         for file, digest in path.files(index):
-            holder = None if index == last else tracker.holder_of(digest)
-            if holder is None:
-                kept.keep(file, stage, digest)
-                holder = kept.id
-            where = f"runs:/{holder}/{stage}/{file.name}"
-            kept.log(tags={f"{stage}/file": where, f"{stage}/sha256": digest})
+            found = None if index == last else tracker.place_of(digest)
+            where.append(found or kept.keep(file, stage, digest))
+            digests.append(digest)
+        kept.log(tags={f"{stage}/file": ",".join(where), f"{stage}/sha256": ",".join(digests)})

@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -109,6 +110,15 @@ class SweepCallback(Callback):
             tags={"front": ",".join(map(str, found["front"]))},
         )
         return found
+
+
+class NoSweep(Callback):
+    """For a command that does one thing: Hydra calls it before a multirun writes anything."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse."""
+        with user_errors():
+            raise ConfigError(f"{Path(sys.argv[0]).name} does one thing and takes no -m")
 
 
 def _swept(overrides: Sequence[str]) -> list[str]:

@@ -4,15 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from paredown.config import build_all, user_errors
+from paredown.config import build_all
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.report.tables import show
 from paredown.report.widths import Layers
+from paredown.tracking.shelf import find_sweep
 from paredown.tracking.tracker import Logged, Named, Tracker
 
 HTML, MARKDOWN = "report.html", "report.md"
@@ -35,15 +34,6 @@ class Report:
         require(bool(self.folder.strip()), "folder", "be a path", self.folder)
 
 
-class NoSweep(Callback):
-    """Refuses -m, which would write one report over the other."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """End before Hydra writes anything."""
-        with user_errors("report"):
-            raise ConfigError("report.py writes one report and takes no -m; leave it out")
-
-
 def run(cfg: DictConfig) -> None:
     """Write the report that the configuration asks for.
 
@@ -59,7 +49,7 @@ def run(cfg: DictConfig) -> None:
     parts = build_all(cfg)
     report: Report = parts["report"]
     tracker: Tracker = parts["tracking"].visit()
-    sweep = _sweep(tracker, report.sweep)
+    sweep = None if report.sweep is None else find_sweep(tracker, report.sweep, "report.sweep")
     runs = tracker.finished(sweep.id if sweep else None)[::-1]  # the oldest is number 1
     if not runs:
         key = "tracking.experiment" if sweep is None else "report.sweep"
@@ -77,33 +67,6 @@ def run(cfg: DictConfig) -> None:
 def _title(count: int, experiment: str, sweep: Named | None) -> str:
     runs = f"{count} run{'' if count == 1 else 's'}"
     return f"{runs} of " + (f"experiment {experiment}" if sweep is None else f"sweep {sweep.name}")
-
-
-def _sweep(tracker: Tracker, asked: str | None) -> Named | None:
-    """Find the run of a sweep by its id, its folder or its name.
-
-    Raises:
-        ConfigError: If none is meant, or several are.
-    """
-    from paredown.sweep import SWEEP
-
-    if asked is None:
-        return None
-    sweeps = tracker.tagged(SWEEP)
-    meant = (
-        [each for each in sweeps if each.id == asked]
-        or [each for each in sweeps if each.value == str(Path(asked).absolute())]
-        or [each for each in sweeps if each.name == asked]
-    )
-    if len(meant) > 1:
-        folders = ", ".join(each.value for each in meant)
-        raise ConfigError(
-            f"report.sweep must name one sweep, got {asked!r}; {len(meant)} have that name, so "
-            f"give the folder: {folders}"
-        )
-    if not meant:
-        require_one_of([each.name for each in sweeps], "report.sweep", asked)
-    return meant[0]
 
 
 def _layers(tracker: Tracker, runs: Sequence[Logged]) -> dict[int, Mapping[str, Layers]]:

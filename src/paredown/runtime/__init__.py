@@ -1,5 +1,7 @@
 """The Runtime contract: lower a variant into the files that ship, and run them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +20,21 @@ class Program(Protocol):
     def __call__(self, images: Batch) -> Logits:
         """Map normalized images (N, C, H, W) to logits (N, classes)."""
         ...
+
+
+@dataclass(frozen=True)
+class Standalone:
+    """How a bundle runs what a runtime lowered, on a device that has neither paredown nor torch.
+
+    Args:
+        open: `open(folder, threads) -> program`. Its source becomes a part of the bundle's
+            predict.py, so it is a short function that imports the engine itself and knows
+            nothing else outside it but Path; other names in its annotations are quoted.
+        packages: What it needs besides numpy and Pillow, as pip names them.
+    """
+
+    open: Callable[[Path, int], Program]
+    packages: tuple[str, ...]
 
 
 class Runtime(Protocol):
@@ -44,6 +61,11 @@ class Runtime(Protocol):
     @property
     def numerics(self) -> tuple[str, ...]:
         """Names of the numerics that it lowers into."""
+        ...
+
+    @property
+    def standalone(self) -> Standalone | None:
+        """Say how a bundle runs its files; None if they do not run without paredown."""
         ...
 
     @property

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from paredown import machine
-from paredown.dataset import Batch, Dataset
+from paredown.dataset import Dataset
 from paredown.errors import RunError, require
-from paredown.runtime import Logits
+from paredown.runtime import Program, Standalone
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
@@ -53,6 +53,17 @@ def formats(instructions: frozenset[str], architecture: str) -> Formats:
     return Formats("QUInt8", "QInt8", reduce_range=not has_vnni)
 
 
+def open_onnx(folder: Path, threads: int) -> "Program":
+    """Open a session on `model.onnx`; program(images) -> logits."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    file, providers = str(folder / "model.onnx"), ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(file, options, providers=providers)
+    return lambda images: session.run(None, {"images": images})[0]
+
+
 @dataclass(frozen=True)
 class OnnxRuntime:
     """ONNX Runtime's CPU provider.
@@ -64,6 +75,7 @@ class OnnxRuntime:
 
     engine: ClassVar[str] = "onnxruntime"
     numerics: ClassVar[tuple[str, ...]] = ("float32", "int8")
+    standalone: ClassVar[Standalone] = Standalone(open_onnx, ("onnxruntime",))
 
     threads: int = field(metadata={"key": False})
     name: str
@@ -96,9 +108,9 @@ class OnnxRuntime:
             prepared = Path(scratch) / FILE
             _quantize(source / FILE, prepared, target, dataset, variant.numerics)
 
-    def load(self, folder: Path) -> "OnnxProgram":
+    def load(self, folder: Path) -> Program:
         """Open a session on `model.onnx`."""
-        return OnnxProgram(folder / FILE, self.threads)
+        return open_onnx(folder, self.threads)
 
     def _check(self, module: "nn.Module", dataset: Dataset, folder: Path) -> None:
         """Compare the file's logits with the module's on real images."""
@@ -114,24 +126,6 @@ class OnnxRuntime:
                 f"the exported file's logits differ from the module's by {error:.2g}, more than "
                 f"{limit:.2g}; the network does something that its ONNX export does not"
             )
-
-
-class OnnxProgram:
-    """A session on one .onnx file; `program(images) -> logits`."""
-
-    def __init__(self, file: Path, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        providers = ["CPUExecutionProvider"]
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
-
-    def __call__(self, images: Batch) -> Logits:
-        """Map normalized images (N, C, H, W) to logits (N, classes)."""
-        logits: Logits = self._session.run(None, {"images": images})[0]
-        return logits
 
 
 def _export(module: "nn.Module", dataset: Dataset, target: Path) -> None:

@@ -25,6 +25,7 @@ class Torch:
 
     engine: ClassVar[str] = "torch"
     numerics: ClassVar[tuple[str, ...]] = ("float32",)
+    standalone: ClassVar[None] = None  # weights are no program: they need paredown and torch
 
     threads: int = field(metadata={"key": False})
     name: str

@@ -14,6 +14,8 @@ from paredown.tracking.tracker import Tracker
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SQLITE = "sqlite:///"
+
 
 @dataclass(frozen=True)
 class Tracking:
@@ -46,10 +48,9 @@ class Tracking:
     @property
     def absolute_uri(self) -> str:
         """The uri, with the file of a SQLite store made absolute."""
-        prefix = "sqlite:///"
-        if not self.uri.startswith(prefix):
+        if not self.uri.startswith(SQLITE):
             return self.uri
-        return prefix + str(Path(self.uri.removeprefix(prefix)).absolute())
+        return SQLITE + str(Path(self.uri.removeprefix(SQLITE)).absolute())
 
     def connect(self) -> "Tracker":
         """Open the store and the experiment, made if they are not there.
@@ -57,8 +58,6 @@ class Tracking:
         Raises:
             ConfigError: If the store cannot be reached or made.
         """
-        from mlflow.exceptions import MlflowException
-
         uri = self.absolute_uri
 
         def touch() -> Tracker:
@@ -66,38 +65,42 @@ class Tracking:
                 client = connect(uri)
                 return Tracker(client, self._experiment(client, artifacts), uri)
 
-        try:
+        with self.answering():
             tracker = touch() if uri.startswith("http") else twice(touch)
             tracker.tidy()
-        except MlflowException as error:
-            reason = f"got {self.uri!r}: {first_line(error)}"
-            raise ConfigError(f"tracking.uri must name a store that answers, {reason}") from error
         return tracker
 
     def visit(self) -> "Tracker":
-        """Open an experiment that is there, to read it; nothing is made or changed.
+        """Open a store and an experiment that are there, to read them; nothing is made.
 
         Raises:
-            ConfigError: If the store or the experiment is not there.
+            ConfigError: If they are not there, or do not answer.
+        """
+        uri, hint = self.absolute_uri, "python run.py makes one"
+        if uri.startswith(SQLITE):
+            there = _is_sqlite(Path(uri.removeprefix(SQLITE)))
+            require(there, "tracking.uri", "name a store that is there", self.uri, hint)
+        with self.answering():
+            client = connect(uri)
+            known = {found.name: found.experiment_id for found in client.search_experiments()}
+        require_one_of(known, "tracking.experiment", self.experiment)
+        return Tracker(client, str(known[self.experiment]), uri)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Tell in one line that the store does not answer, or refuses.
+
+        Raises:
+            ConfigError: In its place.
         """
         from mlflow.exceptions import MlflowException
 
-        uri, prefix = self.absolute_uri, "sqlite:///"
-        if uri.startswith(prefix):  # MLflow would make it
-            there = _is_sqlite(Path(uri.removeprefix(prefix)))
-            hint = "run.py makes it at its first run"
-            require(there, "tracking.uri", "name a store that is there", self.uri, hint)
         try:
-            client = connect(uri)
-            found = client.get_experiment_by_name(self.experiment)
-            if found is None or found.lifecycle_stage != "active":
-                names = [each.name for each in client.search_experiments()]
-                require_one_of(names, "tracking.experiment", self.experiment)
+            yield
         except MlflowException as error:
             reason = f"got {self.uri!r}: {first_line(error)}"
-            raise ConfigError(f"tracking.uri must name a store that answers, {reason}") from error
-        assert found is not None
-        return Tracker(client, str(found.experiment_id), uri)
+            told = f"tracking.uri must name a store that answers, {reason}"
+            raise ConfigError(told) from error
 
     @contextmanager
     def _first_touch(self) -> Iterator[str | None]:
@@ -107,10 +110,10 @@ class Tracking:
         """
         from filelock import FileLock
 
-        if not self.absolute_uri.startswith("sqlite:///"):
+        if not self.absolute_uri.startswith(SQLITE):
             yield None
             return
-        folder = Path(self.absolute_uri.removeprefix("sqlite:///")).parent
+        folder = Path(self.absolute_uri.removeprefix(SQLITE)).parent
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".first-touch.lock"):
             yield folder.as_uri()

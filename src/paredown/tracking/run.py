@@ -66,10 +66,12 @@ class Run:
         """Keep a file of the job's folder."""
         self._send({"do": "file", "file": str(file), "folder": ""})
 
-    def keep(self, file: Path, stage: str, digest: str) -> None:
-        """Keep a file that ships, in a folder named by its stage, and tag this run its holder."""
+    def keep(self, file: Path, stage: str, digest: str) -> str:
+        """Keep a file that ships, tag this run its holder, and give its place, `runs:/…`."""
         self._send({"do": "file", "file": str(file), "folder": stage})
-        self.log(tags={file_tag(digest): f"{stage}/{file.name}"})
+        path = f"{stage}/{file.name}"
+        self.log(tags={file_tag(digest): path})
+        return f"runs:/{self.id}/{path}"
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from paredown.process import alive, owner
 from paredown.tracking.contact import lost_contact, twice
+from paredown.tracking.reader import PARENT, STAGES, Helper, Logged, Query, read
 from paredown.tracking.run import Run, file_tag, upload_command
 
 if TYPE_CHECKING:
@@ -21,29 +22,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HOST, PID, STARTED = "paredown.host", "paredown.pid", "paredown.started"
-PARENT, STAGES = "mlflow.parentRunId", "stages"
-PAGE = 5000  # runs a query; MLflow takes up to 50,000 and holds them all in memory
 Tags = Mapping[str, str]
 
-
-@dataclass(frozen=True)
-class Logged:
-    """A job's run as MLflow keeps it.
-
-    Args:
-        id, name: Of the run.
-        parent: Id of the run of the sweep that it belongs to; None for a single run.
-        stages: Names of its variants, in order; their metrics are `<stage>/<metric>`.
-        params, metrics, tags: By name.
-    """
-
-    id: str
-    name: str
-    parent: str | None
-    stages: tuple[str, ...]
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    tags: Tags
+__all__ = ["STAGES", "Logged", "Tracker"]
 
 
 @dataclass(frozen=True)
@@ -147,20 +128,22 @@ class Tracker:
             ui = f"open {self.uri}"
         return [f"files:   {files.removeprefix('file://')}", f"compare: {ui}"]
 
-    def finished(self, parent: str | None = None) -> list[Logged]:
+    def finished(self, parent: str | None = None, aid: Helper | None = None) -> list[Logged]:
         """List the jobs that came to their end, the newest first.
 
         Args:
             parent: Id of a sweep's run; None: all jobs of the experiment.
+            aid: Reads half of them; see `reader.helper`.
         """
         condition = "attributes.status = 'FINISHED'"
         if parent is not None:
             condition += f" and tags.`{PARENT}` = '{parent}'"
-        return [_logged(run) for run in self._all(condition) if STAGES in run.data.tags]
+        query = Query(self.experiment_id, condition)
+        return read(self.client, query) if aid is None else aid.read(self.client, query)
 
     def tagged(self, tag: str) -> list[Named]:
         """List the runs that carry a tag, the newest first."""
-        runs = self._all(f"tags.`{tag}` != ''")
+        runs = self._search(f"tags.`{tag}` != ''", limit=50_000)  # as many as MLflow takes
         return [Named(run.info.run_id, run.info.run_name, run.data.tags[tag]) for run in runs]
 
     def text(self, run_id: str, name: str) -> str | None:
@@ -171,44 +154,20 @@ class Tracker:
             except lost_contact():
                 return None
 
-    def holder_of(self, sha256: str) -> str | None:
-        """Find a run of this experiment that keeps the file with this sha256."""
+    def place_of(self, sha256: str) -> str | None:
+        """Find where a run of this experiment keeps the file with this sha256: `runs:/…`."""
+        tag = file_tag(sha256)
         try:
-            found = self._search(f"tags.`{file_tag(sha256)}` != ''", limit=1)
+            found = self._search(f"tags.`{tag}` != ''", limit=1)
         except lost_contact():  # then this run keeps it, too
             return None
-        return str(found[0].info.run_id) if found else None
-
-    def _all(self, condition: str) -> Iterator[Any]:
-        """Search page by page, the newest first."""
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment_id], condition, max_results=PAGE, page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+        return f"runs:/{found[0].info.run_id}/{found[0].data.tags[tag]}" if found else None
 
     def _search(self, condition: str, limit: int = 1000) -> Sequence[Any]:
         found: Sequence[Any] = self.client.search_runs(
             [self.experiment_id], condition, max_results=limit
         )
         return found
-
-
-def _logged(run: Any) -> Logged:
-    tags = run.data.tags
-    return Logged(
-        id=run.info.run_id,
-        name=run.info.run_name,
-        parent=tags.get(PARENT),
-        stages=tuple(tags[STAGES].split(",")),
-        params=run.data.params,
-        metrics=run.data.metrics,
-        tags=tags,
-    )
 
 
 def _owner() -> dict[str, str]:

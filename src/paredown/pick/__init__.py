@@ -1,0 +1,33 @@
+"""Choosing: the first measured variant under a budget, as a folder that deploys."""
+
+import re
+from dataclasses import dataclass
+
+from paredown.errors import require
+
+
+@dataclass(frozen=True)
+class Pick:
+    """How to choose, and what becomes of the choice.
+
+    Args:
+        folder: Where the bundle goes; None: picked/<run>-<stage>.
+        sweep: Folder of a sweep, id or name of its run; None: every run of the experiment.
+        tolerance: Share of accuracy, [0, 1), within which variants count as equal.
+        remeasure: Take latency here and now of what meets the other limits.
+        name: Of the registered model; None registers nothing.
+    """
+
+    folder: str | None
+    sweep: str | None
+    tolerance: float
+    remeasure: bool
+    name: str | None
+
+    def __post_init__(self) -> None:
+        require(0 <= self.tolerance < 1, "tolerance", "lie in [0, 1)", self.tolerance)
+        for key in ("folder", "sweep"):
+            text = getattr(self, key)
+            require(text is None or bool(text.strip()), key, "be a text or null", text)
+        good = self.name is None or re.fullmatch(r"[\w.-][\w. -]*", self.name)
+        require(bool(good), "name", "be letters, digits, dots, dashes or null", self.name)

@@ -1,0 +1,119 @@
+"""The bundle: a folder with everything that a device needs, and nothing of Paredown."""
+
+import inspect
+import json
+import re
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+
+from paredown.dataset import Dataset
+from paredown.describe import sha256_of
+from paredown.errors import ConfigError, require
+from paredown.pick.candidates import Candidate
+from paredown.runtime import Runtime
+
+SUMS = "SHA256SUMS"
+MODES = {1: "L", 3: "RGB"}
+"""Pillow's name of an image by its channels."""
+
+
+def find_place(asked: str | None, candidate: Candidate) -> Path:
+    """Name the folder of the bundle, and see that nothing is lost there.
+
+    Args:
+        asked: As configured; None: picked/<run>-<stage>.
+        candidate: What was chosen.
+
+    Raises:
+        ConfigError: If something is there that is not an earlier bundle, as it was written.
+    """
+    name = re.sub(r"[^\w.=-]+", "_", f"{candidate.run.name}-{candidate.stage}")
+    folder = Path(asked).expanduser().absolute() if asked else Path("picked", name).absolute()
+    hint = "name another folder, or remove this one"
+    require(folder.is_dir() or not folder.exists(), "pick.folder", "be a folder", str(folder), hint)
+    fault = _foreign(folder) if folder.is_dir() and any(folder.iterdir()) else None
+    if fault is not None:
+        rule = "be new, empty or a bundle as it was written"
+        raise ConfigError(f"pick.folder must {rule}, got {folder} with {fault}; {hint}")
+    return folder
+
+
+def _foreign(folder: Path) -> str | None:
+    """Name a file of a folder that no pick wrote; None if there is none."""
+    listed: dict[str, str] = {}
+    if (folder / SUMS).is_file():
+        for line in (folder / SUMS).read_text(errors="replace").splitlines():
+            digest, _, name = line.partition("  ")
+            listed[name] = digest
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name != SUMS and not (path.is_file() and listed.get(name) == sha256_of(path)):
+            return name
+    return None
+
+
+def write(place: Path, program: Path, dataset: Dataset, runtime: Runtime, card: str) -> None:
+    """Write the bundle beside its place, then move it there; an earlier one goes.
+
+    Args:
+        place: As `find_place` gave it.
+        program: Folder with the files that ship.
+        dataset: What the network was trained on.
+        runtime: Standalone.
+        card: Text of card.md.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    try:
+        new = work / "new"
+        shutil.copytree(program, new)
+        new.chmod(0o755)
+        (new / "preprocess.json").write_text(json.dumps(preprocess(dataset), indent=1) + "\n")
+        (new / "predict.py").write_text(predict(runtime))
+        (new / "requirements.txt").write_text(requirements(runtime))
+        (new / "card.md").write_text(card, encoding="utf-8")
+        names = sorted(path.name for path in new.iterdir())
+        sums = "".join(f"{sha256_of(new / name)}  {name}\n" for name in names)
+        (new / SUMS).write_text(sums)
+        if place.exists():
+            place.rename(work / "old")
+        new.rename(place)
+    finally:
+        shutil.rmtree(work)
+
+
+def preprocess(dataset: Dataset) -> dict[str, object]:
+    """Say how an image becomes what the network takes, and what its answers mean."""
+    channels, height, width = dataset.input_shape
+    require(channels in MODES, "dataset", "have 1 or 3 channels for predict.py", channels)
+    return {
+        "size": [width, height],
+        "channels": channels,
+        "mode": MODES[channels],
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "classes": list(dataset.classes),
+    }
+
+
+def predict(runtime: Runtime) -> str:
+    """Write predict.py: the template, with the function in it that opens the runtime's files."""
+    assert runtime.standalone is not None
+    opener = runtime.standalone.open
+    source = inspect.getsource(opener).splitlines()
+    template = Template(Path(__file__).with_name("predict.template").read_text())
+    return template.substitute(
+        source="\n".join(line for line in source if line.strip()),
+        name=opener.__name__,
+        threads=runtime.threads,
+    )
+
+
+def requirements(runtime: Runtime) -> str:
+    """Pin what predict.py needs to the versions that it was measured with."""
+    assert runtime.standalone is not None
+    packages = ("numpy", "pillow", *runtime.standalone.packages)
+    return "".join(f"{package}=={version(package)}\n" for package in packages)

@@ -1,0 +1,123 @@
+"""The model card of a bundle: what it is, how it is made again, what it was measured at."""
+
+from collections.abc import Mapping
+
+from paredown import machine
+from paredown.front import Budget
+from paredown.pick.candidates import Candidate
+from paredown.pick.exam import Exam
+from paredown.pick.workbench import Parts
+
+ROWS = (  # title, metric, how it is written, how much of it a unit is
+    ("validation accuracy", "accuracy", "{:.2%}", 1),
+    ("size, MB (1e6 bytes)", "size_mb", "{:.3f}", 1),
+    ("latency, ms (median)", "latency_ms", "{:.3f}", 1),
+    ("latency, ms (p95)", "latency_ms_p95", "{:.3f}", 1),
+    ("speed-up in the runtime", "speedup", "{:.2f}", 1),
+    ("parameters", "params", "{:,.0f}", 1),
+    ("MMACs", "macs", "{:.2f}", 1e6),
+    ("sparsity", "sparsity", "{:.1%}", 1),
+)
+
+
+def write_card(candidate: Candidate, exam: Exam, parts: Parts, budget: Budget) -> str:
+    """Write card.md.
+
+    Args:
+        candidate: What was picked.
+        exam: How it did on the test split.
+        parts: Of its run.
+        budget: What it was picked for.
+    """
+    run, dataset = candidate.run, parts.dataset
+    tags = run.tags
+    path = run.stages[: run.stages.index(candidate.stage) + 1]
+    channels, height, width = dataset.input_shape
+    low, high = exam.interval
+    return f"""# {run.name}, {candidate.stage}
+
+Names images of {width}x{height} pixels and {channels} channels as one of {len(dataset.classes)}
+classes: {_classes(dataset.classes)}. Stages: {" → ".join(path)}. Trained and judged on
+{tags.get("dataset", dataset.name)}.
+
+- **Test accuracy: {exam.accuracy:.2%}** [{low:.1%}, {high:.1%}] (95 % Wilson interval), \
+{exam.hits} of {exam.count} images, taken from the files here, one image at a time.
+- Against the float32 baseline of the same run ({exam.baseline_hits / exam.count:.2%}): \
+{exam.verdict()}.
+- Picked for: {say(budget)}.
+
+| measured | {run.stages[0]} | {candidate.stage} |
+|---|---|---|
+{_rows(candidate)}
+{_where(candidate)}
+
+## Use it
+
+    pip install -r requirements.txt
+    python predict.py IMAGE_OR_FOLDER ... [--json]
+
+`sha256sum -c SHA256SUMS` tells whether the files are as they were written.
+
+## Make it again
+
+    {tags.get("command", "the command was not kept")}
+
+at commit {tags.get("mlflow.source.git.commit", "(unknown)")}, then take the stage
+`{candidate.stage}`. MLflow run {run.id}.
+
+## Limits
+
+- It answers with one of its classes whatever it is shown; the probability is the softmax of the
+  logits and was never calibrated.
+- The accuracy holds for images like those of the test split. An image of another size is resized
+  (bilinear), one with other channels converted; alpha is dropped.
+- The latency is that of the CPU and the runtime above, on one image at a time.
+- An int8 file may answer otherwise on a CPU with other instructions than those above: measure
+  again there.
+- The validation split chose it, so its validation accuracy is a little flattered; the test split
+  was looked at once, afterwards.
+"""
+
+
+def say(budget: Budget) -> str:
+    """Tell a budget in words, by the keys that set it."""
+    signs = {name: "at least" if name == "accuracy" else "at most" for name in budget.limits}
+    return ", ".join(f"{name} {signs[name]} {limit:g}" for name, limit in budget.limits.items())
+
+
+def _classes(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:20])
+    return shown if len(names) <= 20 else f"{shown}, … (all in preprocess.json)"
+
+
+def _rows(candidate: Candidate) -> str:
+    metrics = candidate.run.metrics
+    stages = (candidate.run.stages[0], candidate.stage)
+    lines = []
+    for title, metric, form, unit in ROWS:
+        cells = [_cell(metrics, f"{stage}/{metric}", form, unit) for stage in stages]
+        lines.append(f"| {title} | {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
+def _cell(metrics: Mapping[str, float], name: str, form: str, unit: float) -> str:
+    if name not in metrics:
+        return ""
+    told = form.format(metrics[name] / unit)
+    if f"{name}_low" in metrics and f"{name}_high" in metrics:
+        ends = (form.format(metrics[f"{name}_{end}"]) for end in ("low", "high"))
+        told += f" [{', '.join(ends)}]"
+    return told
+
+
+def _where(candidate: Candidate) -> str:
+    tags = candidate.run.tags
+    told = (
+        f"Measured on {tags.get('cpu', 'an unknown CPU')} in "
+        f"{tags.get('runtime', 'an unknown runtime')}; int8 instructions of that CPU: "
+        f"{tags.get('int8_instructions', 'unknown')}."
+    )
+    if candidate.fresh:
+        here = machine.cpu_name()
+        told += f"\nWhen it was picked: {candidate.figures['latency_ms']:.3f} ms on {here}."
+    return told

@@ -1,0 +1,150 @@
+"""The way of a pick: read, walk, show, examine, bundle, register."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from paredown import machine
+from paredown.config import build_all
+from paredown.errors import BudgetError, ConfigError
+from paredown.front import Budget
+from paredown.pick import Pick, bundle
+from paredown.pick.candidates import Candidate, Field, gather
+from paredown.pick.card import write_card
+from paredown.pick.exam import Exam, sit
+from paredown.pick.remeasure import remeasure
+from paredown.pick.table import say_gives, say_misses, walk_table
+from paredown.pick.walk import Walk, walk
+from paredown.pick.workbench import Parts, Workbench
+from paredown.report import show
+from paredown.tracking import Tracking
+from paredown.tracking.reader import Helper, helper
+from paredown.tracking.shelf import ALIAS, find_sweep, register
+from paredown.tracking.tracker import Tracker
+
+
+def run(cfg: DictConfig) -> None:
+    """Pick the first variant that meets the budget; print the walk, leave the bundle.
+
+    Raises:
+        ConfigError: For what the user can mend.
+        BudgetError: If nothing meets the budget.
+    """
+    parts = build_all(cfg)
+    budget: Budget = parts["budget"]
+    asked: Pick = parts["pick"]
+    if not budget.limits:
+        hint = "set budget.size_mb, budget.latency_ms or budget.accuracy"
+        raise ConfigError(f"budget must have a limit, got none; {hint}")
+    tracking: Tracking = parts["tracking"]
+    with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
+        with helper(tracking.absolute_uri) as aid:
+            tracker = tracking.visit()
+            bench = Workbench(tracker, Path(scratch))
+            with tracking.answering():
+                field = _read(tracker, bench, asked.sweep, aid)
+        chosen = choose(field, budget, asked, bench)
+        place = bundle.find_place(asked.folder, chosen)
+        built = bench.parts(chosen.run)
+        program = bench.program(chosen)
+        exam = sit(built, program, bench.program(chosen.baseline))
+        card = write_card(chosen, exam, built, budget)
+        bundle.write(place, program, built.dataset, built.runtime, card)
+        show(*_told(exam, place))
+        show(_register(tracker, asked.name, chosen, exam, built, budget, place))
+
+
+def _read(tracker: Tracker, bench: Workbench, sweep: str | None, aid: Helper | None) -> Field:
+    """List the candidates of a sweep, or of the whole experiment."""
+    parent = None if sweep is None else find_sweep(tracker, sweep, "pick.sweep").id
+    runs = tracker.finished(parent, aid)
+    unshippable = bench.unshippable(runs)
+    field = gather(runs, machine.cpu_name(), unshippable)
+    if not field.candidates:
+        where = "tracking.experiment" if sweep is None else "pick.sweep"
+        reason = "; ".join(field.notes) or "python run.py makes some"
+        raise ConfigError(f"{where} must have finished runs to pick from, got none; {reason}")
+    return field
+
+
+def choose(field: Field, budget: Budget, asked: Pick, bench: Workbench) -> Candidate:
+    """Walk, show the walk, and give its end.
+
+    Raises:
+        BudgetError: If nothing meets the budget; what comes nearest is told.
+    """
+    candidates = field.candidates
+    if asked.remeasure:
+        candidates = remeasure(candidates, budget, asked.tolerance, bench)
+    figures = [candidate.figures for candidate in candidates]
+    found = walk(figures, budget, asked.tolerance)
+    show(walk_table(candidates, found, budget), *field.notes)
+    if found.chosen is None:
+        show(*say_gives(candidates, found, budget))
+        raise BudgetError(_missed(candidates, found))
+    return candidates[found.chosen]
+
+
+def _missed(candidates: list[Candidate], found: Walk) -> str:
+    near = found.nearest
+    assert near is not None  # there are candidates
+    told = say_misses(found.misses[near])
+    return f"nothing meets the budget; {candidates[near].title} comes nearest, and misses: {told}"
+
+
+def _told(exam: Exam, place: Path) -> list[str]:
+    low, high = exam.interval
+    folder = os.path.relpath(place)
+    return [
+        f"test:    {exam.accuracy:.2%} [{low:.1%}, {high:.1%}] of {exam.count} images; the "
+        f"baseline {exam.baseline_hits / exam.count:.2%}",
+        f"         {exam.verdict()}",
+        f"bundle:  {folder}",
+        f"try it:  python {folder}/predict.py IMAGE_OR_FOLDER",
+    ]
+
+
+def _register(
+    tracker: Tracker,
+    name: str | None,
+    chosen: Candidate,
+    exam: Exam,
+    parts: Parts,
+    budget: Budget,
+    place: Path,
+) -> str:
+    """Register the model; say where it is, or why it is not."""
+    models = sorted(place.glob("*.onnx"))
+    if name is None:
+        return "model:   not registered, since pick.name is null"
+    if len(models) != 1:
+        return f"model:   not registered; MLflow has no flavor for runtime {parts.runtime.name}"
+    images = parts.dataset.normalize(parts.dataset.val.images[:1])
+    logits = parts.runtime.load(place)(images)
+    version = register(
+        tracker,
+        name,
+        models[0],
+        (chosen.run.id, chosen.stage),
+        (images, logits),
+        parts.runtime.threads,
+        _version_tags(chosen, exam, budget),
+    )
+    return f"model:   models:/{name}@{ALIAS}, version {version}"
+
+
+def _version_tags(chosen: Candidate, exam: Exam, budget: Budget) -> dict[str, object]:
+    """Say what a version was picked for, and what it is worth."""
+    figures = chosen.figures
+    return {
+        **{f"budget.{name}": limit for name, limit in budget.limits.items()},
+        **{name: figures[name] for name in ("accuracy", "size_mb")},
+        "latency_ms": figures["latency_ms"] if chosen.comparable else chosen.logged_ms,
+        "measured_on": chosen.measured,
+        "test_accuracy": exam.accuracy,
+        "test_p_value": exam.p,
+        "stage": chosen.stage,
+        "sha256": chosen.sha256,
+    }

@@ -1,0 +1,144 @@
+"""The walk as a table, and what would have to give where nothing fits."""
+
+from collections.abc import Iterator, Sequence
+from math import ceil, floor, isinf, log10
+
+from rich.table import Table
+from rich.text import Text
+
+from paredown.front import Budget
+from paredown.pick.candidates import Candidate
+from paredown.pick.walk import Walk
+
+ENDS = 8  # rows shown at the start, and before and after each that matters
+UNITS = {
+    "accuracy": ("{:.2f} points", 100),
+    "size_mb": ("{:.3f} MB", 1),
+    "latency_ms": ("{:.3f} ms", 1),
+}
+
+
+def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> Table:
+    """Lay out the walk: a row a variant in order of accuracy, what it misses, the choice marked.
+
+    Args:
+        candidates: As they were walked.
+        found: The walk over their figures.
+        budget: Its limits head the columns.
+    """
+    runs = len({candidate.run.id for candidate in candidates})
+    title = f"{len(candidates):,} variants of {runs:,} run{'s'[: runs > 1]}, most accurate first"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("")
+    table.add_column("run", overflow="fold")
+    table.add_column("stage")
+    for name, title, sign in (
+        ("accuracy", "accuracy, % [95 %]", "≥"),
+        ("size_mb", "MB", "≤"),
+        ("latency_ms", "ms", "≤"),
+    ):
+        limit = budget.limits.get(name)
+        head = title if limit is None else f"{title} {sign} {limit:g}"
+        table.add_column(head, justify="right")
+    table.add_column("misses by", overflow="fold")
+    for at in _shown(found):
+        if isinstance(at, range):
+            table.add_row("", Text(f"… {len(at):,} more", style="dim"), *[""] * 5)
+            continue
+        table.add_row(*_row(candidates, found, found.order[at]))
+    if any(not candidate.comparable for candidate in candidates):
+        table.caption = (
+            "* timed on another CPU, in another runtime or with other threads: not comparable; "
+            "pick.remeasure=true times it here"
+        )
+    return table
+
+
+def _row(candidates: Sequence[Candidate], found: Walk, index: int) -> list[Text]:
+    candidate = candidates[index]
+    figures = candidate.figures
+    latency = figures["latency_ms"]
+    cells = [
+        "►" if index == found.chosen else "",
+        candidate.run.name,
+        candidate.stage,
+        "{accuracy:.2%} [{accuracy_low:.1%}, {accuracy_high:.1%}]".format(**figures),
+        f"{figures['size_mb']:.3f}",
+        f"{candidate.logged_ms:.3f}*" if isinf(latency) else f"{latency:.3f}",
+        say_misses(found.misses[index]) or _why(found, index),
+    ]
+    return [Text(cell, style="bold" if index == found.chosen else "") for cell in cells]
+
+
+def say_misses(misses: dict[str, float]) -> str:
+    """Tell by how much each limit is missed; empty if none is."""
+    told = []
+    for name, miss in misses.items():
+        form, factor = UNITS[name]
+        if isinf(miss):
+            told.append("ms not comparable")
+        elif miss > 0:
+            told.append(form.format(miss * factor))
+    return ", ".join(told)
+
+
+def _why(found: Walk, index: int) -> str:
+    """Say what became of a variant that misses nothing."""
+    if index == found.chosen:
+        return (
+            "nothing: picked" if index == found.first else "nothing: picked, cheaper than its equal"
+        )
+    return "nothing: the first" if index == found.first else "nothing"
+
+
+def _shown(found: Walk) -> Iterator[int | range]:
+    """Choose positions in the order to show, and ranges to leave out."""
+    count = len(found.order)
+    marked = {found.first, found.chosen, found.nearest, *found.gives.values()} - {None}
+    near = {0, *(at for at, index in enumerate(found.order) if index in marked)}
+    kept = sorted(
+        {at for mark in near for at in range(mark - ENDS, mark + ENDS) if 0 <= at < count}
+    )
+    last = -1
+    for at in kept:
+        if at > last + 1:
+            yield range(last + 1, at)
+        yield at
+        last = at
+    if last + 1 < count:
+        yield range(last + 1, count)
+
+
+def say_gives(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> list[str]:
+    """Tell what would have to give: each limit alone, and all together.
+
+    Args:
+        candidates: As they were walked; nothing meets the budget.
+        found: The walk.
+        budget: The limits.
+    """
+    lines = []
+    for name in budget.limits:
+        index = found.gives.get(name)
+        if index is None:
+            lines.append(f"budget.{name} alone: no value of it is enough")
+        else:
+            lines.append(f"budget.{name} alone: {_say_loosened(candidates[index], budget, [name])}")
+    if len(lines) > 1 and found.nearest is not None:
+        near = candidates[found.nearest]
+        missed = [name for name, miss in budget.misses(near.figures).items() if miss > 0]
+        lines.append(f"nearest: {_say_loosened(near, budget, missed)}")
+    return lines
+
+
+def _say_loosened(candidate: Candidate, budget: Budget, names: Sequence[str]) -> str:
+    """Name the limits that would let a variant in, rounded so that they do."""
+    told = []
+    for name in names:
+        value = candidate.figures[name]
+        if isinf(value):
+            return f"{candidate.title} was timed elsewhere; pick.remeasure=true times it here"
+        step = 10.0 ** (floor(log10(value)) - 3) if value else 1.0
+        round_to = floor if name == "accuracy" else ceil
+        told.append(f"budget.{name}={round_to(value / step) * step:.4g}")
+    return f"{' '.join(told)} would take {candidate.title}"

@@ -1,0 +1,83 @@
+"""The walk: from the most accurate down, to the first that meets the budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paredown.front import Budget, Metrics
+
+ROUNDING = 1e-9  # accuracies are quotients; 0.99 - 0.98 is a little more than 0.01
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Points in the order in which they are looked at, and where the walk ends.
+
+    Args:
+        order: Indices of the points: most accurate first; of equals the smaller, then the faster.
+        misses: Of each point: by how much each limit is missed; 0 and below meets it.
+        first: The first in order that meets the budget; None: nothing does.
+        chosen: The cheapest of those that meet it and count as equal to the first.
+        gives: If nothing meets it, by limit: the point that needs the least of it, of those that
+            meet every other limit; absent where none does.
+        nearest: If nothing meets it: the point whose worst miss, as a share of its limit, is the
+            smallest.
+    """
+
+    order: list[int]
+    misses: list[dict[str, float]]
+    first: int | None
+    chosen: int | None
+    gives: dict[str, int]
+    nearest: int | None
+
+
+def walk(points: Sequence[Metrics], budget: Budget, tolerance: float = 0.0) -> Walk:
+    """Choose the first point that meets the budget, or the cheapest of its equals.
+
+    A point equals the first when its accuracy is within the tolerance of the first's and their
+    intervals overlap. All are compared with that one point and never with each other, so that
+    equality needs no chain: whoever wins is as good as the best that the budget allows. The
+    cheapest is the smallest, then the fastest, then the most accurate.
+
+    Args:
+        points: With accuracy, its 95 % interval accuracy_low and accuracy_high, size_mb, and
+            latency_ms, infinite where it cannot be compared.
+        budget: With at least one limit.
+        tolerance: Share of accuracy, [0, 1).
+    """
+
+    def cost(index: int) -> tuple[float, float]:
+        return points[index]["size_mb"], points[index]["latency_ms"]
+
+    indices = range(len(points))
+    order = sorted(indices, key=lambda index: (-points[index]["accuracy"], *cost(index), index))
+    misses = [budget.misses(point) for point in points]
+    inside = [index for index in order if all(miss <= 0 for miss in misses[index].values())]
+    if not inside:
+        nearest = budget.nearest(points) if points else None
+        return Walk(order, misses, None, None, _gives(order, misses, budget), nearest)
+    first = inside[0]
+    equals = [index for index in inside if equal(points[index], points[first], tolerance)]
+    return Walk(order, misses, first, min(equals, key=cost), {}, None)
+
+
+def equal(point: Metrics, best: Metrics, tolerance: float) -> bool:
+    """Tell whether a point is as accurate as a better one, as far as tolerance and data say."""
+    near = best["accuracy"] - point["accuracy"] <= tolerance + ROUNDING
+    return near and point["accuracy_high"] >= best["accuracy_low"]
+
+
+def _gives(
+    order: Sequence[int], misses: Sequence[dict[str, float]], budget: Budget
+) -> dict[str, int]:
+    """Find for each limit what would be picked first if that limit alone gave way the least."""
+    found = {}
+    for limit in budget.limits:
+        others = [
+            index
+            for index in order
+            if all(miss <= 0 for name, miss in misses[index].items() if name != limit)
+        ]
+        if others:
+            found[limit] = min(others, key=lambda index: misses[index][limit])
+    return found

@@ -1,0 +1,146 @@
+"""A candidate's parts, made again from what its run keeps in MLflow, each checked."""
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from paredown.config import build
+from paredown.dataset import Dataset
+from paredown.describe import sha256_of
+from paredown.errors import ConfigError, require
+from paredown.pick.candidates import Candidate
+from paredown.runtime import Runtime
+from paredown.store import key_of
+from paredown.timing import Timing
+from paredown.tracking.shelf import fetch
+from paredown.tracking.tracker import Logged, Tracker
+
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run measured its variants with.
+
+    Args:
+        dataset: The same images, by their fingerprint.
+        runtime: Runs its files.
+        timing: How latency was taken.
+    """
+
+    dataset: Dataset
+    runtime: Runtime
+    timing: Timing
+
+
+class Workbench:
+    """Fetches, checks and rebuilds, each thing once.
+
+    Args:
+        tracker: Of the runs.
+        folder: For copies; exists.
+    """
+
+    def __init__(self, tracker: Tracker, folder: Path) -> None:
+        self._tracker, self._folder = tracker, folder
+        self._config = cache(self._read_config)
+        self._datasets: dict[str, Dataset] = {}
+
+    def parts(self, run: Logged) -> Parts:
+        """Rebuild what a run measured with, from the configuration that it keeps.
+
+        Raises:
+            ConfigError: If that is gone, the engine is not installed, or the images are others.
+        """
+        cfg = self._config(run.id)
+        runtime = self._build(run, cfg, "runtime")
+        require(
+            find_spec(runtime.engine) is not None,
+            f"runtime {runtime.name}",
+            "have its engine here",
+            f"no package {runtime.engine}",
+            f"pip install 'paredown[{runtime.name}]'",
+        )
+        timing = self._build(run, cfg, "measure")
+        return Parts(self._dataset(run), runtime, timing)
+
+    def program(self, candidate: Candidate) -> Path:
+        """Fetch the files that ship into a folder, and compare each with its checksum.
+
+        Raises:
+            ConfigError: If one is gone, or is not the one that was measured.
+        """
+        tags, stage = candidate.run.tags, candidate.stage
+        places, digests = (tags[f"{stage}/{name}"].split(",") for name in ("file", "sha256"))
+        program = self._folder / "programs" / key_of(candidate.sha256)
+        if program.is_dir():
+            return program
+        scratch = Path(tempfile.mkdtemp(dir=self._folder))
+        for place, digest in zip(places, digests, strict=True):
+            run_id, _, path = place.removeprefix("runs:/").partition("/")
+            file = fetch(self._tracker, run_id, path, scratch)
+            if sha256_of(file) != digest:
+                raise ConfigError(
+                    f"{path} of run {run_id} must be the file that was measured, got one with "
+                    f"another sha256; run again: {tags.get('command', 'its command')}"
+                )
+        file.parent.rename(_made(program.parent) / program.name)
+        return program
+
+    def unshippable(self, runs: Iterable[Logged]) -> set[str]:
+        """List the runtimes, as tagged, whose files do not run without paredown."""
+        newest: dict[str, Logged] = {}
+        for run in runs:
+            newest.setdefault(run.tags.get("runtime", ""), run)
+        return {tagged for tagged, run in newest.items() if not self._ships(run)}
+
+    def _ships(self, run: Logged) -> bool:
+        try:
+            runtime = self._build(run, self._config(run.id), "runtime")
+        except ConfigError:  # told when one of its variants is chosen
+            return True
+        return runtime.standalone is not None
+
+    def _read_config(self, run_id: str) -> DictConfig:
+        scratch = Path(tempfile.mkdtemp(dir=self._folder))
+        file = fetch(self._tracker, run_id, CONFIG, scratch)
+        try:
+            cfg = OmegaConf.create(file.read_text())
+        except (YAMLError, UnicodeDecodeError, ValueError) as error:
+            told = str(error).partition("\n")[0]
+            raise ConfigError(f"{CONFIG} of run {run_id} must be YAML, got {told}") from error
+        require(isinstance(cfg, DictConfig), f"{CONFIG} of run {run_id}", "be a mapping", cfg)
+        assert isinstance(cfg, DictConfig)
+        return cfg
+
+    def _build(self, run: Logged, cfg: DictConfig, key: str) -> Any:
+        try:
+            return build(cfg, key)
+        except (ConfigError, ImportError) as error:
+            raise ConfigError(f"{CONFIG} of run {run.id}: {error}") from error
+
+    def _dataset(self, run: Logged) -> Dataset:
+        logged = run.tags.get("dataset", "")
+        if logged not in self._datasets:
+            dataset: Dataset = self._build(run, self._config(run.id), "dataset").load()
+            require(
+                f"{dataset.name} {dataset.fingerprint}" == logged,
+                f"dataset of run {run.id}",
+                f"be {logged}, as it was measured on",
+                f"{dataset.name} {dataset.fingerprint}",
+                "its images, or how training shows them, have changed",
+            )
+            self._datasets[logged] = dataset
+        return self._datasets[logged]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
