@@ -1,4 +1,6 @@
+import gc
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +61,22 @@ def test_a_path_walked_again_makes_nothing_new(walk: Walk, stages: dict[str, Sta
     assert len(entries) == 6  # weights and program of three stages
     assert [walk.path(stages).measured(index) for index in range(3)] == first
     assert walk.entries() == entries
+
+
+def test_networks_go_with_their_path_and_wait_for_no_garbage_collection(
+    walk: Walk, stages: dict[str, Stage]
+) -> None:
+    path = walk.path(stages)
+    path.measured(PRUNE)
+    networks = [weakref.ref(path.variant(index).module) for index in range(3)]
+    assert all(network() is not None for network in networks)
+    gc.collect()  # of what PyTorch ties into cycles
+    gc.disable()
+    try:
+        del path
+        assert not any(network() for network in networks)
+    finally:
+        gc.enable()
 
 
 def test_a_kept_program_needs_no_weights(walk: Walk, stages: dict[str, Stage]) -> None:

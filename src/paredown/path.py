@@ -2,10 +2,10 @@
 
 import json
 import logging
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from paredown import machine, measure, model
 from paredown.dataset import Batch, Dataset
@@ -21,7 +21,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 CURVES, MEASURED, LAYERS, SHIPPED = "curves.json", "measured.json", "layers.json", "program"
+
+
+def _once(make: "Callable[[VariantPath, int], T]") -> "Callable[[VariantPath, int], T]":
+    """Make a stage's thing when it is first asked for, and keep it as long as the path.
+
+    `functools.cache` on a bound method would tie the path into a cycle, and a sweep would hold
+    the networks of past jobs, 200 MB each, until Python looks for cycles.
+    """
+
+    @wraps(make)
+    def get(path: "VariantPath", index: int) -> T:
+        key = make.__name__, index
+        if key not in path._kept:
+            path._kept[key] = make(path, index)
+        kept: T = path._kept[key]
+        return kept
+
+    return get
 
 
 class VariantPath:
@@ -42,11 +62,10 @@ class VariantPath:
         self.names = tuple(stages)
         self._stages = tuple(stages.values())
         self._dataset, self._runtime, self._store, self._seed = dataset, runtime, store, seed
-        self.variant = cache(self._variant)
-        self.program = cache(self._program)
-        self._precision = cache(self._resolve_precision)
+        self._kept: dict[tuple[str, int], Any] = {}
 
-    def _program(self, index: int) -> Path:
+    @_once
+    def program(self, index: int) -> Path:
         """Return the folder that holds `program/`, the files that ship, and what was measured."""
 
         def make(folder: Path) -> None:
@@ -116,7 +135,8 @@ class VariantPath:
         found: list[dict[str, float]] = json.loads((self.weights(index) / CURVES).read_text())
         return found
 
-    def _variant(self, index: int) -> Variant:
+    @_once
+    def variant(self, index: int) -> Variant:
         """Read a variant's network from the store, or make it."""
         if self._stages[index].training is None:
             return self._apply(index)
@@ -170,7 +190,8 @@ class VariantPath:
         source = self._stages[index].source
         return source if source is not None else self._source(index - 1)
 
-    def _resolve_precision(self, index: int) -> str | None:
+    @_once
+    def _precision(self, index: int) -> str | None:
         import torch
 
         from paredown.training.loop import resolve_precision
