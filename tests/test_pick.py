@@ -46,7 +46,7 @@ def pick(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def tracker(swept: Path) -> Tracker:
-    return Tracking(f"sqlite:///{swept}/mlruns/mlflow.db", "paredown", None).visit()
+    return Tracking(f"sqlite:///{swept}/mlruns/mlflow.db", "paredown", None, None).visit()
 
 
 @pytest.fixture
@@ -305,7 +305,7 @@ def test_runs_in_eager_pytorch_ship_nothing_and_are_left_out(tmp_path: Path) -> 
     assert done.returncode == 2
     assert "1 variants in runtime torch, 1 threads, whose files do not run" in done.stderr
     assert done.stderr.count("\n") == 1
-    tracker = Tracking(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "paredown", None).visit()
+    tracker = Tracking(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "paredown", None, None).visit()
     candidate = gather(tracker.finished(), cpu_name()).candidates[0]
     shutil.rmtree(tmp_path / "multirun")
     program = Workbench(tracker, tmp_path).program(candidate)  # several files, each checked

@@ -203,7 +203,7 @@ def candidate(swept: Path) -> Candidate:
     from paredown.pick.candidates import gather
     from paredown.tracking import Tracking
 
-    tracker = Tracking(f"sqlite:///{swept}/mlruns/mlflow.db", "paredown", None).visit()
+    tracker = Tracking(f"sqlite:///{swept}/mlruns/mlflow.db", "paredown", None, None).visit()
     return gather(tracker.finished(), cpu_name()).candidates[0]
 
 
@@ -237,7 +237,7 @@ def test_a_second_pick_replaces_the_bundle_and_leaves_nothing_beside_it(
     from paredown.pick.workbench import Workbench
     from paredown.tracking import Tracking
 
-    tracker = Tracking(f"sqlite:///{swept}/mlruns/mlflow.db", "paredown", None).visit()
+    tracker = Tracking(f"sqlite:///{swept}/mlruns/mlflow.db", "paredown", None, None).visit()
     bench, place = Workbench(tracker, tmp_path / "work"), tmp_path / "out" / "bundle"
     (tmp_path / "work").mkdir()
     field = command.gather(tracker.finished(), cpu_name())
