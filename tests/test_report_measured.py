@@ -16,7 +16,7 @@ def measured(accuracy: float, size: float, latency: float, macs: float = 1e6) ->
 def logged(name: str, stages: dict[str, dict[str, float]], **tags: str) -> Logged:
     metrics = {f"{stage}/{key}": at for stage, of in stages.items() for key, at in of.items()}
     files = {f"{stage}/sha256": f"{name}-{stage}" for stage in stages}
-    return Logged(name, name, None, tuple(stages), {}, metrics, {**TAGS, **files, **tags})
+    return Logged(name, name, 0, None, tuple(stages), {}, metrics, {**TAGS, **files, **tags})
 
 
 def test_a_file_that_several_runs_made_counts_once_with_its_median_latency() -> None:
