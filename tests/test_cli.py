@@ -38,6 +38,7 @@ BAD = [
     ("runtime=torch", "must be one of float32, got 'int8'"),
     ("model.name=resnet19", "model.name must be one of"),
     ("measure.processes=0", "measure.processes must be at least 1, got 0"),
+    ("budget=1", "budget must be a node with a _target_, got 1"),
     ("budget.size_mb=-1", "budget.size_mb must be above 0, got -1"),
 ]
 

@@ -176,7 +176,7 @@ BAD = {
     "tracking.experiment=nope": "tracking.experiment must be one of",
     "tracking.uri=sqlite:///none.db": "tracking.uri must name a store that is there",
     "tracking.uri=sqlite:///report.md": "tracking.uri must name a store that is there",
-    "tracking=nope": "tracking must be one of mlflow",
+    "tracking=nope": "tracking must be a node with a _target_, got 'nope'",
     "report.folder=/proc/version/x": "/proc/version/x: Not a directory",
     "-m": "takes no -m",
 }

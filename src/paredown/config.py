@@ -39,7 +39,8 @@ def build(cfg: DictConfig, key: str) -> Any:
     """
     node = OmegaConf.select(cfg, key)
     if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise ConfigError(f"{key} must be a node with a _target_; choose one of conf/{key}/")
+        got = f"got {node!r}; leave it out, or choose one of conf/{key}"
+        raise ConfigError(f"{key} must be a node with a _target_, {got}")
     check_fields(key, node)
     try:
         return instantiate(node, _convert_="all")
@@ -49,10 +50,19 @@ def build(cfg: DictConfig, key: str) -> Any:
         raise
 
 
-def build_all(cfg: DictConfig) -> dict[str, Any]:
-    """Build every part of a configuration, by key; each is checked, in use or not."""
+def build_all(cfg: DictConfig, *needed: str) -> dict[str, Any]:
+    """Build every part of a configuration, by key; each is checked, in use or not.
+
+    Args:
+        cfg: The composed configuration.
+        needed: Keys that must be parts.
+
+    Raises:
+        ConfigError: As `build` does.
+    """
     nodes = {str(key): node for key, node in cfg.items() if isinstance(node, DictConfig)}
-    return {key: build(cfg, key) for key, node in nodes.items() if "_target_" in node}
+    parts = [key for key, node in nodes.items() if "_target_" in node]
+    return {key: build(cfg, key) for key in dict.fromkeys((*parts, *needed))}
 
 
 def build_part(node: Mapping[str, Any]) -> Any:

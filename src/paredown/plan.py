@@ -18,6 +18,7 @@ from paredown.variant import Stage
 
 BASELINE = "baseline"
 STAGES = "technique.stages"
+NEEDED = (BASELINE, "dataset", "runtime", "measure", "store", "tracking", "budget")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def plan(cfg: DictConfig) -> Plan:
     """
     check_type("seed", cfg.seed, int)
     require(cfg.seed >= 0, "seed", "be at least 0", cfg.seed)
-    parts = build_all(cfg)
+    parts = build_all(cfg, *NEEDED)
     names = OmegaConf.select(cfg, STAGES)
     require(isinstance(names, ListConfig), STAGES, "be a list, such as [distill,prune]", names)
     return Plan(

@@ -32,7 +32,7 @@ def run(cfg: DictConfig) -> None:
         ConfigError: For what the user can mend.
         BudgetError: If nothing meets the budget.
     """
-    parts = build_all(cfg)
+    parts = build_all(cfg, "pick", "budget", "tracking")
     budget: Budget = parts["budget"]
     asked: Pick = parts["pick"]
     if not budget.limits:

@@ -46,7 +46,7 @@ def run(cfg: DictConfig) -> None:
 
     for key in cfg:
         require_one_of(("report", "tracking"), "a key of the configuration", key)
-    parts = build_all(cfg)
+    parts = build_all(cfg, "report", "tracking")
     report: Report = parts["report"]
     tracker: Tracker = parts["tracking"].visit()
     sweep = None if report.sweep is None else find_sweep(tracker, report.sweep, "report.sweep")
