@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from paredown import machine, measure, model
 from paredown.dataset import Batch, Dataset
 from paredown.describe import describe, sha256_of
+from paredown.quantize import guard
 from paredown.runtime import Runtime
 from paredown.store import Store, code_of, key_of
 from paredown.variant import Context, Stage, Variant
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CURVES, MEASURED, LAYERS, SHIPPED = "curves.json", "measured.json", "layers.json", "program"
+CURVES, MEASURED, LAYERS = "curves.json", "measured.json", "layers.json"
+RECIPE, SHIPPED = "recipe.json", "program"
 
 
 def _once(make: "Callable[[VariantPath, int], T]") -> "Callable[[VariantPath, int], T]":
@@ -72,12 +74,11 @@ class VariantPath:
             variant = self.variant(index)
             shipped = folder / SHIPPED
             shipped.mkdir()
-            same_weights = self._stages[index].training is None
-            source = self.shipped(index - 1) if same_weights else None
-            self._runtime.lower(variant, self._dataset, shipped, source)
+            lowered = self._lower(variant, index, folder)
             program = self._runtime.load(shipped)
             measured = {
                 **measure.accuracy(program, self._dataset, self._dataset.val),
+                **lowered,
                 "size_mb": measure.size_mb(shipped),
                 "params": measure.params(variant.module),
                 "macs": measure.macs(variant.module, self._dataset.input_shape),
@@ -88,6 +89,27 @@ class VariantPath:
 
         about = self._about(index, self._runtime.name)
         return self._store.get(self.program_key(index), about, make)
+
+    def _lower(self, variant: Variant, index: int, folder: Path) -> dict[str, float]:
+        """Write the files that ship; give the counts of layers and what integers cost."""
+        source = self.shipped(index - 1) if self._keeps_weights(index) else None
+        shipped = folder / SHIPPED
+        if variant.numerics is None:
+            converted = self._runtime.lower(variant, self._dataset, shipped, source)
+            return {"integer_layers": converted.integer, "layers": converted.layers}
+        guarded = guard.lower(
+            self._runtime, variant, self._dataset, shipped, source, self.shipped(index - 1)
+        )
+        (folder / RECIPE).write_text(json.dumps(guarded.describe(), indent=1) + "\n")
+        kept = guarded.kept
+        counted = {"integer_layers": kept.integer, "layers": kept.layers}
+        return {**counted, "drop": kept.drop, "agreement": kept.agreement}
+
+    def _keeps_weights(self, index: int) -> bool:
+        """Tell whether a stage gives the network of the stage before, untouched."""
+        if self._stages[index].training is not None:
+            return False
+        return self.variant(index).module is self.variant(index - 1).module
 
     def is_kept(self, index: int) -> bool:
         """Tell whether the store has the files that ship."""
@@ -102,6 +124,11 @@ class VariantPath:
         """Output channels and MACs of every layer; see `measure.layers`."""
         found: dict[str, dict[str, int]] = json.loads((self.program(index) / LAYERS).read_text())
         return found
+
+    def recipe(self, index: int) -> dict[str, Any] | None:
+        """Which recipe of numerics was kept, and all that were tried; None for float32."""
+        file = self.program(index) / RECIPE
+        return json.loads(file.read_text()) if file.is_file() else None
 
     def shipped(self, index: int) -> Path:
         """Return the folder with the files that ship, and nothing else."""
@@ -167,7 +194,13 @@ class VariantPath:
             describe(self._stages[index].numerics),
             describe(self._runtime, key_only=True),
             self._runtime.fingerprint,
-            code_of(type(self._runtime).__module__, "paredown.measure", "paredown.dataset"),
+            code_of(
+                type(self._runtime).__module__,
+                "paredown.runtime",
+                "paredown.quantize",
+                "paredown.measure",
+                "paredown.dataset",
+            ),
         )
 
     def weights_key(self, index: int) -> str:

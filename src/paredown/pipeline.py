@@ -24,10 +24,11 @@ from paredown.store import key_of
 from paredown.timing import Stopwatch
 from paredown.tracking import as_params
 from paredown.tracking.run import Run
-from paredown.tracking.tracker import STAGES, Tracker
+from paredown.tracking.tracker import NOTE, STAGES, Tracker
 
 log = logging.getLogger(__name__)
 
+STUDY = "study"
 UNTRAINED = "the file would miss the budget, so nothing was trained: %s"
 
 Row = dict[str, Any]
@@ -95,7 +96,8 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
                 return {**over, "run_id": kept.id}
             rows: list[Row] = []
             for index, name in enumerate(path.names):
-                rows.append({"stage": name, **path.measured(index)})
+                note = parts.stages[name].note
+                rows.append({"stage": name, "note": note, **path.measured(index)})
                 log.info(_step(rows))
                 kept.log_curves(f"train/{name}", path.curves(index))
             _time(watch, parts, path, rows)
@@ -104,7 +106,8 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
             layers = {name: path.layers(index) for index, name in enumerate(path.names)}
             kept.log_text(json.dumps(layers, indent=1), LAYERS)
             _keep_files(tracker, kept, path)
-    show(path_table(parts.name, rows, eager), *tracker.where(kept))
+            found = _look_into(parts, dataset, path, folder, kept)
+    show(path_table(parts.name, rows, eager), *found, *tracker.where(kept))
     return {"status": "FINISHED", "rows": rows, "run_id": kept.id}
 
 
@@ -143,6 +146,20 @@ def _tags(parts: Plan, dataset: Dataset) -> dict[str, str]:
         "command": shlex.join(["python", "run.py", *overrides]),
         **conditions(parts, dataset),
     }
+
+
+def _look_into(
+    parts: Plan, dataset: Dataset, path: VariantPath, folder: Path, kept: Run
+) -> list[str]:
+    """Do the run's study, if it has one, and keep what it leaves; give its words."""
+    if parts.study is None:
+        return []
+    place = folder / STUDY
+    place.mkdir(exist_ok=True)
+    told = parts.study(path, parts, dataset, place)
+    for file in sorted(place.iterdir()):
+        kept.log_file(file, STUDY)
+    return [told]
 
 
 def _step(rows: list[Row]) -> str:
@@ -200,12 +217,12 @@ def _log_rows(kept: Run, rows: list[Row], eager: Row) -> None:
         "eager/runtime_speedup": eager["runtime_speedup"],
     }
     for row in rows:
-        numbers = {name: value for name, value in row.items() if name != "stage"}
+        numbers = {name: value for name, value in row.items() if name not in ("stage", "note")}
         metrics |= {f"{row['stage']}/{name}": value for name, value in numbers.items()}
     stages = ",".join(row["stage"] for row in rows)
-    kept.log(
-        metrics=metrics | numbers, tags={STAGES: stages, "mlflow.note.content": markdown(rows)}
-    )
+    notes = {f"{row['stage']}/{NOTE}": row["note"] for row in rows if row["note"]}
+    tags = {STAGES: stages, "mlflow.note.content": markdown(rows)}
+    kept.log(metrics=metrics | numbers, tags=tags | notes)
 
 
 def _keep_files(tracker: Tracker, kept: Run, path: VariantPath) -> None:

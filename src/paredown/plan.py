@@ -9,9 +9,10 @@ from paredown.config import build_all, check_type
 from paredown.dataset import Dataset, DatasetSource
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.front import Budget
-from paredown.model import classifier
-from paredown.runtime import Runtime
+from paredown.model import classifier, layers
+from paredown.runtime import Runtime, calibration_batches
 from paredown.store import StoreFolder
+from paredown.study import Study
 from paredown.timing import Timing
 from paredown.tracking import Tracking
 from paredown.variant import Stage
@@ -34,6 +35,7 @@ class Plan:
         store: Where results are kept.
         tracking: Where the run is logged.
         budget: What the file at the end of the path may cost.
+        study: What is looked into once the path is measured; mostly None.
     """
 
     seed: int
@@ -44,6 +46,7 @@ class Plan:
     store: StoreFolder
     tracking: Tracking
     budget: Budget
+    study: Study | None
 
     @property
     def name(self) -> str:
@@ -59,6 +62,7 @@ class Plan:
         import torch
 
         dataset = self.dataset.load()
+        names: list[str] = []
         for stage in self.stages.values():
             if stage.training is not None:
                 stage.training.check(dataset)
@@ -66,6 +70,10 @@ class Plan:
                 with torch.device("meta"):  # shapes are enough to tell
                     network = stage.source.build(len(dataset.classes), dataset.input_shape)
                 classifier(network, len(dataset.classes))
+                names = layers(network)
+            if stage.numerics is not None:
+                stage.numerics.resolve(names)
+                calibration_batches(dataset, stage.numerics.calibration_images)
         return dataset
 
 
@@ -89,6 +97,7 @@ def plan(cfg: DictConfig) -> Plan:
         store=parts["store"],
         tracking=parts["tracking"],
         budget=parts["budget"],
+        study=parts.get("study"),
     )
 
 
@@ -109,7 +118,8 @@ def _in_order(names: list[str], parts: dict[str, Any]) -> dict[str, Stage]:
             reason = f"it trains a fresh network, and what {before} did would be lost"
             raise ConfigError(f"{STAGES} must begin with {name}, got {names}; {reason}")
         if stage.numerics is not None:
-            where = f"the numerics that {name} asks of runtime {runtime.name}"
-            require_one_of(runtime.numerics, where, stage.numerics.name)
+            lacks = runtime.abilities.refusal(stage.numerics)
+            asks = f"lower what {name} asks for"
+            require(not lacks, f"runtime {runtime.name}", asks, stage.numerics.name, lacks)
         stages[name] = stage
     return stages

@@ -35,6 +35,11 @@ def own_overrides(overrides: Iterable[str]) -> list[str]:
     return [text for text in overrides if not text.startswith((PARENT, TRIAL))]
 
 
+def titled(stage: str, note: str) -> str:
+    """Name a stage in a table: its name, and what has to be said beside it."""
+    return f"{stage} ({note})" if note else stage
+
+
 def read_results(sweep: Path) -> list[dict[str, Any]]:
     """Read the results of a sweep's jobs, in the order of their numbers, each with its `number`."""
     jobs = []

@@ -1,10 +1,13 @@
 """What travels along the path: a variant, the stages that make it, and what they may use."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from paredown.dataset import Dataset
+from paredown.errors import require
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,15 +23,61 @@ class Numerics:
 
     Args:
         name: Such as int8; part of a run's name.
-        bits: Of a weight and of an activation.
+        scheme: What becomes integer. static: weights and activations, with ranges taken
+            beforehand; dynamic: both, with the activations' ranges taken at every inference;
+            weights: the weights alone, as they are stored, with arithmetic in float32.
+        bits: Of a weight. Below 8 and static, the weights come already rounded to that many bits
+            and the engine computes in int8: that is simulated. An activation has 8.
         per_channel: One scale a channel of a weight, rather than one a tensor.
-        calibration_images: Training images that the ranges of the activations are taken from.
+        symmetric: Whether the activations' ranges are forced to be symmetric about 0.
+        range: How an activation's range is taken from what calibration saw: minmax, percentile,
+            entropy or mse.
+        bias_correction: Whether the mean error that rounding makes is taken back in the biases.
+        calibration_images: Training images that the ranges are taken from.
+        keep_float: Patterns of layers' names, as in `layer4.*`, that stay in float32; `first` and
+            `last` mean those layers of any network.
+        max_drop: Share of accuracy that lowering may cost before the fallbacks are tried, [0, 1].
+        fallbacks: Other recipes, in the order in which they are tried.
     """
 
     name: str
-    bits: int
-    per_channel: bool
-    calibration_images: int
+    scheme: str = "static"
+    bits: int = 8
+    per_channel: bool = True
+    symmetric: bool = False
+    range: str = "minmax"
+    bias_correction: bool = False
+    calibration_images: int = 256
+    keep_float: tuple[str, ...] = ()
+    max_drop: float = 1.0
+    fallbacks: tuple["Numerics", ...] = ()
+
+    def resolve(self, layers: Sequence[str]) -> "Numerics":
+        """Put a network's names in the place of `first` and `last`, and check the patterns.
+
+        Args:
+            layers: Names of all its layers that hold weights, in order.
+
+        Raises:
+            ConfigError: If a pattern matches no layer.
+        """
+        ends = {"first": layers[0], "last": layers[-1]} if layers else {}
+        patterns = tuple(ends.get(pattern, pattern) for pattern in self.keep_float)
+        for pattern in patterns:
+            near = get_close_matches(pattern, layers, n=3, cutoff=0.3) or list(layers[:3])
+            require(
+                any(fnmatchcase(layer, pattern) for layer in layers),
+                "quantize.keep_float",
+                f"match one of the {len(layers)} layers",
+                pattern,
+                f"such as {', '.join(near)}, first or last",
+            )
+        rest = tuple(each.resolve(layers) for each in self.fallbacks)
+        return replace(self, keep_float=patterns, fallbacks=rest)
+
+    def keeps_float(self, layer: str) -> bool:
+        """Tell whether a layer, by its dotted name in the network, stays in float32."""
+        return any(fnmatchcase(layer, pattern) for pattern in self.keep_float)
 
 
 @dataclass(frozen=True)
@@ -95,6 +144,11 @@ class Stage(Protocol):
     @property
     def training(self) -> "Training | None":
         """How it fits weights; None if it leaves them as they are."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What every table says beside the stage's name, such as simulated; mostly empty."""
         ...
 
     @property

@@ -24,6 +24,7 @@ class Knowledge:
     """
 
     numerics: ClassVar[None] = None
+    note: ClassVar[str] = ""
 
     student: ModelSource
     training: Training

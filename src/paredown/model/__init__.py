@@ -48,6 +48,14 @@ def classifier(module: "nn.Module", classes: int) -> "nn.Module":
     raise ConfigError(f"model must end in a layer with {classes} outputs, one a class; it has none")
 
 
+def layers(module: "nn.Module") -> list[str]:
+    """List the layers that hold weights and can become integer, by name: convolutions, Linears."""
+    from torch import nn
+
+    kinds = (nn.modules.conv._ConvNd, nn.Linear)
+    return [name for name, part in module.named_modules() if isinstance(part, kinds)]
+
+
 def save(
     module: "nn.Module",
     source: ModelSource,

@@ -34,7 +34,7 @@ class Candidate:
     @property
     def title(self) -> str:
         """Run and stage, for people."""
-        return f"{self.run.name} · {self.stage}"
+        return f"{self.run.name} · {self.run.title(self.stage)}"
 
     @property
     def measured(self) -> str:

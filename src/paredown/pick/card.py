@@ -34,7 +34,7 @@ def write_card(candidate: Candidate, exam: Exam, parts: Parts, budget: Budget) -
     path = run.stages[: run.stages.index(candidate.stage) + 1]
     channels, height, width = dataset.input_shape
     low, high = exam.interval
-    return f"""# {run.name}, {candidate.stage}
+    return f"""# {run.name}, {run.title(candidate.stage)}
 
 Names images of {width}x{height} pixels and {channels} channels as one of {len(dataset.classes)}
 classes: {_classes(dataset.classes)}. Stages: {" → ".join(path)}. Trained and judged on
@@ -46,7 +46,7 @@ classes: {_classes(dataset.classes)}. Stages: {" → ".join(path)}. Trained and 
 {exam.verdict()}.
 - Picked for: {say(budget)}.
 
-| measured | {run.stages[0]} | {candidate.stage} |
+| measured | {run.stages[0]} | {run.title(candidate.stage)} |
 |---|---|---|
 {_rows(candidate)}
 {_where(candidate)}

@@ -61,7 +61,7 @@ def _row(candidates: Sequence[Candidate], found: Walk, index: int) -> list[Text]
     cells = [
         "►" if index == found.chosen else "",
         candidate.run.name,
-        candidate.stage,
+        candidate.run.title(candidate.stage),
         "{accuracy:.2%} [{accuracy_low:.1%}, {accuracy_high:.1%}]".format(**figures),
         f"{figures['size_mb']:.3f}",
         f"{candidate.logged_ms:.3f}*" if isinf(latency) else f"{latency:.3f}",

@@ -31,6 +31,7 @@ class Structured:
 
     source: ClassVar[None] = None
     numerics: ClassVar[None] = None
+    note: ClassVar[str] = ""
 
     amount: float
     round_to: int

@@ -88,7 +88,7 @@ def _slow(several: Sequence[Measured]) -> list[Block]:
 
 
 def _who(one: Measured, at: int) -> list[str]:
-    return [str(at + 1), spans(one.runs), one.stage]
+    return [str(at + 1), spans(one.runs), one.title]
 
 
 def _pace(one: Measured) -> list[str]:

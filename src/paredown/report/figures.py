@@ -95,4 +95,4 @@ def _by_speed(found: Found, several: Sequence[Measured]) -> Found:
 def told(one: Measured, at: int) -> str:
     """Name a variant: its number in the table, its stage, its runs."""
     runs = "runs" if one.runs[1:] else "run"
-    return f"variant {at + 1}: {one.stage} of {runs} {spans(one.runs)}"
+    return f"variant {at + 1}: {one.title} of {runs} {spans(one.runs)}"

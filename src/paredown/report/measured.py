@@ -35,6 +35,7 @@ class Measured:
         runs: Numbers of the runs, in order.
         name: Of the first run.
         stage: That made it, in the first run.
+        title: The same for people, with what has to be said beside it.
         baseline: Tells the file that its speed-up is against from others.
         metrics: The median over the runs of each; latency differs from run to run.
     """
@@ -42,6 +43,7 @@ class Measured:
     runs: tuple[int, ...]
     name: str
     stage: str
+    title: str
     baseline: str
     metrics: Metrics
 
@@ -162,7 +164,7 @@ def _measured(made: Sequence[tuple[int, Logged, str]]) -> Measured:
     all_ = [stage_metrics(each, name) for _, each, name in made]
     metrics = {name: median(of[name] for of in all_ if name in of) for name in all_[0]}
     numbers = tuple(dict.fromkeys(number for number, _, _ in made))
-    return Measured(numbers, run.name, stage, _baseline(run), metrics)
+    return Measured(numbers, run.name, stage, run.title(stage), _baseline(run), metrics)
 
 
 def _file(run: Logged, stage: str) -> str:

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from paredown.results import titled
+
 Row = Mapping[str, Any]
 """A variant: its stage and its metrics by name."""
 PATH = ("stage", "accuracy, % [95 %]", "MB", "ms (p95)", "speed-up [95 %]", "params", "MMACs",
@@ -37,7 +39,7 @@ def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> T
 def path_cells(row: Row) -> list[str]:
     """Write a variant's metrics into the columns of PATH."""
     return [
-        row["stage"],
+        titled(row["stage"], row.get("note", "")),
         f"{row['accuracy']:.2%} [{row['accuracy_low']:.1%}, {row['accuracy_high']:.1%}]",
         f"{row['size_mb']:.3f}",
         f"{row['latency_ms']:.3f} ({row['latency_ms_p95']:.3f})",
@@ -98,7 +100,7 @@ def markdown(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['stage']} | {row['accuracy']:.2%} | {row['size_mb']:.3f} "
+        f"| {titled(row['stage'], row.get('note', ''))} | {row['accuracy']:.2%} | {row['size_mb']:.3f} "
         f"| {row['latency_ms']:.3f} | {row['speedup']:.2f} | {row['params']:,.0f} "
         f"| {row['macs'] / 1e6:.2f} |"
         for row in rows

@@ -3,15 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from paredown.dataset import Batch, Dataset
-from paredown.variant import Variant
+from paredown.errors import require
+from paredown.variant import Numerics, Variant
 
 Logits = NDArray[np.float32]
+
+SCHEMES = ("static", "dynamic", "weights")
+RANGES = ("minmax", "percentile", "entropy", "mse")
 
 
 class Program(Protocol):
@@ -37,6 +41,66 @@ class Standalone:
     packages: tuple[str, ...]
 
 
+class Conversion(NamedTuple):
+    """How many of a network's layers that hold weights became integer when it was lowered."""
+
+    integer: int
+    layers: int
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a runtime lowers besides float32.
+
+    Args:
+        schemes: Of `Numerics.scheme`; empty if it is float32 alone.
+        ranges: Of `Numerics.range`.
+        per_tensor: Whether a weight may have one scale for all its channels.
+        bias_correction: Whether it corrects biases.
+        bits: Of a stored weight, where the scheme is `weights`.
+    """
+
+    schemes: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ("minmax",)
+    per_tensor: bool = True
+    bias_correction: bool = False
+    bits: tuple[int, ...] = (8,)
+
+    def refusal(self, numerics: Numerics) -> str:
+        """Say what of the numerics the runtime lacks, and what it has; empty if it has all."""
+        has = ", ".join(("float32", *self.schemes))
+        if numerics.scheme not in self.schemes:
+            return f"it has no {numerics.scheme} quantization; it has {has}"
+        if numerics.scheme == "static" and numerics.range not in self.ranges:
+            return f"it has no quantize.range={numerics.range}; it has {', '.join(self.ranges)}"
+        if numerics.bias_correction and not self.bias_correction:
+            return "it has no bias correction"
+        if not numerics.per_channel and not self.per_tensor:
+            return "it has quantize.per_channel=true only"
+        if numerics.scheme == "weights" and numerics.bits not in self.bits:
+            return f"it stores weights of {' or '.join(map(str, self.bits))} bits"
+        return ""
+
+
+def calibration_batches(dataset: Dataset, count: int) -> list[Batch]:
+    """Give the first training images, which are in random order of class, in batches.
+
+    Args:
+        dataset: Its train split.
+        count: Images in all; all there are if it has fewer.
+
+    Returns:
+        Normalized images, (N, C, H, W), N at most 64.
+
+    Raises:
+        ConfigError: If one holds what is no number.
+    """
+    images = dataset.normalize(dataset.train.images[:count])
+    rule = "be finite after normalization"
+    require(bool(np.isfinite(images).all()), "calibration images", rule, "NaN or infinity")
+    return np.array_split(images, -(-len(images) // 64))
+
+
 class Runtime(Protocol):
     """A node of conf/runtime: an engine for trained networks.
 
@@ -59,8 +123,8 @@ class Runtime(Protocol):
         ...
 
     @property
-    def numerics(self) -> tuple[str, ...]:
-        """Names of the numerics that it lowers into."""
+    def abilities(self) -> Abilities:
+        """What it lowers besides float32."""
         ...
 
     @property
@@ -75,7 +139,7 @@ class Runtime(Protocol):
 
     def lower(
         self, variant: Variant, dataset: Dataset, folder: Path, source: Path | None = None
-    ) -> None:
+    ) -> Conversion:
         """Write the files that ship, and nothing else, into `folder`.
 
         Args:
@@ -85,8 +149,12 @@ class Runtime(Protocol):
             source: The folder of the same weights, already lowered in float32, where there is
                 one.
 
+        Returns:
+            How many layers became integer, of those that hold weights.
+
         Raises:
-            RunError: If the lowered model does not answer as the module does.
+            RunError: If the lowered model does not answer as the module does, or nothing became
+                integer though that was asked for.
         """
         ...
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from paredown import machine, model
 from paredown.dataset import Batch, Dataset
 from paredown.errors import require
-from paredown.runtime import Logits
+from paredown.runtime import Abilities, Conversion, Logits
 from paredown.variant import Variant
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Torch:
     """
 
     engine: ClassVar[str] = "torch"
-    numerics: ClassVar[tuple[str, ...]] = ("float32",)
+    abilities: ClassVar[Abilities] = Abilities()
     standalone: ClassVar[None] = None  # weights are no program: they need paredown and torch
 
     threads: int = field(metadata={"key": False})
@@ -40,11 +40,11 @@ class Torch:
 
     def lower(
         self, variant: Variant, dataset: Dataset, folder: Path, source: Path | None = None
-    ) -> None:
+    ) -> Conversion:
         """Write weights and architecture; see the Runtime contract."""
-        model.save(
-            variant.module, variant.source, len(dataset.classes), dataset.input_shape, folder
-        )
+        classes, shape = len(dataset.classes), dataset.input_shape
+        model.save(variant.module, variant.source, classes, shape, folder)
+        return Conversion(0, len(model.layers(variant.module)))
 
     def load(self, folder: Path) -> "TorchProgram":
         """Rebuild the module; sets torch's number of threads for the whole process."""

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paredown.results import titled
 from paredown.tracking.contact import connect, without_cycles
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-PARENT, STAGES = "mlflow.parentRunId", "stages"
+PARENT, STAGES, NOTE = "mlflow.parentRunId", "stages", "note"
 PAGE = 500  # runs a query; MLflow takes 50,000, but holds 0.4 MB a run until the query is done
 LARGE = 20_000_000  # bytes of a store, some 400 runs, from which a second process pays
 OWN, OTHERS = "01234567", "89abcdef"  # first digits of a run's id, which is random
@@ -45,6 +46,10 @@ class Logged:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+
+    def title(self, stage: str) -> str:
+        """Name a stage of it, for people, with what has to be said beside it."""
+        return titled(stage, self.tags.get(f"{stage}/{NOTE}", ""))
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,9 @@ class Run:
         """Keep a text as a file of the run."""
         self._send({"do": "text", "text": text, "name": name})
 
-    def log_file(self, file: Path) -> None:
-        """Keep a file of the job's folder."""
-        self._send({"do": "file", "file": str(file), "folder": ""})
+    def log_file(self, file: Path, folder: str = "") -> None:
+        """Keep a file of the job's folder, under a folder of the run's."""
+        self._send({"do": "file", "file": str(file), "folder": folder})
 
     def keep(self, file: Path, stage: str, digest: str) -> str:
         """Keep a file that ships, tag this run its holder, and give its place, `runs:/…`."""

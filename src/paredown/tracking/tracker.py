@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from paredown.process import alive, owner
 from paredown.tracking.contact import lost_contact, twice
-from paredown.tracking.reader import PARENT, STAGES, Helper, Logged, Query, read
+from paredown.tracking.reader import NOTE, PARENT, STAGES, Helper, Logged, Query, read
 from paredown.tracking.run import Run, file_tag, upload_command
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 HOST, PID, STARTED = "paredown.host", "paredown.pid", "paredown.started"
 Tags = Mapping[str, str]
 
-__all__ = ["STAGES", "Logged", "Tracker"]
+__all__ = ["NOTE", "STAGES", "Logged", "Tracker"]
 
 
 @dataclass(frozen=True)

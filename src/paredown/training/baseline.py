@@ -21,6 +21,7 @@ class Baseline:
     """
 
     numerics: ClassVar[None] = None
+    note: ClassVar[str] = ""
 
     model: ModelSource
     training: Training

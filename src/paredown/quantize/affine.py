@@ -1,0 +1,75 @@
+"""The affine round trip: real numbers to integers of a few bits, and back.
+
+    scale = (max - min) / (2^bits - 1)
+    integer = clip(round(real / scale) + zero, least, most)
+    real again = (integer - zero) * scale
+
+The range is widened to hold 0, and the zero point is an integer, so that 0 comes back as exactly 0:
+padding and what a ReLU cut off stay what they are. Inside the range the error is at most half a
+step; outside it the value is clipped. All functions take numpy arrays and torch tensors alike.
+
+Source: Jacob et al., Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference, 2017, arXiv 1712.05877.
+"""
+
+from typing import Any, NamedTuple, TypeVar
+
+Array = TypeVar("Array")
+"""A numpy array or a torch tensor of floats, of any shape; or a float."""
+
+
+class Affine(NamedTuple):
+    """How reals become integers.
+
+    Args:
+        scale: A real step an integer step, above 0; one number, or one a channel.
+        zero: The integer that stands for 0.
+        least, most: The integers' range.
+    """
+
+    scale: Any
+    zero: Any
+    least: int
+    most: int
+
+
+def affine(low: Any, high: Any, bits: int, symmetric: bool) -> Affine:
+    """Make the affine map of a range.
+
+    Args:
+        low, high: The range's ends; numbers, or arrays that broadcast to the values.
+        bits: Of an integer, 2 to 16.
+        symmetric: Force the range to -bound..bound with bound = max(|low|, |high|), so that the
+            zero point is 0 and the integers are -(2^(bits-1) - 1)..2^(bits-1) - 1, as for
+            weights. Of values that are never negative it wastes half of the integers.
+
+    Returns:
+        The map. A range that is only 0 gets a scale of 1.
+    """
+    low, high = low * (low < 0), high * (high > 0)  # the range holds 0
+    if symmetric:
+        most = 2 ** (bits - 1) - 1
+        bound = -low * (-low > high) + high * (high >= -low)
+        scale = bound / most
+        scale = scale + (scale == 0)
+        return Affine(scale, scale * 0, -most, most)
+    most = 2**bits - 1
+    scale = (high - low) / most
+    scale = scale + (scale == 0)
+    return Affine(scale, _round(-low / scale), 0, most)
+
+
+def quantized(values: Array, how: Affine) -> Array:
+    """Give the integers, in the type of the values."""
+    integers: Any = _round(values / how.scale) + how.zero  # type: ignore[operator]
+    return integers.clip(how.least, how.most)  # type: ignore[no-any-return]
+
+
+def round_trip(values: Array, how: Affine) -> Array:
+    """Give what is left of values after they were integers: at most half a step away."""
+    return (quantized(values, how) - how.zero) * how.scale  # type: ignore[operator,no-any-return]
+
+
+def _round(values: Any) -> Any:
+    """Round half to even, arrays and numbers alike."""
+    return values.round() if hasattr(values, "round") else round(values)

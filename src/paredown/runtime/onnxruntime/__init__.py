@@ -1,0 +1,81 @@
+"""ONNX Runtime on the CPU: one self-contained .onnx file, float32 or with integers (QDQ)."""
+
+import platform
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from paredown import machine
+from paredown.dataset import Dataset
+from paredown.errors import require
+from paredown.runtime import RANGES, Abilities, Conversion, Program, Standalone
+from paredown.runtime.export import export_onnx, require_same_logits
+from paredown.runtime.onnxruntime.quantize import count_converted, formats, quantize
+from paredown.variant import Variant
+
+FILE = "model.onnx"
+
+
+def open_onnx(folder: Path, threads: int) -> "Program":
+    """Open a session on `model.onnx`; program(images) -> logits."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    file, providers = str(folder / "model.onnx"), ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(file, options, providers=providers)
+    return lambda images: session.run(None, {"images": images})[0]
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """ONNX Runtime's CPU provider.
+
+    Args:
+        threads: Of one inference.
+        name: As tables and runs name the engine.
+    """
+
+    engine: ClassVar[str] = "onnxruntime"
+    abilities: ClassVar[Abilities] = Abilities(
+        schemes=("static", "dynamic", "weights"), ranges=RANGES, bits=(4, 8)
+    )
+    standalone: ClassVar[Standalone] = Standalone(open_onnx, ("onnxruntime",))
+
+    threads: int = field(metadata={"key": False})
+    name: str
+
+    def __post_init__(self) -> None:
+        require(self.threads >= 1, "threads", "be at least 1", self.threads)
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """Versions, and the formats that int8 takes here."""
+        chosen = formats(machine.instructions(), platform.machine())
+        packages = machine.versions("onnx", "onnxruntime", "onnxscript", "torch")
+        return {**packages, "formats": str(tuple(chosen)), "isa": machine.int8_instructions()}
+
+    def lower(
+        self, variant: Variant, dataset: Dataset, folder: Path, source: Path | None = None
+    ) -> Conversion:
+        """Write `model.onnx` with a dynamic batch; see the Runtime contract."""
+        import onnx
+
+        target = folder / FILE
+        if variant.numerics is None:
+            export_onnx(variant.module, dataset, target)
+            require_same_logits(self.load(folder), variant.module, dataset)
+            return count_converted(onnx.load(target))
+        with tempfile.TemporaryDirectory(prefix="paredown-") as name:
+            scratch = Path(name)
+            if source is None:
+                export_onnx(variant.module, dataset, scratch / FILE)
+                require_same_logits(self.load(scratch), variant.module, dataset)
+                source = scratch
+            quantize(source / FILE, target, dataset, variant.numerics)
+        return count_converted(onnx.load(target))
+
+    def load(self, folder: Path) -> Program:
+        """Open a session on `model.onnx`."""
+        return open_onnx(folder, self.threads)

@@ -1,0 +1,99 @@
+"""The ranges of activations, from what calibration images make of them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paredown.dataset import Dataset
+from paredown.quantize.affine import affine, round_trip
+from paredown.runtime import calibration_batches
+from paredown.variant import Numerics
+
+if TYPE_CHECKING:
+    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+
+SHRINKS = np.linspace(1, 0.1, 91)  # of the observed range, tried for the smallest squared error
+
+
+def method_of(numerics: Numerics) -> "CalibrationMethod":
+    """Name ONNX Runtime's calibrator; it has none for the squared error, which takes its
+    histograms from the one for percentiles.
+    """
+    from onnxruntime.quantization import CalibrationMethod
+
+    return {
+        "minmax": CalibrationMethod.MinMax,
+        "percentile": CalibrationMethod.Percentile,
+        "entropy": CalibrationMethod.Entropy,
+        "mse": CalibrationMethod.Percentile,
+    }[numerics.range]
+
+
+def ranges(file: Path, dataset: Dataset, numerics: Numerics) -> "TensorsData":
+    """Run calibration images through a float32 file; give each activation's range.
+
+    Batch by batch, so that memory holds one batch of activations and a histogram of each.
+
+    Args:
+        file: The prepared .onnx file; a copy with more outputs is written beside it.
+        dataset: Its train split calibrates.
+        numerics: Names the way, and how many images.
+    """
+    from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        """Feeds one batch."""
+
+        def __init__(self, images: Any) -> None:
+            self.left = [{"images": images}]
+
+        def get_next(self) -> Any:
+            return self.left.pop() if self.left else None
+
+    calibrator = create_calibrator(
+        file,
+        sorted({*QDQRegistry, *QLinearOpsRegistry}),
+        augmented_model_path=str(file.with_name("augmented.onnx")),
+        calibrate_method=method_of(numerics),
+    )
+    for images in calibration_batches(dataset, numerics.calibration_images):
+        calibrator.collect_data(Reader(images))
+    found: TensorsData = calibrator.compute_data()
+    if numerics.range == "mse":
+        for name, histogram in calibrator.collector.histogram_dict.items():
+            low, high = least_squares_range(*histogram[:4], numerics.symmetric)
+            found.data[name].range_value = (np.float32(low), np.float32(high))
+    return found
+
+
+def least_squares_range(
+    counts: NDArray[np.int64],
+    edges: NDArray[np.float32],
+    low: float,
+    high: float,
+    symmetric: bool,
+    bits: int = 8,
+) -> tuple[float, float]:
+    """Shrink a range so far that rounding and clipping together make the least squared error.
+
+    Args:
+        counts: Of values between neighbouring edges, (bins,).
+        edges: (bins + 1,).
+        low, high: Smallest and largest value.
+        symmetric: Whether the range is forced to be symmetric about 0.
+        bits: Of an integer.
+
+    Returns:
+        The range, no wider than low..high.
+    """
+    centers = (edges[:-1] + edges[1:]) / 2
+    centers, weights = centers[counts > 0], counts[counts > 0]
+    errors = []
+    for share in SHRINKS:
+        step = affine(low * share, high * share, bits, symmetric)
+        errors.append(float((weights * (round_trip(centers, step) - centers) ** 2).sum()))
+    best = float(SHRINKS[int(np.argmin(errors))])
+    return low * best, high * best
