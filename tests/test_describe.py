@@ -23,7 +23,7 @@ def parts(training: Training) -> dict[str, object]:
         "baseline": Baseline(small, training),
         "distill": Knowledge(small, training, 4.0, 0.7),
         "prune": Structured(0.5, 8, 1, 0.003, training, 4.0, 0.7),
-        "quantize": Static(8, True, 64),
+        "quantize": Static(8, True, False, "minmax", False, 64, [], 0.02, [{"range": "mse"}]),
         "runtime": OnnxRuntime(1, "onnxruntime"),
         "measure": Timing(2, 3, 1.5),
     }

@@ -27,6 +27,11 @@ OTHER = {  # another valid value of a field that is a name
     "accuracy": 0.5,
     "size_mb": 1.0,
     "latency_ms": 1.0,
+    "bits": 4,
+    "range": "mse",
+    "keep_float": "[first]",
+    "ladder": "[]",
+    "max_drop": 0.5,
 }
 
 
@@ -87,7 +92,7 @@ def other(key: str, value: object) -> object:
 
 with initialize_config_dir(CONF, version_base="1.3"):
     CFG = compose("config", overrides=list(BASE))
-FIELDS = [key for key in fields(CFG) if key != "quantize.bits"]  # 8 is all there is so far
+FIELDS = fields(CFG)
 
 
 @pytest.fixture(scope="module")

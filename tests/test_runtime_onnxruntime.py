@@ -15,13 +15,17 @@ from torch.nn import functional as F
 
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
+from paredown.model import layers
 from paredown.model.cnn4 import Cnn4
-from paredown.runtime.onnxruntime import FILE, Formats, OnnxRuntime, count_converted, formats
+from paredown.quantize.weights import rounded
+from paredown.runtime.onnxruntime import FILE, OnnxRuntime
+from paredown.runtime.onnxruntime.quantize import Formats, count_converted, formats
+from paredown.runtime.onnxruntime.ranges import least_squares_range
 from paredown.variant import Numerics, Variant
 
 SOURCE = Cnn4(width=32, name="cnn4")
 RUNTIME = OnnxRuntime(threads=1, name="onnxruntime")
-INT8 = Numerics("int8", bits=8, per_channel=True, calibration_images=64)
+INT8 = Numerics("int8", calibration_images=64)
 
 Lower = Callable[[nn.Module, Numerics | None], Path]
 
@@ -186,8 +190,103 @@ def test_only_layers_with_integer_weights_count_as_converted() -> None:
         helper.make_node("MatMul", ["hidden", "images"], ["attention"]),
         helper.make_node("Relu", ["real_weight"], ["other"]),
     ]
-    graph = helper.make_graph(nodes, "made", [], [])
+    weight = helper.make_tensor("weight", TensorProto.INT8, [1], [1])
+    graph = helper.make_graph(nodes, "made", [], [], [weight])
     assert count_converted(helper.make_model(graph)) == (1, 3)
+
+
+@pytest.mark.parametrize("way", ["percentile", "entropy", "mse"])
+def test_another_way_to_take_ranges_gives_narrower_ones_and_nearly_the_same_answers(
+    way: str, few: Dataset, cnn4: nn.Module, float32: Path, int8: Path, tmp_path: Path
+) -> None:
+    asked = replace(INT8, range=way)
+    assert RUNTIME.lower(Variant(cnn4, SOURCE, asked), few, tmp_path, float32) == (5, 5)
+    assert (tmp_path / FILE).read_bytes() != (int8 / FILE).read_bytes()
+    exact, found = (answers(folder, few, 64) for folder in (float32, tmp_path))
+    assert np.abs(found - exact).mean() < 0.1 * np.abs(exact).mean()
+    steps = [activation_steps(folder) for folder in (tmp_path, int8)]
+    assert sum(steps[0]) <= sum(steps[1]) * 1.001
+
+
+def activation_steps(folder: Path) -> list[float]:
+    """List the scales of the activations."""
+    graph = onnx.load(folder / FILE).graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    return [
+        float(onnx.numpy_helper.to_array(stored[node.input[1]]))
+        for node in graph.node
+        if node.op_type == "QuantizeLinear"
+    ]
+
+
+def test_the_range_of_least_squares_cuts_off_an_outlier_and_nothing_else() -> None:
+    values = np.append(np.linspace(0, 1, 100_000), 20).astype(np.float32)
+    counts, edges = np.histogram(values, bins=4096, range=(-20, 20))
+    low, high = least_squares_range(counts, edges, 0.0, 20.0, symmetric=False, bits=4)
+    assert low == 0
+    assert high < 8
+    counts, edges = np.histogram(values[:-1], bins=4096, range=(-1, 1))
+    assert least_squares_range(counts, edges, 0.0, 1.0, symmetric=False)[1] > 0.97
+
+
+def test_symmetric_activations_stand_for_zero_by_the_middle(
+    few: Dataset, cnn4: nn.Module, float32: Path, int8: Path, tmp_path: Path
+) -> None:
+    RUNTIME.lower(Variant(cnn4, SOURCE, replace(INT8, symmetric=True)), few, tmp_path, float32)
+    assert zero_points(tmp_path) <= {0, 127, 128}
+    assert 0 in zero_points(int8)
+
+
+def zero_points(folder: Path) -> set[int]:
+    """List the zero points of the activations."""
+    graph = onnx.load(folder / FILE).graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    return {
+        int(onnx.numpy_helper.to_array(stored[node.input[2]]))
+        for node in graph.node
+        if node.op_type == "QuantizeLinear"
+    }
+
+
+def test_a_layer_that_is_kept_in_float_keeps_its_weights(
+    few: Dataset, cnn4: nn.Module, float32: Path, tmp_path: Path
+) -> None:
+    asked = replace(INT8, keep_float=("first", "last")).resolve(layers(cnn4))
+    assert RUNTIME.lower(Variant(cnn4, SOURCE, asked), few, tmp_path, float32) == (3, 5)
+    kept = [tensor.name for tensor in onnx.load(tmp_path / FILE).graph.initializer]
+    assert {"0.weight"} <= {name for name in kept if name.endswith(".weight")}
+
+
+@pytest.mark.parametrize(("bits", "share"), [(4, 0.16), (8, 0.28)])
+def test_stored_integers_shrink_the_file_and_answer_as_rounded_weights_do(
+    bits: int, share: float, few: Dataset, cnn4: nn.Module, float32: Path, tmp_path: Path
+) -> None:
+    asked = Numerics("weights", scheme="weights", bits=bits)
+    assert RUNTIME.lower(Variant(cnn4, SOURCE, asked), few, tmp_path, float32) == (5, 5)
+    sizes = [(folder / FILE).stat().st_size for folder in (tmp_path, float32)]
+    assert sizes[0] < share * sizes[1]
+    found = answers(tmp_path, few, 16)
+    assert np.allclose(found, expected(rounded(cnn4, asked), few, 16), atol=1e-3)
+
+
+def test_dynamic_int8_turns_linear_layers_alone(
+    few: Dataset, cnn4: nn.Module, float32: Path, tmp_path: Path
+) -> None:
+    asked = Numerics("int8-dynamic", scheme="dynamic")
+    assert RUNTIME.lower(Variant(cnn4, SOURCE, asked), few, tmp_path, float32) == (1, 5)
+    exact, found = (answers(folder, few, 64) for folder in (float32, tmp_path))
+    assert np.abs(found - exact).mean() < 0.05 * np.abs(exact).mean()
+
+
+def test_calibration_images_that_are_no_numbers_are_refused(
+    few: Dataset, cnn4: nn.Module, float32: Path, tmp_path: Path
+) -> None:
+    broken = replace(few, std=(0.0, 1.0, 1.0))
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(ConfigError, match=r"^calibration images must be finite"),
+    ):
+        RUNTIME.lower(Variant(cnn4, SOURCE, INT8), broken, tmp_path, float32)
 
 
 class Noisy(nn.Module):

@@ -165,10 +165,13 @@ class VariantPath:
     @_once
     def variant(self, index: int) -> Variant:
         """Read a variant's network from the store, or make it."""
-        if self._stages[index].training is None:
+        stage = self._stages[index]
+        if stage.training is None:
             return self._apply(index)
         module, source = model.load(self.weights(index))
-        return Variant(module, source)
+        asked = stage.numerics
+        numerics = None if asked is None else asked.resolve(model.layers(module))
+        return Variant(module, source, numerics)
 
     def _apply(self, index: int) -> Variant:
         stage, name = self._stages[index], self.names[index]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from paredown import machine, untrained
 from paredown.dataset import Dataset
 from paredown.errors import BudgetError
-from paredown.path import LAYERS, VariantPath
+from paredown.path import LAYERS, RECIPE, VariantPath
 from paredown.plan import Plan, plan
 from paredown.report import markdown, path_table, show
 from paredown.results import OVER_BUDGET, RESULT, own_overrides, read_result, write_result
@@ -103,8 +103,7 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
             _time(watch, parts, path, rows)
             eager = _time_eager(eager_watch, parts, path)
             _log_rows(kept, rows, eager)
-            layers = {name: path.layers(index) for index, name in enumerate(path.names)}
-            kept.log_text(json.dumps(layers, indent=1), LAYERS)
+            _log_details(kept, path)
             _keep_files(tracker, kept, path)
             found = _look_into(parts, dataset, path, folder, kept)
     show(path_table(parts.name, rows, eager), *found, *tracker.where(kept))
@@ -223,6 +222,17 @@ def _log_rows(kept: Run, rows: list[Row], eager: Row) -> None:
     notes = {f"{row['stage']}/{NOTE}": row["note"] for row in rows if row["note"]}
     tags = {STAGES: stages, "mlflow.note.content": markdown(rows)}
     kept.log(metrics=metrics | numbers, tags=tags | notes)
+
+
+def _log_details(kept: Run, path: VariantPath) -> None:
+    """Keep the layers of every stage, and which recipe of numerics was taken of which."""
+    layers = {name: path.layers(index) for index, name in enumerate(path.names)}
+    kept.log_text(json.dumps(layers, indent=1), LAYERS)
+    for index, name in enumerate(path.names):
+        recipe = path.recipe(index)
+        if recipe is not None:
+            kept.log(tags={f"{name}/recipe": recipe["kept"]})
+            kept.log_text(json.dumps(recipe, indent=1), RECIPE)
 
 
 def _keep_files(tracker: Tracker, kept: Run, path: VariantPath) -> None:

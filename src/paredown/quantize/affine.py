@@ -37,7 +37,8 @@ def affine(low: Any, high: Any, bits: int, symmetric: bool) -> Affine:
     """Make the affine map of a range.
 
     Args:
-        low, high: The range's ends; numbers, or arrays that broadcast to the values.
+        low: The range's lower end; a number, or an array that broadcasts to the values.
+        high: Its upper end, likewise.
         bits: Of an integer, 2 to 16.
         symmetric: Force the range to -bound..bound with bound = max(|low|, |high|), so that the
             zero point is 0 and the integers are -(2^(bits-1) - 1)..2^(bits-1) - 1, as for
@@ -61,13 +62,16 @@ def affine(low: Any, high: Any, bits: int, symmetric: bool) -> Affine:
 
 def quantized(values: Array, how: Affine) -> Array:
     """Give the integers, in the type of the values."""
-    integers: Any = _round(values / how.scale) + how.zero  # type: ignore[operator]
-    return integers.clip(how.least, how.most)  # type: ignore[no-any-return]
+    integers = _round(values / how.scale) + how.zero
+    clipped: Array = integers.clip(how.least, how.most)
+    return clipped
 
 
 def round_trip(values: Array, how: Affine) -> Array:
     """Give what is left of values after they were integers: at most half a step away."""
-    return (quantized(values, how) - how.zero) * how.scale  # type: ignore[operator,no-any-return]
+    integers: Any = quantized(values, how)
+    back: Array = (integers - how.zero) * how.scale
+    return back
 
 
 def _round(values: Any) -> Any:

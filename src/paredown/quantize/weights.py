@@ -68,16 +68,17 @@ def rounded(module: "nn.Module", numerics: Numerics) -> "nn.Module":
 
     Args:
         module: In eval mode; not changed.
-        numerics: bits, per_channel and keep_float count.
+        numerics: bits, per_channel and keep_float count; keep_float is resolved.
     """
     import torch
 
     module = copy.deepcopy(module)
     with torch.no_grad():
-        for name, layer, gain in folded_layers(module):
+        for name, layer, norm in folded_layers(module):
             if not numerics.keeps_float(name):
-                folded = layer.weight * gain
-                layer.weight.copy_(round_weight(folded, numerics) / gain)
+                weight: Tensor = layer.get_parameter("weight")
+                factor = gain(weight, norm)
+                weight.copy_(round_weight(weight * factor, numerics) / factor)
     return module
 
 
@@ -91,33 +92,41 @@ def round_weight(weight: "Tensor", numerics: Numerics) -> "Tensor":
     return round_trip(weight, affine(-bound, bound, numerics.bits, symmetric=True))
 
 
-def folded_layers(module: "nn.Module") -> "Iterator[tuple[str, nn.Module, Tensor]]":
-    """List the layers that hold weights, with the factor that folding multiplies each by.
+def gain(weight: "Tensor", norm: "nn.BatchNorm2d | None") -> "Tensor":
+    """Give the factor that folding multiplies a weight by, channel by channel.
 
-    An exporter folds a batch norm into the convolution before it, and the engine rounds the
-    product: weight * gamma / sqrt(variance + epsilon). Without a batch norm the factor is 1.
+    gamma / sqrt(variance + epsilon), or 1 where no batch norm follows.
 
-    Yields:
-        Name, layer, and its factor, (outputs, 1, ...), or (1,) where there is no batch norm.
+    Returns:
+        (outputs, 1, ...), or a single 1.
     """
     import torch
+
+    if norm is None:
+        return torch.ones((), device=weight.device)
+    assert norm.running_var is not None
+    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+    factor = torch.where(factor == 0, 1.0, factor)  # a dead channel: any factor will do
+    return factor.detach().reshape(-1, *(1,) * (weight.ndim - 1))
+
+
+def folded_layers(
+    module: "nn.Module",
+) -> "Iterator[tuple[str, nn.Module, nn.BatchNorm2d | None]]":
+    """List the layers that hold weights, with the batch norm that an exporter folds into each.
+
+    It is the one that is defined next and has as many channels; an engine rounds the product.
+
+    Yields:
+        Name, layer, and its batch norm or None.
+    """
     from torch import nn
 
-    previous: tuple[str, nn.Module] | None = None
-    parts = dict(module.named_modules())
+    parts = list(module.named_modules())
     weighted = set(layers(module))
-    found: dict[str, tuple[nn.Module, Tensor]] = {}
-    for name, part in parts.items():
+    for at, (name, layer) in enumerate(parts):
         if name in weighted:
-            found[name] = part, torch.ones(1)
-            previous = name, part
-        elif isinstance(part, nn.BatchNorm2d) and previous is not None:
-            before, layer = previous
-            assert part.running_var is not None
-            if part.num_features == layer.weight.shape[0]:
-                gain = part.weight / (part.running_var + part.eps).sqrt()
-                shape = (-1,) + (1,) * (layer.weight.ndim - 1)
-                found[before] = layer, gain.detach().reshape(shape)
-            previous = None
-    for name, (layer, gain) in found.items():
-        yield name, layer, gain
+            after = parts[at + 1][1] if at + 1 < len(parts) else None
+            width = getattr(layer, "out_channels", None)
+            fits = isinstance(after, nn.BatchNorm2d) and after.num_features == width
+            yield name, layer, after if fits else None

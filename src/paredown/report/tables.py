@@ -100,7 +100,8 @@ def markdown(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {titled(row['stage'], row.get('note', ''))} | {row['accuracy']:.2%} | {row['size_mb']:.3f} "
+        f"| {titled(row['stage'], row.get('note', ''))} "
+        f"| {row['accuracy']:.2%} | {row['size_mb']:.3f} "
         f"| {row['latency_ms']:.3f} | {row['speedup']:.2f} | {row['params']:,.0f} "
         f"| {row['macs'] / 1e6:.2f} |"
         for row in rows

@@ -14,13 +14,17 @@ from paredown.variant import Numerics
 if TYPE_CHECKING:
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 
+BINS = {
+    "minmax": {},
+    "percentile": {},
+    "entropy": {"num_bins": 2048, "num_quantized_bins": 128},  # its own 128 leave it no choice
+    "mse": {},
+}
 SHRINKS = np.linspace(1, 0.1, 91)  # of the observed range, tried for the smallest squared error
 
 
 def method_of(numerics: Numerics) -> "CalibrationMethod":
-    """Name ONNX Runtime's calibrator; it has none for the squared error, which takes its
-    histograms from the one for percentiles.
-    """
+    """Name ONNX Runtime's calibrator; the squared error uses the histograms of percentiles."""
     from onnxruntime.quantization import CalibrationMethod
 
     return {
@@ -41,7 +45,11 @@ def ranges(file: Path, dataset: Dataset, numerics: Numerics) -> "TensorsData":
         dataset: Its train split calibrates.
         numerics: Names the way, and how many images.
     """
-    from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator
+    from onnxruntime.quantization.calibrate import (
+        CalibrationDataReader,
+        TensorData,
+        create_calibrator,
+    )
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -58,14 +66,17 @@ def ranges(file: Path, dataset: Dataset, numerics: Numerics) -> "TensorsData":
         sorted({*QDQRegistry, *QLinearOpsRegistry}),
         augmented_model_path=str(file.with_name("augmented.onnx")),
         calibrate_method=method_of(numerics),
+        extra_options={"symmetric": numerics.symmetric, **BINS[numerics.range]},
     )
     for images in calibration_batches(dataset, numerics.calibration_images):
         calibrator.collect_data(Reader(images))
     found: TensorsData = calibrator.compute_data()
     if numerics.range == "mse":
         for name, histogram in calibrator.collector.histogram_dict.items():
-            low, high = least_squares_range(*histogram[:4], numerics.symmetric)
-            found.data[name].range_value = (np.float32(low), np.float32(high))
+            counts, edges, low, high = histogram[:4]
+            low, high = least_squares_range(counts, edges, low, high, numerics.symmetric)
+            ends = {"lowest": np.float32(low), "highest": np.float32(high)}
+            found[name] = TensorData(**ends)
     return found
 
 
@@ -82,7 +93,8 @@ def least_squares_range(
     Args:
         counts: Of values between neighbouring edges, (bins,).
         edges: (bins + 1,).
-        low, high: Smallest and largest value.
+        low: Smallest value.
+        high: Largest value.
         symmetric: Whether the range is forced to be symmetric about 0.
         bits: Of an integer.
 

@@ -1,0 +1,89 @@
+"""Fake quantization: a network that computes in floats as if they were integers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from paredown.quantize.affine import affine, round_trip
+from paredown.quantize.weights import folded_layers, gain, round_weight
+from paredown.variant import Numerics
+
+ACTIVATION_BITS = 8
+MOMENTUM = 0.1  # of the running ends of an activation's range
+
+
+def straight_through(values: Tensor, rounded: Tensor) -> Tensor:
+    """Give `rounded` forward, and backward the gradient of `values`, as if nothing was rounded."""
+    return values + (rounded - values).detach()
+
+
+class FakeWeight(nn.Module):
+    """Rounds a weight as the runtime will: after the batch norm behind it was folded in.
+
+    Args:
+        numerics: bits and per_channel count.
+        norm: The batch norm; None if there is none.
+    """
+
+    def __init__(self, numerics: Numerics, norm: nn.BatchNorm2d | None) -> None:
+        super().__init__()
+        self.numerics = numerics
+        self.norm = (norm,)  # in a tuple, so that it is not a part of this one
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Map a weight (outputs, ...) to what is left of it."""
+        factor = gain(weight, self.norm[0])
+        return straight_through(weight, round_weight(weight * factor, self.numerics) / factor)
+
+
+class FakeInput:
+    """Rounds what a layer is given, in a range that follows the batches of training.
+
+    Args:
+        symmetric: Force the range to be symmetric about 0.
+    """
+
+    def __init__(self, symmetric: bool) -> None:
+        self.symmetric = symmetric
+        self.low: Tensor | None = None
+        self.high: Tensor | None = None
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        """Stand before a layer's forward pass; inputs of any shape."""
+        values = inputs[0].float()
+        if layer.training or self.low is None:
+            self._follow(*torch.aminmax(values.detach()))
+        how = affine(self.low, self.high, ACTIVATION_BITS, self.symmetric)
+        clipped = values.clip((how.least - how.zero) * how.scale, (how.most - how.zero) * how.scale)
+        return (straight_through(clipped, round_trip(clipped, how)).to(inputs[0].dtype),)
+
+    def _follow(self, low: Tensor, high: Tensor) -> None:
+        if self.low is None or self.high is None:
+            self.low, self.high = low, high
+        self.low, self.high = self.low.lerp(low, MOMENTUM), self.high.lerp(high, MOMENTUM)
+
+
+@contextmanager
+def rounding(module: nn.Module, numerics: Numerics) -> Iterator[None]:
+    """Let a network compute as if in integers; afterwards its weights stay rounded.
+
+    Args:
+        module: Changed in place.
+        numerics: bits, per_channel, symmetric and keep_float count; keep_float is resolved.
+    """
+    hooks, changed = [], []
+    for name, layer, norm in folded_layers(module):
+        if not numerics.keeps_float(name):
+            parametrize.register_parametrization(layer, "weight", FakeWeight(numerics, norm))
+            hooks.append(layer.register_forward_pre_hook(FakeInput(numerics.symmetric)))
+            changed.append(layer)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for layer in changed:
+            parametrize.remove_parametrizations(layer, "weight")

@@ -1,0 +1,49 @@
+"""The short training after a network was changed: what is left learns from the teacher again."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from paredown.errors import require
+from paredown.training import Training
+from paredown.variant import Context
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Fit a changed network to the baseline's logits and to the labels.
+
+    Args:
+        epochs: Passes over the training split; 0 trains nothing.
+        learning_rate: The highest of the schedule.
+        training: Everything else.
+        temperature: Softening of both logits, > 0.
+        alpha: Weight of the teacher's term, [0, 1]; 0 leaves it out.
+    """
+
+    epochs: int
+    learning_rate: float
+    training: Training
+    temperature: float
+    alpha: float
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 0, "epochs", "be at least 0", self.epochs)
+        positive = 0 < self.learning_rate < math.inf
+        require(positive, "learning_rate", "be above 0", self.learning_rate)
+        require(0 < self.temperature < math.inf, "temperature", "be above 0", self.temperature)
+        require(0 <= self.alpha <= 1, "alpha", "lie in [0, 1]", self.alpha)
+
+    def fit(self, module: "nn.Module", context: Context) -> Sequence[Mapping[str, float]]:
+        """Fit the weights of `module` in place; give what training logged."""
+        from paredown.distill.loss import teacher_loss
+
+        training = replace(self.training, epochs=self.epochs, learning_rate=self.learning_rate)
+        loss = teacher_loss(
+            context.teacher(), self.temperature, self.alpha, training.label_smoothing
+        )
+        return context.fit(training, module, loss)
