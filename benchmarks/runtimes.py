@@ -1,0 +1,94 @@
+"""What a network costs in every engine, in float32 and in int8, timed side by side.
+
+    python benchmarks/runtimes.py [dataset ...] [override ...]      digits if left out
+
+Trains (or takes from the store) ResNet-18 and MobileNetV2, lowers each into every engine that is
+installed, in float32 and by `quantize=static`, and times all files of a network in turn, in five
+processes. Goals, on a machine with VNNI: int8 within 0.5 points of float32 in every engine; in ONNX
+Runtime at least 1.2 times faster than its own float32, and at most 0.30 of its bytes.
+"""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from rich.table import Table
+
+from paredown import machine
+from paredown.path import VariantPath
+from paredown.plan import Plan, plan
+from paredown.report import show
+from paredown.timing import time_side_by_side
+
+ROOT = Path(__file__).parents[1]
+ENGINES = {  # runtime -> its overrides; the first is what all are compared with
+    "onnxruntime": [],
+    "openvino": [],
+    "executorch": [],
+    "torch": ["runtime.compile=true"],
+}
+MODELS = ("resnet18", "mobilenet_v2")
+
+
+def planned(*overrides: str) -> Plan:
+    """Compose and build a run's parts."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return plan(compose("config", overrides=["technique=quantize", *overrides]))
+
+
+def measure(dataset: str, model: str, overrides: list[str]) -> Table:
+    """Lower one network everywhere, and time it."""
+    rows, programs = [], []
+    for engine, own in ENGINES.items():
+        parts = planned(
+            f"dataset={dataset}", f"model={model}", f"runtime={engine}", *own, *overrides
+        )
+        if find_spec(parts.runtime.engine) is None:
+            continue
+        with parts.store.open() as store:
+            data = parts.load()
+            path = VariantPath(parts.stages, data, parts.runtime, store, parts.seed)
+            for index, numerics in enumerate(("float32", "int8")):
+                rows.append((engine, numerics, path.measured(index)))
+                programs.append((parts.runtime, path.shipped(index)))
+            image = path.image
+    timed = time_side_by_side(programs, image, parts.timing)
+    table = Table(title=f"{model} on {dataset}", title_justify="left")
+    for name in ("runtime", "numerics", "layers", "accuracy, % [95 %]", "MB", "of float32",
+                 "ms (p95)", "times ORT float32 [95 %]", "times own float32"):  # fmt: skip
+        table.add_column(name, justify="right")
+    own = (1.0, 1.0)
+    for (engine, numerics, found), latency in zip(rows, timed, strict=True):
+        if numerics == "float32":
+            own = found["size_mb"], latency.speedup
+        table.add_row(
+            engine,
+            numerics,
+            f"{found['integer_layers']} of {found['layers']}",
+            f"{found['accuracy']:.2%} [{found['accuracy_low']:.1%}, {found['accuracy_high']:.1%}]",
+            f"{found['size_mb']:.3f}",
+            f"{found['size_mb'] / own[0]:.2f}",
+            f"{latency.latency_ms:.3f} ({latency.latency_ms_p95:.3f})",
+            f"{latency.speedup:.2f} [{latency.speedup_low:.2f}, {latency.speedup_high:.2f}]",
+            f"{latency.speedup / own[1]:.2f}",
+        )
+    return table
+
+
+def main() -> None:
+    """Measure every network on every data set that is named."""
+    names = [text for text in sys.argv[1:] if "=" not in text] or ["digits"]
+    overrides = [text for text in sys.argv[1:] if "=" in text]
+    versions = machine.versions(*(engine for engine in ENGINES), "nncf", "torchao")
+    print(
+        f"{machine.cpu_name()} ({machine.int8_instructions()}), {os.cpu_count()} cores, {versions}"
+    )
+    for dataset in names:
+        for model in MODELS:
+            show(measure(dataset, model, overrides))
+
+
+if __name__ == "__main__":
+    main()
