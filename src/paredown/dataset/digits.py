@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from paredown.dataset import Dataset, Images, Labels, Split
+from paredown.dataset import Dataset, Images, Split
+from paredown.dataset.division import stratify
 from paredown.errors import require
 
 
@@ -60,24 +61,3 @@ def enlarge(grey: np.ndarray) -> Images:
     scaled = (grey * (255 / 16)).astype(np.uint8)
     blocks = scaled.repeat(4, axis=1).repeat(4, axis=2)  # (N, 32, 32)
     return np.ascontiguousarray(np.broadcast_to(blocks[:, None], (len(grey), 3, 32, 32)))
-
-
-def stratify(labels: Labels, fractions: tuple[float, ...], seed: int) -> list[np.ndarray]:
-    """Split indices so that each part holds the same share of every class.
-
-    Args:
-        labels: (N,).
-        fractions: Share of each part but the last, which takes the rest.
-        seed: Draws which image goes where.
-
-    Returns:
-        One sorted index array a part; together they hold each index once.
-    """
-    rng = np.random.default_rng(seed)
-    parts: list[list[np.ndarray]] = [[] for _ in range(len(fractions) + 1)]
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        cuts = np.round(np.cumsum(fractions) * len(members)).astype(int)
-        for part, chunk in zip(parts, np.split(members, cuts), strict=True):
-            part.append(chunk)
-    return [np.sort(np.concatenate(part)) for part in parts]
