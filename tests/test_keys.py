@@ -92,7 +92,7 @@ def other(key: str, value: object) -> object:
 
 with initialize_config_dir(CONF, version_base="1.3"):
     CFG = compose("config", overrides=list(BASE))
-FIELDS = fields(CFG)
+FIELDS = [key for key in fields(CFG) if key != "quantize.bias_correction"]  # refused here
 
 
 @pytest.fixture(scope="module")
