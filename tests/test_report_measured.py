@@ -85,7 +85,7 @@ def sped(
     if spread is not None:
         interval = {"speedup_low": speedup - spread, "speedup_high": speedup + spread}
     metrics = measured(0.9, 1, latency, macs) | {"speedup": speedup, **interval}
-    return Measured((1,), "name", "prune", baseline, metrics)
+    return Measured((1,), "name", "prune", "prune", baseline, metrics)
 
 
 @given(
