@@ -24,7 +24,6 @@ from paredown.pick.remeasure import remeasure
 from paredown.pick.walk import walk
 from paredown.pick.workbench import Workbench
 from paredown.tracking import Tracking
-from paredown.tracking.reader import Helper, helper
 from paredown.tracking.shelf import find_sweep
 from paredown.tracking.tracker import Tracker
 
@@ -146,25 +145,6 @@ def test_what_misses_another_limit_is_not_timed_again(field: Field, bench: Workb
     for candidate in timed:
         assert candidate.fresh == (candidate.figures["size_mb"] <= budget.size_mb)
         assert candidate.fresh or candidate.figures["latency_ms"] == inf
-
-
-def test_two_processes_read_what_one_reads_and_one_does_it_all_when_the_other_dies(
-    tracker: Tracker,
-) -> None:
-    alone = tracker.finished()
-    assert [run.started for run in alone] == sorted((run.started for run in alone), reverse=True)
-    for dies in (False, True):
-        aid = Helper(tracker.uri)
-        with aid.process:
-            if dies:
-                aid.process.kill()
-            assert tracker.finished(aid=aid) == alone
-
-
-def test_a_helper_is_started_for_a_large_store_only(swept: Path, tracker: Tracker) -> None:
-    for uri in (tracker.uri, "http://127.0.0.1:9", "sqlite:///not-there.db"):
-        with helper(uri) as aid:
-            assert aid is None
 
 
 def test_a_sweep_is_found_by_its_folder_its_id_and_its_name(

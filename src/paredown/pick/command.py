@@ -20,7 +20,6 @@ from paredown.pick.walk import Walk, walk
 from paredown.pick.workbench import Parts, Workbench
 from paredown.report import show
 from paredown.tracking import Tracking
-from paredown.tracking.reader import Helper, helper
 from paredown.tracking.shelf import ALIAS, find_sweep, register
 from paredown.tracking.tracker import Tracker
 
@@ -40,11 +39,10 @@ def run(cfg: DictConfig) -> None:
         raise ConfigError(f"budget must have a limit, got none; {hint}")
     tracking: Tracking = parts["tracking"]
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
-        with helper(tracking.absolute_uri) as aid:
-            tracker = tracking.visit()
-            bench = Workbench(tracker, Path(scratch))
-            with tracking.answering():
-                field = _read(tracker, bench, asked.sweep, aid)
+        tracker = tracking.visit()
+        bench = Workbench(tracker, Path(scratch))
+        with tracking.answering():
+            field = _read(tracker, bench, asked.sweep)
         chosen = choose(field, budget, asked, bench)
         place = bundle.find_place(asked.folder, chosen)
         built = bench.parts(chosen.run)
@@ -56,10 +54,10 @@ def run(cfg: DictConfig) -> None:
         show(_register(tracker, asked.name, chosen, exam, built, budget, place))
 
 
-def _read(tracker: Tracker, bench: Workbench, sweep: str | None, aid: Helper | None) -> Field:
+def _read(tracker: Tracker, bench: Workbench, sweep: str | None) -> Field:
     """List the candidates of a sweep, or of the whole experiment."""
     parent = None if sweep is None else find_sweep(tracker, sweep, "pick.sweep").id
-    runs = tracker.finished(parent, aid)
+    runs = tracker.finished(parent)
     unshippable = bench.unshippable(runs)
     field = gather(runs, machine.cpu_name(), unshippable)
     if not field.candidates:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from paredown.errors import ConfigError, require, require_one_of
-from paredown.tracking.contact import connect, first_line, twice
+from paredown.tracking.contact import SQLITE, connect, first_line, twice
 from paredown.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SQLITE = "sqlite:///"
+PARENT = "mlflow.parentRunId"
+
 # A tracking server that does not answer is given up after seconds, not after MLflow's 4 minutes.
 MANNERS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.process import alive, owner
-from paredown.tracking.contact import lost_contact, twice
-from paredown.tracking.reader import NOTE, PARENT, STAGES, Helper, Logged, Query, read
+from paredown.tracking.contact import PARENT, lost_contact, twice
+from paredown.tracking.reader import NOTE, STAGES, Logged, read
 from paredown.tracking.run import Run, file_tag, upload_command
 
 if TYPE_CHECKING:
@@ -128,18 +128,13 @@ class Tracker:
             ui = f"open {self.uri}"
         return [f"files:   {files.removeprefix('file://')}", f"compare: {ui}"]
 
-    def finished(self, parent: str | None = None, aid: Helper | None = None) -> list[Logged]:
+    def finished(self, parent: str | None = None) -> list[Logged]:
         """List the jobs that came to their end, the newest first.
 
         Args:
             parent: Id of a sweep's run; None: all jobs of the experiment.
-            aid: Reads half of them; see `reader.helper`.
         """
-        condition = "attributes.status = 'FINISHED'"
-        if parent is not None:
-            condition += f" and tags.`{PARENT}` = '{parent}'"
-        query = Query(self.experiment_id, condition)
-        return read(self.client, query) if aid is None else aid.read(self.client, query)
+        return read(self.client, self.uri, self.experiment_id, parent)
 
     def tagged(self, tag: str) -> list[Named]:
         """List the runs that carry a tag, the newest first."""
