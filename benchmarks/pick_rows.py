@@ -3,9 +3,9 @@
     python benchmarks/pick_rows.py [rows ...]        100, 1,000 and 10,000 if left out
 
 Makes a store a size through the MLflow API, runs of 4 stages with every metric, param and tag that
-a real run logs (138), then times the whole command with a budget that nothing meets, so that it
-reads and walks everything, prints the walk and ends with exit code 3. The names are read from a
-tiny real run that is made first. Goal: at most 5 s at 10,000, growing no worse than linearly.
+a real run logs, then times the whole command with a budget that nothing meets, so that it reads and
+walks everything, prints the walk and ends with exit code 3. The names are read from a tiny real run
+that is made first. Goal: at most 5 s at 10,000, growing no worse than linearly.
 """
 
 import hashlib

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paredown.tracking.contact import PARENT, SQLITE, without_cycles
+from paredown.tracking.contact import PARENT, SQLITE
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -38,7 +38,7 @@ def read_tables(uri: str, experiment: str, parent: str | None) -> list[Row] | No
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        with without_cycles(), _open(uri).connect() as connection:
+        with _open(uri).connect() as connection:
             return _read(connection, int(experiment), parent)
     except (SQLAlchemyError, ImportError, AttributeError):
         return None
