@@ -65,8 +65,8 @@ def _read(connection: "Connection", experiment: int, parent: str | None) -> list
         SqlRun.lifecycle_stage == "active",
     ]
     if parent is not None:
-        children = select(SqlTag.run_uuid).where(SqlTag.key == PARENT, SqlTag.value == parent)
-        wanted.append(SqlRun.run_uuid.in_(children))
+        mark = (SqlTag.key == PARENT, SqlTag.value == parent)
+        wanted.append(SqlRun.run_uuid.in_(select(SqlTag.run_uuid).where(*mark)))
 
     def of(table: Any, *more: Any) -> Iterable[Any]:
         asked = select(table.run_uuid, table.key, table.value, *more)
