@@ -133,9 +133,8 @@ def test_dynamic_int8_says_that_most_layers_stayed_as_they_were(
 def test_mobilenet_v3_calibrated_on_eight_images_of_one_class_by_tensor_is_mended(
     digits: Dataset, training: Training, tmp_path: Path
 ) -> None:
-    torch.set_num_threads(2)
     source = Torchvision("mobilenet_v3_small")
-    stage = Baseline(source, replace(training, epochs=20, batch_size=64, learning_rate=0.005))
+    stage = Baseline(source, replace(training, epochs=8, batch_size=64, learning_rate=0.005))
     variant = stage(None, Context(digits, 0, lambda: None, "baseline"))
     one_class = digits.train.images[digits.train.labels == 1][:8]
     dataset = first_images(digits, one_class)
