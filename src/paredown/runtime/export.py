@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -99,8 +100,8 @@ def _strip(proto: "onnx.ModelProto") -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the exporters' notes to their own developers."""
-    with warnings.catch_warnings():
+    """Silence what exporters and quantizers tell their own developers, progress bars included."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         previous = logging.root.manager.disable
         logging.disable(logging.WARNING)
