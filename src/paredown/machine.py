@@ -3,6 +3,7 @@
 import ctypes
 import platform
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,27 +15,30 @@ BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 @cache
 def cpu_name() -> str:
-    """Name the CPU: as it names itself, and by vendor, family and model, where Linux tells them.
-
-    A rented machine often names itself no closer than AMD EPYC.
-    """
-    table = _cpu_table()
-    if "model name" in table:  # without torch, which takes 2 s to import
-        also = [table[key] for key in ("vendor_id", "CPU implementer") if key in table]
-        also += [f"{key} {table[key]}" for key in ("cpu family", "model") if key in table]
-        return table["model name"] + (f" ({', '.join(also)})" if also else "")
+    """Name the CPU; Linux tells without torch, which takes 2 s to import."""
+    table = Path("/proc/cpuinfo")
+    told = cpu_table(table.read_text() if table.is_file() else "")
+    if "model name" in told:
+        return named(told)
     import torch
 
     return str(torch.cpu.get_capabilities()["cpu_name"])
 
 
-@cache
-def _cpu_table() -> dict[str, str]:
-    """Read what Linux tells of the first core; empty elsewhere."""
-    table = Path("/proc/cpuinfo")
-    told = table.read_text().partition("\n\n")[0] if table.is_file() else ""
-    pairs = re.findall(r"^([\w ]+?)\s*:\s*(.+?)\s*$", told, re.MULTILINE)
-    return dict(pairs)
+def named(table: Mapping[str, str]) -> str:
+    """Name a CPU as it names itself, and by vendor, family and model.
+
+    A rented machine often names itself no closer than AMD EPYC.
+    """
+    also = [table["vendor_id"]] if "vendor_id" in table else []
+    also += [f"{key} {table[key]}" for key in ("cpu family", "model") if key in table]
+    return table["model name"] + (f" ({', '.join(also)})" if also else "")
+
+
+def cpu_table(text: str) -> dict[str, str]:
+    """Read what Linux's /proc/cpuinfo tells of the first core."""
+    first = text.partition("\n\n")[0]
+    return dict(re.findall(r"^([\w ]+?)\s*:\s*(.+?)\s*$", first, re.MULTILINE))
 
 
 @cache

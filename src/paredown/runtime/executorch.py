@@ -69,21 +69,15 @@ class ExecuTorch:
         self, variant: Variant, dataset: Dataset, folder: Path, source: Path | None = None
     ) -> Conversion:
         """Write `model.pte`; see the Runtime contract. A .pte file of `source` holds no graph."""
-        import torch
-
-        numerics, one = variant.numerics, torch.zeros(1, *dataset.input_shape)
-        graph = prepare(variant.module)
-        if numerics is not None:
-            graph = pt2e.quantize(variant.module, dataset, numerics, _quantizer(numerics))
-        exported = pt2e.export(graph, one)
+        numerics = variant.numerics
+        if numerics is None:
+            exported = pt2e.export(prepare(variant.module), dataset)
+        else:
+            exported = pt2e.quantize(variant.module, dataset, numerics, _quantizer(numerics))
         left = _write(exported, folder / FILE)
-        converted = pt2e.count_converted(exported.graph_module, left)
         if numerics is None:
             require_same_logits(self.load(folder), variant.module, dataset)
-        elif converted.integer == 0:
-            told = f"converted none of {converted.layers} layers; the file is float32"
-            raise RunError(f"{numerics.name} {told}")
-        return converted
+        return pt2e.count_converted(exported.graph_module, left)
 
     def load(self, folder: Path) -> Program:
         """Load `model.pte`; sets ExecuTorch's number of threads for the whole process."""

@@ -1,5 +1,6 @@
 """OpenVINO on the CPU: model.xml and model.bin, float32 or with integers made by NNCF."""
 
+import re
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -21,21 +22,15 @@ KINDS = ("Convolution", "GroupConvolution", "MatMul")  # operators that may hold
 
 
 def open_openvino(folder: Path, threads: int) -> "Program":
-    """Compile `model.xml`, once for single images and once for batches; images -> logits."""
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # importing would send
+    """Compile `model.xml` for batches, and once more for single images; images -> logits."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it sends on import
     import openvino
 
-    how = {
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "ENABLE_CPU_PINNING": False,
-    }
-    core = openvino.Core()
-    one, many = (core.read_model(folder / "model.xml") for _ in range(2))
-    one.reshape([1, *one.input().partial_shape[1:]])
-    program = [core.compile_model(model, "CPU", how) for model in (many, one)]
+    how = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+    how["INFERENCE_PRECISION_HINT"] = "f32"  # else bfloat16 where the CPU has it
+    models = [openvino.Core().read_model(folder / "model.xml") for _ in range(2)]
+    models[1].reshape([1, *models[1].input().partial_shape[1:]])
+    program = [openvino.compile_model(model, "CPU", how) for model in models]
     return lambda images: program[len(images) == 1](images)[0]
 
 
@@ -91,7 +86,9 @@ class OpenVino:
             file = Path(scratch) / "model.onnx"
             export_onnx(variant.module, dataset, file)
             model = _core().read_model(file)
-            _name_layers(model)
+            for operator, weight in _layers(model):
+                operator.set_friendly_name(weight.get_friendly_name().removesuffix(".weight"))
+            _fold(model)
             _save(model, folder)
         require_same_logits(self.load(folder), variant.module, dataset)
         return count_converted(model)
@@ -109,10 +106,25 @@ def _core() -> "openvino.Core":
     return openvino.Core()
 
 
+def _fold(model: "openvino.Model") -> None:
+    """Compute what is constant: NNCF takes neither a weight nor a bias that is reshaped first."""
+    from openvino import passes
+
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+
+
 def _save(model: "openvino.Model", folder: Path) -> None:
+    """Write the two files, without indentation and what OpenVINO counts up for the process."""
     import openvino
 
+    for number, operator in enumerate(model.get_ordered_ops()):
+        if re.search(r"_\d+$", operator.get_friendly_name()):
+            operator.set_friendly_name(f"{operator.get_type_name()}_{number}")
     openvino.save_model(model, folder / FILE, compress_to_fp16=False)
+    text = (folder / FILE).read_text()
+    (folder / FILE).write_text(re.sub(r">\s+<", "><", text))  # a quarter of it is indentation
 
 
 def _quantize(model: "openvino.Model", dataset: Dataset, numerics: Numerics) -> "openvino.Model":
@@ -133,8 +145,8 @@ def _quantize(model: "openvino.Model", dataset: Dataset, numerics: Numerics) -> 
                 per_channel=numerics.per_channel
             ),
             activations_quantization_params=advanced.QuantizationParameters(
+                # what is never negative gets 0..max all the same: its CPU plugin has no other
                 mode=scheme.SYMMETRIC if numerics.symmetric else scheme.ASYMMETRIC,
-                signedness_to_force=True if numerics.symmetric else None,
             ),
             activations_range_estimator_params={
                 "minmax": ranges.MINMAX,
@@ -151,12 +163,6 @@ def _quantize(model: "openvino.Model", dataset: Dataset, numerics: Numerics) -> 
             ignored_scope=nncf.IgnoredScope(names=_kept(model, numerics)),
             advanced_parameters=asked,
         )
-
-
-def _name_layers(model: "openvino.Model") -> None:
-    """Name operators as the module names its layers, which their weights tell."""
-    for operator, weight in _layers(model):
-        operator.set_friendly_name(weight.get_friendly_name().removesuffix(".weight"))
 
 
 def _kept(model: "openvino.Model", numerics: Numerics) -> list[str]:

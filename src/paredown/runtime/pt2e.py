@@ -11,7 +11,6 @@ from paredown.runtime.export import prepare, quiet
 from paredown.variant import Numerics
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
     from torch.export import ExportedProgram
     from torch.fx import GraphModule, Node
@@ -22,17 +21,19 @@ ABILITIES = Abilities(schemes=("static",), ranges=("minmax", "mse"), quantizer="
 error (its HistogramObserver)."""
 
 
-def export(module: "nn.Module", images: "torch.Tensor") -> "ExportedProgram":
-    """Export a network for batches as large as that of `images`, (N, C, H, W).
+def export(module: "nn.Module", dataset: Dataset, any_batch: bool = False) -> "ExportedProgram":
+    """Export a network for one image, or for any number of them.
 
     Raises:
         RunError: Naming what cannot be exported.
     """
     import torch
 
+    images = torch.zeros(2 if any_batch else 1, *dataset.input_shape)
+    shapes = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
     with quiet():
         try:
-            return torch.export.export(module, (images,))
+            return torch.export.export(module, (images,), dynamic_shapes=shapes)
         except Exception as error:
             told = str(error).strip().partition("\n")[0]
             raise RunError(f"torch.export cannot take {type(module).__name__}: {told}") from error
@@ -40,29 +41,34 @@ def export(module: "nn.Module", images: "torch.Tensor") -> "ExportedProgram":
 
 def quantize(
     module: "nn.Module", dataset: Dataset, numerics: Numerics, quantizer: Any
-) -> "GraphModule":
+) -> "ExportedProgram":
     """Put integers into a network: weights rounded, activations by the ranges that images make.
 
     Args:
         module: Stays as it is.
-        dataset: Its train split calibrates, image by image, since the exported graph takes one.
+        dataset: Its train split calibrates.
         numerics: The recipe.
-        quantizer: Of the engine, for its operators, set to `recipe` and to leave `kept` alone.
+        quantizer: Of the engine, for its operators, set to `recipe` and to leave `is_kept` alone.
 
     Returns:
         The network, its operators between quantize and dequantize, for one image.
+
+    Raises:
+        RunError: If no layer became integer.
     """
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    one = torch.zeros(1, *dataset.input_shape)
     with quiet(), torch.no_grad():
-        watched = prepare_pt2e(export(prepare(module), one).module(), quantizer)
+        watched = prepare_pt2e(export(prepare(module), dataset, any_batch=True).module(), quantizer)
         for images in calibration_batches(dataset, numerics.calibration_images):
-            for image in torch.from_numpy(images).split(1):
-                watched(image)
-        made: GraphModule = convert_pt2e(watched)
-        return made
+            watched(torch.from_numpy(images))
+        made = export(convert_pt2e(watched), dataset)
+    found = count_converted(made.graph_module)
+    if found.integer == 0:
+        told = f"converted none of {found.layers} layers; the file is float32"
+        raise RunError(f"{numerics.name} {told}")
+    return made
 
 
 def recipe(numerics: Numerics, standard: Any) -> Any:

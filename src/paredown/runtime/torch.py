@@ -7,6 +7,8 @@ instructions of this one, in the same version of torch.
 
 import os
 import platform
+import tempfile
+import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -92,21 +94,16 @@ class Torch:
         return Conversion(0, len(model.layers(variant.module)))
 
     def _compile(self, variant: Variant, dataset: Dataset, folder: Path) -> Conversion:
-        import torch
-
-        numerics, one = variant.numerics, torch.zeros(1, *dataset.input_shape)
-        graph = prepare(variant.module)
-        if numerics is not None:
-            graph = pt2e.quantize(variant.module, dataset, numerics, _quantizer(variant, numerics))
-        exported = pt2e.export(graph, one)
-        converted = pt2e.count_converted(exported.graph_module)
-        if numerics is not None and converted.integer == 0:
-            told = f"converted none of {converted.layers} layers; the file is float32"
-            raise RunError(f"{numerics.name} {told}")
+        numerics = variant.numerics
+        if numerics is None:
+            exported = pt2e.export(prepare(variant.module), dataset)
+        else:
+            quantizer = _quantizer(variant, numerics)
+            exported = pt2e.quantize(variant.module, dataset, numerics, quantizer)
         _package(exported, folder / PACKAGE)
         if numerics is None:
             require_same_logits(self.load(folder), variant.module, dataset)
-        return converted
+        return pt2e.count_converted(exported.graph_module)
 
     def load(self, folder: Path) -> Program:
         """Load what `lower` wrote; sets torch's number of threads for the whole process."""
@@ -155,10 +152,24 @@ def _package(exported: "ExportedProgram", target: Path) -> None:
     import torch
     from torch._inductor import aoti_compile_and_package
 
-    how = {"freezing": True, "cpp.dynamic_threads": True}
-    with quiet(), torch.no_grad():
+    how = {
+        "freezing": True,
+        "cpp.dynamic_threads": True,
+        "aot_inductor.enable_line_tables": False,  # for debuggers; a megabyte
+    }
+    with tempfile.TemporaryDirectory(prefix="paredown-") as scratch, quiet(), torch.no_grad():
+        made = Path(scratch) / PACKAGE
         try:
-            aoti_compile_and_package(exported, package_path=str(target), inductor_configs=how)
+            aoti_compile_and_package(exported, package_path=str(made), inductor_configs=how)
         except Exception as error:
             told = " ".join(str(error).split())[:300]
             raise RunError(f"Inductor cannot compile the network: {told}") from error
+        _strip(made, target)
+
+
+def _strip(made: Path, target: Path) -> None:
+    """Copy a package without the C++ sources and the time's mark in it: nothing runs them."""
+    with zipfile.ZipFile(made) as full, zipfile.ZipFile(target, "w") as kept:
+        for name in sorted(full.namelist()):
+            if not name.endswith((".cpp", "serialization_id")):
+                kept.writestr(zipfile.ZipInfo(name), full.read(name))
