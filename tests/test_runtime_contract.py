@@ -14,7 +14,7 @@ from torch import nn
 
 from paredown.config import build
 from paredown.dataset import Dataset
-from paredown.errors import ConfigError
+from paredown.errors import ConfigError, RunError
 from paredown.model.cnn4 import Cnn4
 from paredown.plan import plan
 from paredown.runtime import RANGES, SCHEMES, Conversion, Runtime, require_engine
@@ -26,8 +26,9 @@ INT8 = Numerics("int8", calibration_images=32)
 NAMES = [path.stem for path in sorted((CONF / "runtime").glob("*.yaml"))]
 COMPILED = "torch runtime.compile=true"
 WITH_INT8 = [name for name in NAMES if name != "torch"]
-# Half a minute of C++ compiler a file.
-SLOW = [pytest.param(COMPILED, marks=pytest.mark.slow)]
+SLOW = [pytest.param(COMPILED, marks=pytest.mark.slow)]  # half a minute of C++ compiler a file
+SLOWER = [pytest.param("executorch", marks=pytest.mark.slow)]  # four seconds a recipe
+QUICK = [name for name in WITH_INT8 if name != "executorch"]
 
 Lowered = tuple[Path, Conversion]
 Lower = Callable[..., Lowered]
@@ -135,7 +136,7 @@ def recipes(runtime: Runtime) -> dict[str, Numerics]:
     return {told: replace(INT8, **step) for told, step in steps.items()}
 
 
-@pytest.mark.parametrize("name", [*WITH_INT8, *SLOW])
+@pytest.mark.parametrize("name", [*QUICK, *SLOWER, *SLOW])
 def test_every_recipe_that_a_runtime_says_it_has_is_lowered(
     name: str, lower: Lower, few: Dataset
 ) -> None:
@@ -239,6 +240,37 @@ def test_a_file_runs_in_its_engine_without_paredown_and_without_torch(
     assert done.stdout == ""
     found = np.load(tmp_path / "logits.npy")
     assert np.allclose(found, answers(name, folder, few, 3), atol=1e-5)
+
+
+class Odd(nn.Module):
+    """Has a layer that neither ONNX nor ExecuTorch has an operator for."""
+
+    class Bessel(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.special.bessel_j0(images)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.odd, self.head = nn.Conv2d(3, 4, 3), self.Bessel(), nn.Linear(3600, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.odd(self.stem(images)).flatten(1))
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "executorch"])
+def test_an_operator_that_an_engine_lacks_is_named_with_its_layer(
+    name: str, few: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match=r"cannot take the network: .*odd \(aten\.special_bessel_j0"):
+        built(name).lower(Variant(Odd().eval(), SOURCE), few, tmp_path)
+
+
+@pytest.mark.parametrize("first", ["paredown.timing", "paredown.runtime.openvino"])
+def test_openvino_sends_nothing_when_it_is_imported(first: str) -> None:
+    built("openvino")
+    asked = f"import sys, {first}, openvino, nncf; print('openvino_telemetry.main' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The Runtime contract: lower a variant into the files that ship, and run them."""
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +17,9 @@ from paredown.errors import ConfigError, require
 from paredown.variant import Numerics, Variant
 
 Logits = NDArray[np.float32]
+
+# OpenVINO and NNCF send usage data when they are imported, unless this package is missing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 SCHEMES = ("static", "dynamic", "weights")
 RANGES = ("minmax", "percentile", "entropy", "mse")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from paredown import machine
 from paredown.dataset import Dataset
-from paredown.errors import RunError, require
+from paredown.errors import require
 from paredown.runtime import Abilities, Conversion, Program, Standalone, pt2e
-from paredown.runtime.export import prepare, quiet, require_same_logits
+from paredown.runtime.export import cannot_take, prepare, quiet, require_same_logits
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
@@ -74,10 +74,14 @@ class ExecuTorch:
             exported = pt2e.export(prepare(variant.module), dataset)
         else:
             exported = pt2e.quantize(variant.module, dataset, numerics, _quantizer(numerics))
-        left = _write(exported, folder / FILE)
+        try:
+            lost = _write(exported, folder / FILE)
+        except Exception as error:
+            raise cannot_take("ExecuTorch", variant.module, dataset, error) from error
         if numerics is None:
             require_same_logits(self.load(folder), variant.module, dataset)
-        return pt2e.count_converted(exported.graph_module, left)
+        converted = pt2e.count_converted(exported.graph_module)
+        return converted._replace(integer=converted.integer - lost)
 
     def load(self, folder: Path) -> Program:
         """Load `model.pte`; sets ExecuTorch's number of threads for the whole process."""
@@ -95,27 +99,19 @@ def _quantizer(numerics: Numerics) -> Any:
     return quantizer.set_filter_function(lambda node: not pt2e.is_kept(node, numerics))
 
 
-def _write(exported: "ExportedProgram", target: Path) -> set[str]:
+def _write(exported: "ExportedProgram", target: Path) -> int:
     """Let XNNPACK take what it can, and write the file.
 
     Returns:
-        The layers that XNNPACK left to ExecuTorch's portable operators.
-
-    Raises:
-        RunError: Naming the operator that ExecuTorch lacks.
+        How many layers XNNPACK left, with integer weights, to operators that compute in float32.
     """
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-        try:
-            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
-            left = pt2e.operators(edge.exported_program().graph_module)
-            target.write_bytes(edge.to_executorch().buffer)
-        except Exception as error:
-            told = " ".join(str(error).split())[:300]
-            raise RunError(f"ExecuTorch cannot take the network: {told}") from error
+        edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+        left, lost = pt2e.left_out(edge.exported_program().graph_module)
+        target.write_bytes(edge.to_executorch().buffer)
     if left:
-        listed = ", ".join(f"{layer} ({operator})" for layer, operator in left.items())
-        log.warning("XNNPACK has no operator for %s; ExecuTorch's portable one is slow", listed)
-    return set(left)
+        log.warning("XNNPACK leaves to ExecuTorch's portable operators: %s", ", ".join(left))
+    return lost

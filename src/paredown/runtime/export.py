@@ -4,10 +4,11 @@ import contextlib
 import copy
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,25 +49,64 @@ def export_onnx(module: "nn.Module", dataset: Dataset, target: Path) -> None:
 
     The names and traces that the exporter leaves in it are dropped; weights keep the names that
     they have in the module, as in `layer1.0.conv1.weight`.
+
+    Raises:
+        RunError: Naming the operator that ONNX lacks, and the layer that uses it.
     """
     import onnx
     import torch
 
     images = torch.zeros(2, *dataset.input_shape)
     with quiet():
-        program = torch.onnx.export(
-            prepare(module),
-            (images,),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            input_names=["images"],
-            output_names=["logits"],
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                prepare(module),
+                (images,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=["images"],
+                output_names=["logits"],
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise cannot_take("ONNX", module, dataset, error) from error
     assert program is not None
     proto = program.model_proto
     _strip(proto)
     onnx.save(proto, target)
+
+
+def cannot_take(engine: str, module: "nn.Module", dataset: Dataset, error: Exception) -> RunError:
+    """Tell in one line what an engine says of a network, and which layers that concerns."""
+    import torch
+
+    told = ""
+    cause: BaseException | None = error
+    while cause is not None:
+        told, cause = f"{told} {cause}", cause.__cause__
+    with quiet():
+        try:
+            graph = torch.export.export(module, (torch.zeros(1, *dataset.input_shape),))
+        except Exception:  # then that is what the engine says, too
+            return RunError(f"{engine} cannot take the network: {_first(told)}")
+    found = []
+    for node in graph.graph_module.graph.nodes:
+        operator = str(node.target)  # such as aten.erf.default
+        name = operator.partition(".")[2].rpartition(".")[0]
+        if node.op == "call_function" and name and re.search(rf"aten(::|\.){name}\b", told):
+            found.append(f"{place_of(node)} ({operator})")
+    lacks = f"it lacks an operator of {', '.join(dict.fromkeys(found))}; " if found else ""
+    return RunError(f"{engine} cannot take the network: {lacks}{_first(told)}")
+
+
+def place_of(node: Any) -> str:
+    """Name the part of a network that a node of its graph comes from."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return str(stack[-1][0]) if stack and stack[-1][0] else str(node.name)
+
+
+def _first(told: str) -> str:
+    return " ".join(told.split())[:200]
 
 
 def prepare(module: "nn.Module") -> "nn.Module":

@@ -11,7 +11,7 @@ from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import RunError, require
 from paredown.runtime import Abilities, Conversion, Program, Standalone, calibration_batches
-from paredown.runtime.export import export_onnx, quiet, require_same_logits
+from paredown.runtime.export import cannot_take, export_onnx, quiet, require_same_logits
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class OpenVino:
             if source is None:
                 source = Path(scratch)
                 self._lower_float32(variant, dataset, source)
-            _save(_quantize(_core().read_model(source / FILE), dataset, variant.numerics), folder)
-        found = count_converted(_core().read_model(folder / FILE))
+            _save(_quantize(_read(source / FILE), dataset, variant.numerics), folder)
+        found = count_converted(_read(folder / FILE))
         if found.integer == 0:
             told = f"converted none of {found.layers} layers; the file is float32"
             raise RunError(f"{variant.numerics.name} {told}")
@@ -85,7 +85,10 @@ class OpenVino:
         with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
             file = Path(scratch) / "model.onnx"
             export_onnx(variant.module, dataset, file)
-            model = _core().read_model(file)
+            try:
+                model = _read(file)
+            except RuntimeError as error:
+                raise cannot_take("OpenVINO", variant.module, dataset, error) from error
             for operator, weight in _layers(model):
                 operator.set_friendly_name(weight.get_friendly_name().removesuffix(".weight"))
             _fold(model)
@@ -98,12 +101,10 @@ class OpenVino:
         return open_openvino(folder, self.threads)
 
 
-def _core() -> "openvino.Core":
-    """Start OpenVINO, which like NNCF would send usage data were that package there."""
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+def _read(file: Path) -> "openvino.Model":
     import openvino
 
-    return openvino.Core()
+    return openvino.Core().read_model(file)
 
 
 def _fold(model: "openvino.Model") -> None:

@@ -1,13 +1,12 @@
 """PyTorch 2 export and its quantization by torchao, for engines that take exported programs."""
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from paredown.dataset import Dataset
 from paredown.errors import RunError
 from paredown.runtime import Abilities, Conversion, calibration_batches
-from paredown.runtime.export import prepare, quiet
+from paredown.runtime.export import cannot_take, place_of, prepare, quiet
 from paredown.variant import Numerics
 
 if TYPE_CHECKING:
@@ -35,8 +34,7 @@ def export(module: "nn.Module", dataset: Dataset, any_batch: bool = False) -> "E
         try:
             return torch.export.export(module, (images,), dynamic_shapes=shapes)
         except Exception as error:
-            told = str(error).strip().partition("\n")[0]
-            raise RunError(f"torch.export cannot take {type(module).__name__}: {told}") from error
+            raise cannot_take("torch.export", module, dataset, error) from error
 
 
 def quantize(
@@ -96,26 +94,31 @@ def is_kept(node: "Node", numerics: Numerics) -> bool:
     return layer is not None and numerics.keeps_float(layer)
 
 
-def count_converted(graph: "GraphModule", left: Collection[str] = ()) -> Conversion:
-    """Count the layers whose weights are stored as integers, and all that hold weights.
-
-    Args:
-        graph: As exported.
-        left: Nodes that the engine computes in float32 all the same.
-    """
+def count_converted(graph: "GraphModule") -> Conversion:
+    """Count the layers whose weights are stored as integers, and all that hold weights."""
     layers = [node for node in graph.graph.nodes if _holds_weights(node)]
-    integer = [node for node in layers if "dequantize" in str(node.args[1].target)]
-    return Conversion(sum(node.name not in left for node in integer), len(layers))
+    return Conversion(sum(_is_integer(node) for node in layers), len(layers))
 
 
-def operators(graph: "GraphModule") -> dict[str, str]:
-    """List the operators of a graph that no delegate of an engine took, each by its node."""
+def left_out(graph: "GraphModule") -> tuple[list[str], int]:
+    """Tell what no delegate of an engine took of a graph.
+
+    Returns:
+        Operators with the layers that they belong to, for people, and how many of them compute
+        in float32 with weights that are stored as integers.
+    """
     plain = ("executorch_call_delegate", "getitem")
-    return {
-        node.name: str(node.target)
+    left = [
+        node
         for node in graph.graph.nodes
         if node.op == "call_function" and not any(name in str(node.target) for name in plain)
-    }
+    ]
+    told = dict.fromkeys(f"{place_of(node)} ({node.target})" for node in left)
+    return list(told), sum(_holds_weights(node) and _is_integer(node) for node in left)
+
+
+def _is_integer(node: "Node") -> bool:
+    return any("dequantize" in str(getattr(of, "target", "")) for of in node.args[1:2])
 
 
 def _layer(node: "Node") -> str | None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from paredown import machine, model
 from paredown.dataset import Batch, Dataset
-from paredown.errors import RunError, require
+from paredown.errors import require
 from paredown.runtime import Abilities, Conversion, Logits, Program, Standalone, pt2e
-from paredown.runtime.export import prepare, quiet, require_same_logits
+from paredown.runtime.export import cannot_take, prepare, quiet, require_same_logits
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
@@ -100,7 +100,10 @@ class Torch:
         else:
             quantizer = _quantizer(variant, numerics)
             exported = pt2e.quantize(variant.module, dataset, numerics, quantizer)
-        _package(exported, folder / PACKAGE)
+        try:
+            _package(exported, folder / PACKAGE)
+        except Exception as error:
+            raise cannot_take("Inductor", variant.module, dataset, error) from error
         if numerics is None:
             require_same_logits(self.load(folder), variant.module, dataset)
         return pt2e.count_converted(exported.graph_module)
@@ -159,11 +162,7 @@ def _package(exported: "ExportedProgram", target: Path) -> None:
     }
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch, quiet(), torch.no_grad():
         made = Path(scratch) / PACKAGE
-        try:
-            aoti_compile_and_package(exported, package_path=str(made), inductor_configs=how)
-        except Exception as error:
-            told = " ".join(str(error).split())[:300]
-            raise RunError(f"Inductor cannot compile the network: {told}") from error
+        aoti_compile_and_package(exported, package_path=str(made), inductor_configs=how)
         _strip(made, target)
 
 
