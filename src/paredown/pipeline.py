@@ -135,7 +135,7 @@ def conditions(parts: Plan, dataset: Dataset) -> dict[str, str]:
         "cpu": machine.cpu_name(),
         "int8_instructions": machine.int8_instructions(),
         "runtime": f"{parts.runtime.name}, {parts.runtime.threads} threads",
-        "made_by": ", ".join(f"{name} {version}" for name, version in made_by),
+        "made_by": ", ".join(f"{name} {told}" for name, told in made_by if name != "isa"),
     }
 
 

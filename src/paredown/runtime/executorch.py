@@ -6,6 +6,9 @@ torch, too.
 """
 
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,8 +35,8 @@ def open_executorch(folder: Path, threads: int) -> "Program":
 
     portable_lib._unsafe_reset_threadpool(threads)  # of the process; there is no other way
     run = portable_lib._load_for_executorch(str(folder / "model.pte"))
-    rows = torch.from_numpy  # an image at a time
-    return lambda images: torch.cat([run([one])[0] for one in rows(images).split(1)]).numpy()
+    rows = torch.from_numpy
+    return lambda images: torch.cat([run([one[None]])[0] for one in rows(images)]).numpy()
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,21 @@ class ExecuTorch:
 
     def load(self, folder: Path) -> Program:
         """Load `model.pte`; sets ExecuTorch's number of threads for the whole process."""
-        with quiet():
+        with quiet(), _silent():
             return open_executorch(folder, self.threads)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep from the terminal what ExecuTorch's C++ tells of threads and of files it looks for."""
+    shown = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
 
 
 def _quantizer(numerics: Numerics) -> Any:

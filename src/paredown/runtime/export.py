@@ -5,6 +5,7 @@ import copy
 import io
 import logging
 import re
+import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,23 +81,20 @@ def cannot_take(engine: str, module: "nn.Module", dataset: Dataset, error: Excep
     """Tell in one line what an engine says of a network, and which layers that concerns."""
     import torch
 
-    told = ""
-    cause: BaseException | None = error
-    while cause is not None:
-        told, cause = f"{told} {cause}", cause.__cause__
+    told = "".join(traceback.format_exception(error))
     with quiet():
         try:
             graph = torch.export.export(module, (torch.zeros(1, *dataset.input_shape),))
-        except Exception:  # then that is what the engine says, too
-            return RunError(f"{engine} cannot take the network: {_first(told)}")
+        except Exception:  # then the engine says no more than that
+            return RunError(f"{engine} cannot take the network: {_first(error)}")
     found = []
     for node in graph.graph_module.graph.nodes:
         operator = str(node.target)  # such as aten.erf.default
         name = operator.partition(".")[2].rpartition(".")[0]
         if node.op == "call_function" and name and re.search(rf"aten(::|\.){name}\b", told):
             found.append(f"{place_of(node)} ({operator})")
-    lacks = f"it lacks an operator of {', '.join(dict.fromkeys(found))}; " if found else ""
-    return RunError(f"{engine} cannot take the network: {lacks}{_first(told)}")
+    reason = "it lacks an operator of " + ", ".join(dict.fromkeys(found))
+    return RunError(f"{engine} cannot take the network: {reason if found else _first(error)}")
 
 
 def place_of(node: Any) -> str:
@@ -105,8 +103,9 @@ def place_of(node: Any) -> str:
     return str(stack[-1][0]) if stack and stack[-1][0] else str(node.name)
 
 
-def _first(told: str) -> str:
-    return " ".join(told.split())[:200]
+def _first(error: Exception) -> str:
+    """Shorten a message to a line, without the colors that are in some."""
+    return " ".join(re.sub(r"\x1b\[\d+m", "", str(error)).split())[:200]
 
 
 def prepare(module: "nn.Module") -> "nn.Module":

@@ -26,8 +26,8 @@ def open_openvino(folder: Path, threads: int) -> "Program":
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it sends on import
     import openvino
 
-    how = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
-    how["INFERENCE_PRECISION_HINT"] = "f32"  # else bfloat16 where the CPU has it
+    how: dict[str, object] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    how |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}  # no silent bfloat16
     models = [openvino.Core().read_model(folder / "model.xml") for _ in range(2)]
     models[1].reshape([1, *models[1].input().partial_shape[1:]])
     program = [openvino.compile_model(model, "CPU", how) for model in models]

@@ -34,7 +34,7 @@ def open_package(folder: Path, threads: int) -> "Program":
 
     torch.set_num_threads(threads)  # of the whole process
     run = aoti_load_package(str(folder / "model.pt2"))
-    return lambda images: torch.cat([run(one) for one in torch.from_numpy(images).split(1)]).numpy()
+    return lambda images: torch.cat([run(one[None]) for one in torch.from_numpy(images)]).numpy()
 
 
 @dataclass(frozen=True)
