@@ -33,7 +33,8 @@ def open_executorch(folder: Path, threads: int) -> "Program":
     import torch
     from executorch.extension.pybindings import portable_lib
 
-    portable_lib._unsafe_reset_threadpool(threads)  # of the process; there is no other way
+    if portable_lib._threadpool_get_thread_count() != threads:  # of the whole process
+        portable_lib._unsafe_reset_threadpool(threads)  # unsafe for what is loaded already
     run = portable_lib._load_for_executorch(str(folder / "model.pte"))
     rows = torch.from_numpy
     return lambda images: torch.cat([run([one[None]])[0] for one in rows(images)]).numpy()

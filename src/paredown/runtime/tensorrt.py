@@ -29,6 +29,8 @@ FILE, LARGEST = "model.plan", 256  # images at once; an engine is built for a ra
 class TensorRt:
     """TensorRT's engine for the GPU of this machine; it runs on that kind of GPU only.
 
+    Its int8 has ranges that are symmetric about 0, whether that is asked for or not.
+
     Args:
         threads: Of the host; the GPU has its own.
         name: As tables and runs name the engine.
