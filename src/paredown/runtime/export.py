@@ -87,11 +87,11 @@ def cannot_take(engine: str, module: "nn.Module", dataset: Dataset, error: Excep
             graph = torch.export.export(module, (torch.zeros(1, *dataset.input_shape),))
         except Exception:  # then the engine says no more than that
             return RunError(f"{engine} cannot take the network: {_first(error)}")
+    blamed = tuple(re.findall(r"\b(?:aten|prims)(?:::|\.)(\w+)", told))
     found = []
     for node in graph.graph_module.graph.nodes:
-        operator = str(node.target)  # such as aten.erf.default
-        name = operator.partition(".")[2].rpartition(".")[0]
-        if node.op == "call_function" and name and re.search(rf"aten(::|\.){name}\b", told):
+        operator = str(node.target)  # such as aten.special_erf.default; prims.erf underneath
+        if node.op == "call_function" and operator.rpartition(".")[0].endswith(blamed):
             found.append(f"{place_of(node)} ({operator})")
     reason = "it lacks an operator of " + ", ".join(dict.fromkeys(found))
     return RunError(f"{engine} cannot take the network: {reason if found else _first(error)}")
