@@ -1,5 +1,6 @@
 """PyTorch 2 export and its quantization by torchao, for engines that take exported programs."""
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,12 @@ def quantize(
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+    graph = export(_apart(prepare(module)), dataset, any_batch=True).module()
     with quiet(), torch.no_grad():
-        watched = prepare_pt2e(export(prepare(module), dataset, any_batch=True).module(), quantizer)
+        try:
+            watched = prepare_pt2e(graph, quantizer)
+        except Exception as error:
+            raise cannot_take("torchao", module, dataset, error) from error
         for images in calibration_batches(dataset, numerics.calibration_images):
             watched(torch.from_numpy(images))
         made = export(convert_pt2e(watched), dataset)
@@ -67,6 +72,27 @@ def quantize(
         told = f"converted none of {found.layers} layers; the file is float32"
         raise RunError(f"{numerics.name} {told}")
     return made
+
+
+def _apart(module: "nn.Module") -> "nn.Module":
+    """Give every call of a layer without weights a layer of its own, in place.
+
+    torchao finds what to fuse by the layer that a node comes from, and fails on a ReLU that a
+    ResNet's block calls twice.
+    """
+    graph = getattr(module, "graph", None)  # of a network that could be traced
+    seen = set()
+    for node in () if graph is None else graph.nodes:
+        if node.op == "call_module":
+            part = module.get_submodule(node.target)
+            if node.target in seen and not list(part.parameters()):
+                name = f"{node.target}_{node.name}"
+                module.add_submodule(name, copy.deepcopy(part))  # type: ignore[operator]
+                node.target = name
+            seen.add(node.target)
+    if graph is not None:
+        module.recompile()  # type: ignore[operator]
+    return module
 
 
 def recipe(numerics: Numerics, standard: Any) -> Any:
