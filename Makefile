@@ -34,5 +34,5 @@ clean:  ## Remove what runs left here: multirun/ and mlruns/ (the store stays)
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q $$(grep -E '^torch(vision)?==' constraints.txt)
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,openvino,executorch]'
 	touch $@

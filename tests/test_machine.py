@@ -1,5 +1,7 @@
 from importlib.metadata import version
 
+import pytest
+
 from paredown import machine
 
 
@@ -11,3 +13,33 @@ def test_a_package_that_is_not_there_is_told_absent() -> None:
 def test_int8_instructions_are_some_of_this_cpu() -> None:
     told = set(machine.int8_instructions().split())
     assert told <= machine.instructions() & set(machine.INT8_INSTRUCTIONS) or told == {"none"}
+
+
+AMD = """processor	: 0
+vendor_id	: AuthenticAMD
+cpu family	: 25
+model		: 17
+model name	: AMD EPYC
+
+processor	: 1
+model		: 18
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (AMD, "AMD EPYC (AuthenticAMD, cpu family 25, model 17)"),
+        ("model name : Some CPU\n", "Some CPU"),
+    ],
+)
+def test_cpus_of_one_name_are_told_apart_by_vendor_family_and_model(
+    table: str, expected: str
+) -> None:
+    assert machine.named(machine.cpu_table(table)) == expected
+
+
+def test_this_machine_tells_whether_it_has_a_gpu() -> None:
+    import torch
+
+    assert machine.has_nvidia_gpu() == torch.cuda.is_available()

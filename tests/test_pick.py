@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from math import inf
 from pathlib import Path
 
@@ -291,6 +292,24 @@ def test_runs_in_eager_pytorch_ship_nothing_and_are_left_out(tmp_path: Path) -> 
     program = Workbench(tracker, tmp_path).program(candidate)  # several files, each checked
     names = sorted(path.name for path in program.iterdir())
     assert names == ["architecture.json", "model.safetensors"]
+
+
+def test_files_that_several_runs_keep_come_together_in_one_folder(
+    tracker: Tracker, field: Field, tmp_path: Path
+) -> None:
+    """Two networks of one shape share OpenVINO's model.xml: the first run to have it keeps it."""
+    run = field.candidates[0].run
+    texts = {"early/model.xml": "the shape", "late/model.bin": "the weights"}
+    for place, text in texts.items():
+        tracker.client.log_text(run.id, text, place)
+    tags = {
+        "late/file": ",".join(f"runs:/{run.id}/{place}" for place in texts),
+        "late/sha256": ",".join(sha256(text.encode()).hexdigest() for text in texts.values()),
+    }
+    candidate = Candidate(replace(run, tags={**run.tags, **tags}), "late", {}, tags["late/sha256"])
+    program = Workbench(tracker, tmp_path).program(candidate)
+    found = {path.name: path.read_text() for path in program.iterdir()}
+    assert found == {"model.xml": "the shape", "model.bin": "the weights"}
 
 
 @pytest.fixture(scope="module")

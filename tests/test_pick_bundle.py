@@ -21,7 +21,11 @@ from paredown.machine import cpu_name
 from paredown.pick import Pick
 from paredown.pick.bundle import find_place, predict
 from paredown.pick.candidates import Candidate
+from paredown.runtime import Runtime
+from paredown.runtime.executorch import ExecuTorch
 from paredown.runtime.onnxruntime import OnnxRuntime
+from paredown.runtime.openvino import OpenVino
+from paredown.runtime.torch import Torch
 
 ROOT = Path(__file__).parents[1]
 ALONE = """
@@ -135,6 +139,21 @@ def test_the_threads_that_were_measured_are_those_of_predict(tmp_path: Path) -> 
     text = predict(OnnxRuntime(3, "onnxruntime"))
     compile(text, "predict.py", "exec")
     assert "open_onnx(Path(__file__).parent, 3)" in text
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    [OpenVino(2, "openvino"), ExecuTorch(2, 1, "executorch"), Torch(2, "torch", compile=True)],
+    ids=lambda runtime: runtime.name,
+)
+def test_predict_is_as_short_for_every_runtime(runtime: Runtime) -> None:
+    text = predict(runtime)
+    compile(text, "predict.py", "exec")
+    assert len(text.splitlines()) <= 60
+    assert max(map(len, text.splitlines())) <= 100
+    assert runtime.standalone is not None
+    assert f"{runtime.standalone.open.__name__}(Path(__file__).parent, 2)" in text
+    assert "paredown" not in text.partition('"""')[2].partition('"""')[2]
 
 
 @pytest.fixture

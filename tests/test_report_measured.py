@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paredown.report.content import different_cpus
 from paredown.report.measured import Measured, Setting, best, not_faster, spans, variants
 from paredown.tracking.tracker import Logged
 
@@ -41,6 +42,14 @@ def test_what_holds_for_something_else_is_not_compared(tag: str) -> None:
         [["one"], ["other"]],
         [["other"], ["one"]],
     )
+
+
+def test_runs_of_different_cpus_are_warned_of_in_one_line() -> None:
+    runs = [logged(name, {}, cpu=name) for name in ("one CPU", "other CPU", "one CPU")]
+    told = different_cpus(runs)
+    assert told.startswith("These runs are of 2 CPUs: one CPU, other CPU. ")
+    assert "\n" not in told
+    assert different_cpus(runs[::2]) == ""
 
 
 def test_the_most_accurate_comes_first_and_of_equal_ones_the_smaller() -> None:

@@ -1,6 +1,9 @@
 """What this machine is: a number means nothing without the CPU that it was taken on."""
 
+import ctypes
+import platform
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,15 +15,40 @@ BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 @cache
 def cpu_name() -> str:
-    """Name the CPU as it names itself; Linux tells without torch, which takes 2 s to import."""
+    """Name the CPU; Linux tells without torch, which takes 2 s to import."""
     table = Path("/proc/cpuinfo")
-    told = table.read_text() if table.is_file() else ""
-    named = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
-    if named is not None:
-        return named.group(1).strip()
+    told = cpu_table(table.read_text() if table.is_file() else "")
+    if "model name" in told:
+        return named(told)
     import torch
 
     return str(torch.cpu.get_capabilities()["cpu_name"])
+
+
+def named(table: Mapping[str, str]) -> str:
+    """Name a CPU as it names itself, and by vendor, family and model.
+
+    A rented machine often names itself no closer than AMD EPYC.
+    """
+    also = [table["vendor_id"]] if "vendor_id" in table else []
+    also += [f"{key} {table[key]}" for key in ("cpu family", "model") if key in table]
+    return table["model name"] + (f" ({', '.join(also)})" if also else "")
+
+
+def cpu_table(text: str) -> dict[str, str]:
+    """Read what Linux's /proc/cpuinfo tells of the first core."""
+    first = text.partition("\n\n")[0]
+    return dict(re.findall(r"^([\w ]+?)\s*:\s*(.+?)\s*$", first, re.MULTILINE))
+
+
+@cache
+def has_nvidia_gpu() -> bool:
+    """Tell whether there is an NVIDIA driver, and a GPU that it serves."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
+    except OSError:
+        return False
+    return bool(driver.cuInit(0) == 0)
 
 
 @cache
@@ -31,6 +59,11 @@ def instructions() -> frozenset[str]:
     return frozenset(
         name for name, present in torch.cpu.get_capabilities().items() if present is True
     )
+
+
+def has_vnni() -> bool:
+    """Tell whether an x86 CPU adds products of u8 and s8 in 32 bits; others saturate in 16."""
+    return bool(instructions() & {"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def int8_instructions() -> str:

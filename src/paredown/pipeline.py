@@ -106,7 +106,8 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
             _log_details(kept, path)
             _keep_files(tracker, kept, path)
             found = _look_into(parts, dataset, path, folder, kept)
-    show(path_table(parts.name, rows, eager), *found, *tracker.where(kept))
+    table = path_table(parts.name, rows, eager)
+    show(table, _where(parts, dataset), *found, *tracker.where(kept))
     return {"status": "FINISHED", "rows": rows, "run_id": kept.id}
 
 
@@ -128,12 +129,23 @@ def _over_budget(parts: Plan, dataset: Dataset, path: VariantPath) -> dict[str, 
 
 def conditions(parts: Plan, dataset: Dataset) -> dict[str, str]:
     """Say what the figures hold for: the data, the machine and the engine."""
+    made_by = parts.runtime.fingerprint.items()
     return {
         "dataset": f"{dataset.name} {dataset.fingerprint}",
         "cpu": machine.cpu_name(),
         "int8_instructions": machine.int8_instructions(),
         "runtime": f"{parts.runtime.name}, {parts.runtime.threads} threads",
+        "made_by": ", ".join(f"{name} {told}" for name, told in made_by if name != "isa"),
     }
+
+
+def _where(parts: Plan, dataset: Dataset) -> str:
+    """Say under a table what its figures hold for."""
+    told = conditions(parts, dataset)
+    return (
+        f"where:   {told['cpu']} with {told['int8_instructions']}; {told['runtime']}; "
+        f"{told['made_by']}"
+    )
 
 
 def _tags(parts: Plan, dataset: Dataset) -> dict[str, str]:

@@ -10,7 +10,7 @@ from paredown.dataset import Dataset, DatasetSource
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.front import Budget
 from paredown.model import classifier, layers
-from paredown.runtime import Runtime, calibration_batches
+from paredown.runtime import Runtime, calibration_batches, require_engine
 from paredown.store import StoreFolder
 from paredown.study import Study
 from paredown.timing import Timing
@@ -88,10 +88,13 @@ def plan(cfg: DictConfig) -> Plan:
     parts = build_all(cfg, *NEEDED)
     names = OmegaConf.select(cfg, STAGES)
     require(isinstance(names, ListConfig), STAGES, "be a list, such as [distill,prune]", names)
+    stages = _in_order(list(names), parts)
+    integers = any(stage.numerics is not None for stage in stages.values())
+    require_engine(parts["runtime"], lowers=True, integers=integers)
     return Plan(
         seed=cfg.seed,
         dataset=parts["dataset"],
-        stages=_in_order(list(names), parts),
+        stages=stages,
         runtime=parts["runtime"],
         timing=parts["measure"],
         store=parts["store"],

@@ -115,7 +115,8 @@ def _where(candidate: Candidate) -> str:
     told = (
         f"Measured on {tags.get('cpu', 'an unknown CPU')} in "
         f"{tags.get('runtime', 'an unknown runtime')}; int8 instructions of that CPU: "
-        f"{tags.get('int8_instructions', 'unknown')}."
+        f"{tags.get('int8_instructions', 'unknown')}; made by "
+        f"{tags.get('made_by', 'unknown versions')}."
     )
     if candidate.fresh:
         here = machine.cpu_name()

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from paredown.dataset import Dataset
 from paredown.describe import sha256_of
 from paredown.errors import ConfigError, require
 from paredown.pick.candidates import Candidate
-from paredown.runtime import Runtime
+from paredown.runtime import Runtime, require_engine
 from paredown.store import key_of
 from paredown.timing import Timing
 from paredown.tracking.shelf import fetch
@@ -61,13 +60,7 @@ class Workbench:
         """
         cfg = self._config(run.id)
         runtime = self._build(run, cfg, "runtime")
-        require(
-            find_spec(runtime.engine) is not None,
-            f"runtime {runtime.name}",
-            "have its engine here",
-            f"no package {runtime.engine}",
-            f"pip install 'paredown[{runtime.name}]'",
-        )
+        require_engine(runtime)
         timing = self._build(run, cfg, "measure")
         return Parts(self._dataset(run), runtime, timing)
 
@@ -82,8 +75,9 @@ class Workbench:
         program = self._folder / "programs" / key_of(candidate.sha256)
         if program.is_dir():
             return program
-        scratch = Path(tempfile.mkdtemp(dir=self._folder))
+        together = Path(tempfile.mkdtemp(dir=self._folder))
         for place, digest in zip(places, digests, strict=True):
+            scratch = Path(tempfile.mkdtemp(dir=self._folder))
             run_id, _, path = place.removeprefix("runs:/").partition("/")
             file = fetch(self._tracker, run_id, path, scratch)
             if sha256_of(file) != digest:
@@ -91,7 +85,8 @@ class Workbench:
                     f"{path} of run {run_id} must be the file that was measured, got one with "
                     f"another sha256; run again: {tags.get('command', 'its command')}"
                 )
-        file.parent.rename(_made(program.parent) / program.name)
+            file.rename(together / file.name)  # equal files of several runs are kept by one
+        together.rename(_made(program.parent) / program.name)
         return program
 
     def unshippable(self, runs: Iterable[Logged]) -> set[str]:

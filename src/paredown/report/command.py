@@ -1,6 +1,7 @@
 """The command `report.py`: read MLflow, write two files."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from paredown.report.tables import show
 from paredown.report.widths import Layers
 from paredown.tracking.shelf import find_sweep
 from paredown.tracking.tracker import Logged, Named, Tracker
+
+log = logging.getLogger(__name__)
 
 HTML, MARKDOWN = "report.html", "report.md"
 MOST = 40  # runs whose layers are read: a request each, and a column
@@ -41,7 +44,7 @@ def run(cfg: DictConfig) -> None:
         ConfigError: If there is nothing to report; nothing was made then.
     """
     from paredown.pictures import page
-    from paredown.report.content import content
+    from paredown.report.content import content, different_cpus
     from paredown.report.document import to_html, to_markdown
 
     for key in cfg:
@@ -61,6 +64,8 @@ def run(cfg: DictConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     page.write(folder / HTML, to_html(title, blocks))
     page.write(folder / MARKDOWN, to_markdown(title, blocks))
+    if apart := different_cpus(runs):
+        log.warning(apart)
     show(f"{title}:", f"page:     {folder / HTML}", f"markdown: {folder / MARKDOWN}")
 
 

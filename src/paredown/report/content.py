@@ -10,6 +10,7 @@ from paredown.report.measured import (
     Setting,
     best,
     not_faster,
+    setting_of,
     spans,
     stage_metrics,
     variants,
@@ -45,7 +46,20 @@ def content(runs: Sequence[Logged], layers: Mapping[int, Mapping[str, Layers]]) 
     if len(by_setting) > 1:
         apart = "Figures of different data sets, machines or runtimes are not compared"
         blocks.insert(0, Text(f"{apart}: each has a section of its own."))
+    if apart := different_cpus(runs):
+        blocks.insert(0, Text(apart))
     return [*blocks, *_paths(runs), *_widths(layers, len(runs)), *_commands(runs)]
+
+
+def different_cpus(runs: Sequence[Logged]) -> str:
+    """Warn in one line of runs on different CPUs; empty if all are of one."""
+    cpus = sorted({setting_of(run).cpu for run in runs})
+    if len(cpus) < 2:
+        return ""
+    return (
+        f"These runs are of {len(cpus)} CPUs: {', '.join(cpus)}. Neither latency nor int8 accuracy "
+        "carries over from one to another."
+    )
 
 
 def _front(setting: Setting, several: Sequence[Measured], prefix: str) -> list[Block]:

@@ -1,18 +1,25 @@
 """The Runtime contract: lower a variant into the files that ship, and run them."""
 
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from paredown import machine
 from paredown.dataset import Batch, Dataset
-from paredown.errors import require
+from paredown.errors import ConfigError, require
 from paredown.variant import Numerics, Variant
 
 Logits = NDArray[np.float32]
+
+# OpenVINO and NNCF send usage data when they are imported, unless this package is missing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 SCHEMES = ("static", "dynamic", "weights")
 RANGES = ("minmax", "percentile", "entropy", "mse")
@@ -33,8 +40,9 @@ class Standalone:
     Args:
         open: `open(folder, threads) -> program`. Its source becomes a part of the bundle's
             predict.py, so it is a short function that imports the engine itself and knows
-            nothing else outside it but Path; other names in its annotations are quoted.
-        packages: What it needs besides numpy and Pillow, as pip names them.
+            nothing else outside it but Path and sys; other names in its annotations are quoted.
+        packages: What it needs besides numpy and Pillow, as pip names them. That torch is none
+            of them is tested: it then runs where torch is not.
     """
 
     open: Callable[[Path, int], Program]
@@ -50,7 +58,7 @@ class Conversion(NamedTuple):
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a runtime lowers besides float32.
+    """What a runtime lowers besides float32, and what it needs for that.
 
     Args:
         schemes: Of `Numerics.scheme`; empty if it is float32 alone.
@@ -58,6 +66,9 @@ class Abilities:
         per_tensor: Whether a weight may have one scale for all its channels.
         bias_correction: Whether it corrects biases.
         bits: Of a stored weight, where the scheme is `weights`.
+        quantizer: The package that makes integers; empty if the engine itself does.
+        tool: A program that lowering calls, such as a C++ compiler; mostly empty.
+        nvidia: Whether it runs on an NVIDIA GPU only.
     """
 
     schemes: tuple[str, ...] = ()
@@ -65,6 +76,9 @@ class Abilities:
     per_tensor: bool = True
     bias_correction: bool = False
     bits: tuple[int, ...] = (8,)
+    quantizer: str = ""
+    tool: str = ""
+    nvidia: bool = False
 
     def refusal(self, numerics: Numerics) -> str:
         """Say what of the numerics the runtime lacks, and what it has; empty if it has all."""
@@ -119,7 +133,7 @@ class Runtime(Protocol):
 
     @property
     def engine(self) -> str:
-        """The package that `load` imports."""
+        """The module that `load` imports; its package is named as the extra that brings it."""
         ...
 
     @property
@@ -161,3 +175,33 @@ class Runtime(Protocol):
     def load(self, folder: Path) -> Program:
         """Load what `lower` wrote."""
         ...
+
+
+def require_engine(runtime: Runtime, lowers: bool = False, integers: bool = False) -> None:
+    """Refuse a runtime that cannot work on this machine; nothing of it is imported for that.
+
+    Args:
+        runtime: Built, and not used yet.
+        lowers: Whether it has to lower, rather than only run what it lowered.
+        integers: Whether it has to make integers, too.
+
+    Raises:
+        ConfigError: Naming what is missing, and the extra that brings it.
+    """
+    able, extra = runtime.abilities, runtime.engine.partition(".")[0]
+    also = "an NVIDIA GPU and " if able.nvidia else ""
+    needed = {"engine": extra} | ({"quantizer": able.quantizer} if integers else {})
+    for role, package in needed.items():
+        if package and find_spec(package) is None:
+            raise ConfigError(
+                f"runtime {runtime.name} must have {also}its {role} here, got no package "
+                f"{package}; pip install 'paredown[{extra}]'"
+            )
+    if able.nvidia and not machine.has_nvidia_gpu():
+        reason = "got none; another runtime= runs on this CPU"
+        raise ConfigError(f"runtime {runtime.name} must have an NVIDIA GPU here, {reason}")
+    if lowers and able.tool and shutil.which(able.tool) is None:
+        reason = "install it, or name another in CXX"
+        raise ConfigError(
+            f"runtime {runtime.name} must have a compiler here, got no {able.tool}; {reason}"
+        )

@@ -2,11 +2,14 @@
 
 import contextlib
 import copy
+import io
 import logging
+import re
+import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,25 +50,62 @@ def export_onnx(module: "nn.Module", dataset: Dataset, target: Path) -> None:
 
     The names and traces that the exporter leaves in it are dropped; weights keep the names that
     they have in the module, as in `layer1.0.conv1.weight`.
+
+    Raises:
+        RunError: Naming the operator that ONNX lacks, and the layer that uses it.
     """
     import onnx
     import torch
 
     images = torch.zeros(2, *dataset.input_shape)
     with quiet():
-        program = torch.onnx.export(
-            prepare(module),
-            (images,),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            input_names=["images"],
-            output_names=["logits"],
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                prepare(module),
+                (images,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=["images"],
+                output_names=["logits"],
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise cannot_take("ONNX", module, dataset, error) from error
     assert program is not None
     proto = program.model_proto
     _strip(proto)
     onnx.save(proto, target)
+
+
+def cannot_take(engine: str, module: "nn.Module", dataset: Dataset, error: Exception) -> RunError:
+    """Tell in one line what an engine says of a network, and which layers that concerns."""
+    import torch
+
+    told = "".join(traceback.format_exception(error))
+    with quiet():
+        try:
+            graph = torch.export.export(module, (torch.zeros(1, *dataset.input_shape),))
+        except Exception:  # then the engine says no more than that
+            return RunError(f"{engine} cannot take the network: {_first(error)}")
+    blamed = tuple(re.findall(r"\b(?:aten|prims)(?:::|\.)(\w+)", told))
+    found = []
+    for node in graph.graph_module.graph.nodes:
+        operator = str(node.target)  # such as aten.special_erf.default; prims.erf underneath
+        if node.op == "call_function" and operator.rpartition(".")[0].endswith(blamed):
+            found.append(f"{place_of(node)} ({operator})")
+    reason = "it lacks an operator of " + ", ".join(dict.fromkeys(found))
+    return RunError(f"{engine} cannot take the network: {reason if found else _first(error)}")
+
+
+def place_of(node: Any) -> str:
+    """Name the part of a network that a node of its graph comes from."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return str(stack[-1][0]) if stack and stack[-1][0] else str(node.name)
+
+
+def _first(error: Exception) -> str:
+    """Shorten a message to a line, without the colors that are in some."""
+    return " ".join(re.sub(r"\x1b\[\d+m", "", str(error)).split())[:200]
 
 
 def prepare(module: "nn.Module") -> "nn.Module":
@@ -99,8 +139,8 @@ def _strip(proto: "onnx.ModelProto") -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the exporters' notes to their own developers."""
-    with warnings.catch_warnings():
+    """Silence what exporters and quantizers tell their own developers, progress bars included."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         previous = logging.root.manager.disable
         logging.disable(logging.WARNING)

@@ -1,53 +1,117 @@
-"""Eager PyTorch on the CPU: what a model costs before any runtime takes it over."""
+"""PyTorch on the CPU: the module run op by op, or a package of machine code made of it.
 
-from dataclasses import dataclass, field
+Eager is what a model costs before any runtime takes it over. Compiled, Inductor turns the graph,
+its weights frozen in, into a shared library ahead of time; the package runs on a CPU with the
+instructions of this one, in the same version of torch.
+"""
+
+import os
+import platform
+import tempfile
+import zipfile
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from paredown import machine, model
 from paredown.dataset import Batch, Dataset
 from paredown.errors import require
-from paredown.runtime import Abilities, Conversion, Logits
-from paredown.variant import Variant
+from paredown.runtime import Abilities, Conversion, Logits, Program, Standalone, pt2e
+from paredown.runtime.export import cannot_take, prepare, quiet, require_same_logits
+from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.export import ExportedProgram
+
+PACKAGE = "model.pt2"
+
+
+def open_package(folder: Path, threads: int) -> "Program":
+    """Load `model.pt2`, which takes one image at a time; program(images) -> logits."""
+    import torch
+    from torch._inductor import aoti_load_package
+
+    torch.set_num_threads(threads)  # of the whole process
+    run = aoti_load_package(str(folder / "model.pt2"))
+    return lambda images: torch.cat([run(one[None]) for one in torch.from_numpy(images)]).numpy()
 
 
 @dataclass(frozen=True)
 class Torch:
-    """The module itself, run op by op.
+    """The module itself, or its compiled package.
 
     Args:
         threads: Of one inference.
-        name: As tables and runs name the engine.
+        name: As tables and runs name the engine; a compiled one gets `-compiled`.
+        compile: Whether Inductor compiles it. Needs a C++ compiler; half a minute a network.
     """
 
     engine: ClassVar[str] = "torch"
-    abilities: ClassVar[Abilities] = Abilities()
-    standalone: ClassVar[None] = None  # weights are no program: they need paredown and torch
 
     threads: int = field(metadata={"key": False})
     name: str
+    compile: bool = False
 
     def __post_init__(self) -> None:
         require(self.threads >= 1, "threads", "be at least 1", self.threads)
+        if self.compile and not self.name.endswith("-compiled"):  # figures of the two never mix
+            object.__setattr__(self, "name", f"{self.name}-compiled")
+
+    @property
+    def abilities(self) -> Abilities:
+        """Eager is float32 alone; Inductor's int8 kernels are for x86, one scale a channel."""
+        if not self.compile:
+            return Abilities()
+        compiler = os.environ.get("CXX", "g++")
+        if platform.machine().lower() not in ("x86_64", "amd64"):
+            return Abilities(tool=compiler)
+        return replace(pt2e.ABILITIES, per_tensor=False, tool=compiler)
+
+    @property
+    def standalone(self) -> Standalone | None:
+        """Weights are no program: they need paredown. A package needs torch alone."""
+        return Standalone(open_package, ("torch",)) if self.compile else None
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """The version of torch."""
-        return machine.versions("torch")
+        """Versions; machine code depends on the instructions of this CPU, too."""
+        if not self.compile:
+            return machine.versions("torch")
+        return {
+            **machine.versions("torch", "torchao"),
+            "isa": " ".join(sorted(machine.instructions())),
+        }
 
     def lower(
         self, variant: Variant, dataset: Dataset, folder: Path, source: Path | None = None
     ) -> Conversion:
-        """Write weights and architecture; see the Runtime contract."""
+        """Write weights and architecture, or the package; see the Runtime contract."""
+        if self.compile:
+            return self._compile(variant, dataset, folder)
         classes, shape = len(dataset.classes), dataset.input_shape
         model.save(variant.module, variant.source, classes, shape, folder)
         return Conversion(0, len(model.layers(variant.module)))
 
-    def load(self, folder: Path) -> "TorchProgram":
-        """Rebuild the module; sets torch's number of threads for the whole process."""
+    def _compile(self, variant: Variant, dataset: Dataset, folder: Path) -> Conversion:
+        numerics = variant.numerics
+        if numerics is None:
+            exported = pt2e.export(prepare(variant.module), dataset)
+        else:
+            quantizer = _quantizer(variant, numerics)
+            exported = pt2e.quantize(variant.module, dataset, numerics, quantizer)
+        try:
+            _package(exported, folder / PACKAGE)
+        except Exception as error:
+            raise cannot_take("Inductor", variant.module, dataset, error) from error
+        if numerics is None:
+            require_same_logits(self.load(folder), variant.module, dataset)
+        return pt2e.count_converted(exported.graph_module)
+
+    def load(self, folder: Path) -> Program:
+        """Load what `lower` wrote; sets torch's number of threads for the whole process."""
+        if self.compile:
+            return open_package(folder, self.threads)
         import torch
 
         torch.set_num_threads(self.threads)
@@ -68,3 +132,43 @@ class TorchProgram:
         with torch.inference_mode():
             logits: Logits = self._module(torch.from_numpy(images)).numpy()
             return logits
+
+
+def _quantizer(variant: Variant, numerics: Numerics) -> Any:
+    """Make Inductor's quantizer for a recipe."""
+    with quiet():
+        from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    standard = x86.get_default_x86_inductor_quantization_config(reduce_range=not machine.has_vnni())
+    quantizer = x86.X86InductorQuantizer().set_global(pt2e.recipe(numerics, standard))
+    for layer in filter(numerics.keeps_float, model.layers(variant.module)):
+        quantizer.set_module_name_qconfig(layer, None)
+    return quantizer
+
+
+def _package(exported: "ExportedProgram", target: Path) -> None:
+    """Compile ahead of time, with the weights frozen into the code.
+
+    Without `freezing`, and without `no_grad` around it, Inductor silently leaves a quantized graph
+    in float32 (pytorch/ao#4566). The number of threads is that of the process that loads it.
+    """
+    import torch
+    from torch._inductor import aoti_compile_and_package
+
+    how = {
+        "freezing": True,
+        "cpp.dynamic_threads": True,
+        "aot_inductor.enable_line_tables": False,  # for debuggers; a megabyte
+    }
+    with tempfile.TemporaryDirectory(prefix="paredown-") as scratch, quiet(), torch.no_grad():
+        made = Path(scratch) / PACKAGE
+        aoti_compile_and_package(exported, package_path=str(made), inductor_configs=how)
+        _strip(made, target)
+
+
+def _strip(made: Path, target: Path) -> None:
+    """Copy a package without the C++ sources and the time's mark in it: nothing runs them."""
+    with zipfile.ZipFile(made) as full, zipfile.ZipFile(target, "w") as kept:
+        for name in sorted(full.namelist()):
+            if not name.endswith((".cpp", "serialization_id")):
+                kept.writestr(zipfile.ZipInfo(name), full.read(name))

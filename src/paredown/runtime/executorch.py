@@ -1,0 +1,134 @@
+"""ExecuTorch with XNNPACK on the CPU: one .pte file that takes one image at a time.
+
+The file runs in ExecuTorch's C++ runtime on a phone without Python. Its Python package, with which
+it is measured here, is linked against torch's libraries and imports torch, so a bundle needs
+torch, too.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from paredown import machine
+from paredown.dataset import Dataset
+from paredown.errors import require
+from paredown.runtime import Abilities, Conversion, Program, Standalone, pt2e
+from paredown.runtime.export import cannot_take, prepare, quiet, require_same_logits
+from paredown.variant import Numerics, Variant
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+log = logging.getLogger(__name__)
+
+FILE = "model.pte"
+
+
+def open_executorch(folder: Path, threads: int) -> "Program":
+    """Load `model.pte`, which takes one image at a time; program(images) -> logits."""
+    import torch
+    from executorch.extension.pybindings import portable_lib
+
+    if portable_lib._threadpool_get_thread_count() != threads:  # of the whole process
+        portable_lib._unsafe_reset_threadpool(threads)  # unsafe for what is loaded already
+    run = portable_lib._load_for_executorch(str(folder / "model.pte"))
+    rows = torch.from_numpy
+    return lambda images: torch.cat([run([one[None]])[0] for one in rows(images)]).numpy()
+
+
+@dataclass(frozen=True)
+class ExecuTorch:
+    """ExecuTorch's CPU engine, XNNPACK.
+
+    Args:
+        threads: Of one inference, and of the whole process: its programs share them.
+        batch: Images that the file takes at once: 1, since ExecuTorch plans its memory ahead.
+        name: As tables and runs name the engine.
+    """
+
+    engine: ClassVar[str] = "executorch.runtime"
+    abilities: ClassVar[Abilities] = pt2e.ABILITIES
+    standalone: ClassVar[Standalone] = Standalone(open_executorch, ("executorch", "torch"))
+
+    threads: int = field(metadata={"key": False})
+    batch: int | str
+    name: str
+
+    def __post_init__(self) -> None:
+        require(self.threads >= 1, "threads", "be at least 1", self.threads)
+        why = "ExecuTorch plans its memory ahead, and the program loops over larger batches"
+        require(self.batch == 1, "batch", "be 1", self.batch, why)
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """Versions, and the instructions that XNNPACK chooses its kernels by."""
+        packages = machine.versions("executorch", "torch", "torchao")
+        return {**packages, "isa": machine.int8_instructions()}
+
+    def lower(
+        self, variant: Variant, dataset: Dataset, folder: Path, source: Path | None = None
+    ) -> Conversion:
+        """Write `model.pte`; see the Runtime contract. A .pte file of `source` holds no graph."""
+        numerics = variant.numerics
+        if numerics is None:
+            exported = pt2e.export(prepare(variant.module), dataset)
+        else:
+            exported = pt2e.quantize(variant.module, dataset, numerics, _quantizer(numerics))
+        try:
+            lost = _write(exported, folder / FILE)
+        except Exception as error:
+            raise cannot_take("ExecuTorch", variant.module, dataset, error) from error
+        if numerics is None:
+            require_same_logits(self.load(folder), variant.module, dataset)
+        converted = pt2e.count_converted(exported.graph_module)
+        return converted._replace(integer=converted.integer - lost)
+
+    def load(self, folder: Path) -> Program:
+        """Load `model.pte`; sets ExecuTorch's number of threads for the whole process."""
+        with quiet(), _silent():
+            return open_executorch(folder, self.threads)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep from the terminal what ExecuTorch's C++ tells of threads and of files it looks for."""
+    shown = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+
+
+def _quantizer(numerics: Numerics) -> Any:
+    """Make XNNPACK's quantizer for a recipe."""
+    with quiet():
+        from executorch.backends.xnnpack.quantizer import xnnpack_quantizer as xnnpack
+
+    standard = xnnpack.get_symmetric_quantization_config(is_per_channel=numerics.per_channel)
+    quantizer = xnnpack.XNNPACKQuantizer().set_global(pt2e.recipe(numerics, standard))
+    return quantizer.set_filter_function(lambda node: not pt2e.is_kept(node, numerics))
+
+
+def _write(exported: "ExportedProgram", target: Path) -> int:
+    """Let XNNPACK take what it can, and write the file.
+
+    Returns:
+        How many layers XNNPACK left, with integer weights, to operators that compute in float32.
+    """
+    with quiet():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+        left, lost = pt2e.left_out(edge.exported_program().graph_module)
+        target.write_bytes(edge.to_executorch().buffer)
+    if left:
+        log.warning("XNNPACK leaves to ExecuTorch's portable operators: %s", ", ".join(left))
+    return lost

@@ -1,0 +1,190 @@
+"""OpenVINO on the CPU: model.xml and model.bin, float32 or with integers made by NNCF."""
+
+import re
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from paredown import machine
+from paredown.dataset import Dataset
+from paredown.errors import RunError, require
+from paredown.runtime import Abilities, Conversion, Program, Standalone, calibration_batches
+from paredown.runtime.export import cannot_take, export_onnx, quiet, require_same_logits
+from paredown.variant import Numerics, Variant
+
+if TYPE_CHECKING:
+    import openvino
+
+FILE = "model.xml"
+KINDS = ("Convolution", "GroupConvolution", "MatMul")  # operators that may hold weights
+
+
+def open_openvino(folder: Path, threads: int) -> "Program":
+    """Compile `model.xml` for batches, and once more for single images; images -> logits."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it sends on import
+    import openvino
+
+    how: dict[str, object] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    how |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}  # no silent bfloat16
+    models = [openvino.Core().read_model(folder / "model.xml") for _ in range(2)]
+    models[1].reshape([1, *models[1].input().partial_shape[1:]])
+    program = [openvino.compile_model(model, "CPU", how) for model in models]
+    return lambda images: program[len(images) == 1](images)[0]
+
+
+@dataclass(frozen=True)
+class OpenVino:
+    """OpenVINO's CPU engine, for one inference at a time.
+
+    Args:
+        threads: Of one inference.
+        name: As tables and runs name the engine.
+    """
+
+    engine: ClassVar[str] = "openvino"
+    abilities: ClassVar[Abilities] = Abilities(
+        schemes=("static",),
+        ranges=("minmax", "percentile", "mse"),
+        bias_correction=True,
+        quantizer="nncf",
+    )
+    standalone: ClassVar[Standalone] = Standalone(open_openvino, ("openvino",))
+
+    threads: int = field(metadata={"key": False})
+    name: str
+
+    def __post_init__(self) -> None:
+        require(self.threads >= 1, "threads", "be at least 1", self.threads)
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """Versions, and the instructions that NNCF's ranges depend on."""
+        packages = machine.versions("nncf", "onnx", "onnxscript", "openvino", "torch")
+        return {**packages, "isa": machine.int8_instructions()}
+
+    def lower(
+        self, variant: Variant, dataset: Dataset, folder: Path, source: Path | None = None
+    ) -> Conversion:
+        """Write `model.xml` and `model.bin` with a dynamic batch; see the Runtime contract."""
+        if variant.numerics is None:
+            return self._lower_float32(variant, dataset, folder)
+        with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
+            if source is None:
+                source = Path(scratch)
+                self._lower_float32(variant, dataset, source)
+            _save(_quantize(_read(source / FILE), dataset, variant.numerics), folder)
+        found = count_converted(_read(folder / FILE))
+        if found.integer == 0:
+            told = f"converted none of {found.layers} layers; the file is float32"
+            raise RunError(f"{variant.numerics.name} {told}")
+        return found
+
+    def _lower_float32(self, variant: Variant, dataset: Dataset, folder: Path) -> Conversion:
+        with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
+            file = Path(scratch) / "model.onnx"
+            export_onnx(variant.module, dataset, file)
+            try:
+                model = _read(file)
+            except RuntimeError as error:
+                raise cannot_take("OpenVINO", variant.module, dataset, error) from error
+            for operator, weight in _layers(model):
+                operator.set_friendly_name(weight.get_friendly_name().removesuffix(".weight"))
+            _fold(model)
+            _save(model, folder)
+        require_same_logits(self.load(folder), variant.module, dataset)
+        return count_converted(model)
+
+    def load(self, folder: Path) -> Program:
+        """Compile `model.xml`."""
+        return open_openvino(folder, self.threads)
+
+
+def _read(file: Path) -> "openvino.Model":
+    import openvino
+
+    return openvino.Core().read_model(file)
+
+
+def _fold(model: "openvino.Model") -> None:
+    """Compute what is constant: NNCF takes neither a weight nor a bias that is reshaped first."""
+    from openvino import passes
+
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+
+
+def _save(model: "openvino.Model", folder: Path) -> None:
+    """Write the two files, without indentation and what OpenVINO counts up for the process."""
+    import openvino
+
+    for number, operator in enumerate(model.get_ordered_ops()):
+        if re.search(r"_\d+$", operator.get_friendly_name()):
+            operator.set_friendly_name(f"{operator.get_type_name()}_{number}")
+    openvino.save_model(model, folder / FILE, compress_to_fp16=False)
+    text = (folder / FILE).read_text()
+    (folder / FILE).write_text(re.sub(r">\s+<", "><", text))  # a quarter of it is indentation
+
+
+def _quantize(model: "openvino.Model", dataset: Dataset, numerics: Numerics) -> "openvino.Model":
+    """Let NNCF put integers in the place of weights, and ranges beside activations."""
+    with quiet():
+        import nncf
+        from nncf.quantization import advanced_parameters as advanced
+
+        scheme = nncf.common.quantization.structs.QuantizationScheme
+        ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet
+        batches = calibration_batches(dataset, numerics.calibration_images)
+        fix = advanced.OverflowFix.DISABLE if machine.has_vnni() else advanced.OverflowFix.ENABLE
+        asked = advanced.AdvancedQuantizationParameters(
+            overflow_fix=fix,
+            disable_bias_correction=not numerics.bias_correction,
+            batchwise_statistics=True,
+            weights_quantization_params=advanced.QuantizationParameters(
+                per_channel=numerics.per_channel
+            ),
+            activations_quantization_params=advanced.QuantizationParameters(
+                # what is never negative gets 0..max all the same: its CPU plugin has no other
+                mode=scheme.SYMMETRIC if numerics.symmetric else scheme.ASYMMETRIC,
+            ),
+            activations_range_estimator_params={
+                "minmax": ranges.MINMAX,
+                "percentile": ranges.MEAN_QUANTILE,  # 99.99 %, the mean over batches
+                "mse": ranges.HISTOGRAM,
+            }[numerics.range],
+        )
+        return nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            preset=nncf.QuantizationPreset.MIXED,
+            target_device=nncf.TargetDevice.CPU,
+            subset_size=len(batches),
+            ignored_scope=nncf.IgnoredScope(names=_kept(model, numerics)),
+            advanced_parameters=asked,
+        )
+
+
+def _kept(model: "openvino.Model", numerics: Numerics) -> list[str]:
+    names = [operator.get_friendly_name() for operator, _ in _layers(model)]
+    return [name for name in names if numerics.keeps_float(name)]
+
+
+def count_converted(model: "openvino.Model") -> Conversion:
+    """Count the layers whose weights are stored as integers, and all that hold weights."""
+    found = [weight.get_element_type().get_type_name() for _, weight in _layers(model)]
+    return Conversion(sum(kind in ("i8", "u8", "i4", "u4") for kind in found), len(found))
+
+
+def _layers(model: "openvino.Model") -> list[tuple[Any, Any]]:
+    """List the operators that hold weights, each with the constant that its weight comes from."""
+    found = []
+    for operator in model.get_ordered_ops():
+        if operator.get_type_name() in KINDS:
+            weight = operator.input_value(1).get_node()
+            while weight.get_type_name() != "Constant" and weight.inputs():
+                weight = weight.input_value(0).get_node()
+            if weight.get_type_name() == "Constant":
+                found.append((operator, weight))
+    return found
