@@ -92,7 +92,8 @@ def other(key: str, value: object) -> object:
 
 with initialize_config_dir(CONF, version_base="1.3"):
     CFG = compose("config", overrides=list(BASE))
-FIELDS = [key for key in fields(CFG) if key != "quantize.bias_correction"]  # refused here
+APART = ("quantize.bias_correction", "model.weights", "student.weights")
+FIELDS = [key for key in fields(CFG) if key not in APART]  # refused here; tested below
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +122,41 @@ def test_a_stage_of_the_same_name_and_settings_after_another_stage_has_another_k
     after_baseline = keys(tmp_path, "technique.stages=[prune]")
     assert after_distill["prune weights"] != after_baseline["prune weights"]
     assert after_distill["baseline weights"] == after_baseline["baseline weights"]
+
+
+def saved(file: Path, seed: int, width: int = 32) -> Path:
+    """Write weights of a cnn4, which anyone could have trained."""
+    import torch
+    from safetensors.torch import save_file
+
+    from paredown.model.cnn4 import Cnn4
+
+    torch.manual_seed(seed)
+    save_file(Cnn4(width, "cnn4").build(10, (3, 32, 32)).state_dict(), file)
+    return file
+
+
+def test_weights_count_by_their_content_wherever_they_lie(
+    unchanged: dict[str, str], tmp_path: Path
+) -> None:
+    first, second = (saved(tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2))
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(first.read_bytes())
+    one, again, other = (keys(tmp_path, f"model.weights={file}") for file in (first, moved, second))
+    assert one == again
+    assert not set(one.values()) & set(other.values())
+    assert not set(one.values()) & set(unchanged.values())
+
+
+def test_the_code_of_a_user_s_file_counts_by_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    code = (
+        "from torch import nn\n\n\ndef Net(num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3072, num_classes))\n"
+    )
+    mine = ("model=custom", f"model.target={file}:Net", "technique=baseline")
+    found = []
+    for text in (code, code, code + "# changed\n"):
+        file.write_text(text)
+        found.append(keys(tmp_path, *mine)["baseline weights"])
+    assert found[0] == found[1] != found[2]

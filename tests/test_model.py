@@ -77,7 +77,12 @@ def test_architecture_is_plain_json_that_names_only_what_was_changed(
     save(cnn4, Cnn4(32, "cnn4"), 10, SHAPE, tmp_path)
     assert json.loads((tmp_path / ARCHITECTURE).read_text()) == {
         "weights": hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest(),
-        "model": {"_target_": "paredown.model.cnn4.Cnn4", "width": 32, "name": "cnn4"},
+        "model": {
+            "_target_": "paredown.model.cnn4.Cnn4",
+            "width": 32,
+            "name": "cnn4",
+            "weights": None,
+        },
         "classes": 10,
         "input_shape": [3, 32, 32],
         "changed": {},

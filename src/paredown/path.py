@@ -186,6 +186,8 @@ class VariantPath:
         """Say everything that determines the weights, versions and sources aside."""
         stage = self._stages[index]
         own = [describe(stage, key_only=True), self._precision(index)]
+        if stage.source is not None:
+            own.append(stage.source.fingerprint)
         if index == 0:
             return [*own, self._dataset.fingerprint, self._seed]
         return [*own, self._identity(index - 1)]

@@ -9,7 +9,8 @@ from paredown.config import build_all, check_type
 from paredown.dataset import Dataset, DatasetSource
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.front import Budget
-from paredown.model import classifier, layers
+from paredown.model import layers
+from paredown.model.check import tried
 from paredown.runtime import Runtime, calibration_batches
 from paredown.store import StoreFolder
 from paredown.study import Study
@@ -46,7 +47,7 @@ class Plan:
     store: StoreFolder
     tracking: Tracking
     budget: Budget
-    study: Study | None
+    study: Study | None = None
 
     @property
     def name(self) -> str:
@@ -59,18 +60,13 @@ class Plan:
         Raises:
             ConfigError: If they are not there, or a stage cannot be fitted on them.
         """
-        import torch
-
         dataset = self.dataset.load()
         names: list[str] = []
         for stage in self.stages.values():
             if stage.training is not None:
                 stage.training.check(dataset)
             if stage.source is not None:
-                with torch.device("meta"):  # shapes are enough to tell
-                    network = stage.source.build(len(dataset.classes), dataset.input_shape)
-                classifier(network, len(dataset.classes))
-                names = layers(network)
+                names = layers(tried(stage.source, dataset))
             if stage.numerics is not None:
                 stage.numerics.resolve(names)
                 calibration_batches(dataset, stage.numerics.calibration_images)

@@ -9,7 +9,7 @@ from paredown.describe import describe, sha256_of
 from paredown.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 WEIGHTS, ARCHITECTURE = "model.safetensors", "architecture.json"
 
@@ -22,12 +22,30 @@ class ModelSource(Protocol):
         """As tables and runs name the network."""
         ...
 
+    @property
+    def weights(self) -> str | None:
+        """What it starts from: published weights by name, or a file; None: fresh ones."""
+        ...
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """Say by content what, besides its other fields, decides its weights and its answers."""
+        ...
+
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
         """Build it with fresh weights, drawn from torch's global generator.
 
         Args:
             classes: Width of the logits.
             input_shape: Channels, height and width of one image.
+        """
+        ...
+
+    def published(self, weights: str) -> "dict[str, Tensor]":
+        """Find published weights, fetched if they are not here.
+
+        Raises:
+            ConfigError: If there are none of that name, or no network.
         """
         ...
 
