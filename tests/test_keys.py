@@ -38,7 +38,8 @@ OTHER = {  # another valid value of a field that is a name
 def keys(folder: Path, *overrides: str) -> dict[str, str]:
     with initialize_config_dir(CONF, version_base="1.3"):
         parts = plan(compose("config", overrides=[*BASE, *overrides]))
-    path = VariantPath(parts.stages, parts.load(), parts.runtime, Store(folder), parts.seed)
+    data, store = parts.load(), Store(folder)
+    path = VariantPath(parts.stages, data, parts.runtime, store, parts.seed, parts.teacher)
     found = {name: path.program_key(index) for index, name in enumerate(path.names)}
     weights = {f"{name} weights": path.weights_key(i) for i, name in enumerate(path.names)}
     return found | weights
@@ -52,7 +53,7 @@ def changed_stages(key: str) -> list[str]:
         "device",
     ):
         return NONE
-    first = {"student": 1, "distill": 1, "prune": 2}.get(part, 0)
+    first = {"student": 1, "distill": 1, "teacher": 1, "prune": 2}.get(part, 0)
     return ALL[first:]
 
 
@@ -92,8 +93,9 @@ def other(key: str, value: object) -> object:
 
 with initialize_config_dir(CONF, version_base="1.3"):
     CFG = compose("config", overrides=list(BASE))
-APART = ("quantize.bias_correction", "model.weights", "student.weights")
-FIELDS = [key for key in fields(CFG) if key not in APART]  # refused here; tested below
+REFUSED = ("quantize.bias_correction", "teacher.epochs")  # with what stands beside them
+APART = (*REFUSED, "teacher.model", "model.weights", "student.weights")  # tested below
+FIELDS = [key for key in fields(CFG) if key not in APART]
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,23 @@ def test_weights_count_by_their_content_wherever_they_lie(
     assert one == again
     assert not set(one.values()) & set(other.values())
     assert not set(one.values()) & set(unchanged.values())
+
+
+def test_another_teacher_changes_what_learns_from_it_and_not_the_baseline(
+    unchanged: dict[str, str], tmp_path: Path
+) -> None:
+    wide = ("model@teacher.model=cnn4", "teacher.model.width=48")
+    weights = saved(tmp_path / "wide.safetensors", 1, 48)
+    found = [
+        keys(tmp_path, *wide),
+        keys(tmp_path, *wide, "teacher.epochs=3"),
+        keys(tmp_path, *wide, "teacher.members=2"),
+        keys(tmp_path, *wide, f"teacher.model.weights={weights}"),
+        unchanged,
+    ]
+    assert len({each["baseline weights"] for each in found}) == 1
+    for stage in ("distill weights", "prune weights", "quantize"):
+        assert len({each[stage] for each in found}) == len(found)
 
 
 def test_the_code_of_a_user_s_file_counts_by_its_content(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from paredown.config import build_all, check_type
 from paredown.dataset import Dataset, DatasetSource
+from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.front import Budget
 from paredown.model import layers
@@ -20,7 +21,7 @@ from paredown.variant import Stage
 
 BASELINE = "baseline"
 STAGES = "technique.stages"
-NEEDED = (BASELINE, "dataset", "runtime", "measure", "store", "tracking", "budget")
+NEEDED = (BASELINE, "teacher", "dataset", "runtime", "measure", "store", "tracking", "budget")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Plan:
         tracking: Where the run is logged.
         budget: What the file at the end of the path may cost.
         study: What is looked into once the path is measured; mostly None.
+        teacher: Who teaches; None: the baseline.
     """
 
     seed: int
@@ -48,6 +50,7 @@ class Plan:
     tracking: Tracking
     budget: Budget
     study: Study | None = None
+    teacher: Teacher | None = None
 
     @property
     def name(self) -> str:
@@ -62,7 +65,8 @@ class Plan:
         """
         dataset = self.dataset.load()
         names: list[str] = []
-        for stage in self.stages.values():
+        other = self.teacher.stage if self.teacher else None
+        for stage in (*([other] if other else []), *self.stages.values()):
             if stage.training is not None:
                 stage.training.check(dataset)
             if stage.source is not None:
@@ -94,6 +98,7 @@ def plan(cfg: DictConfig) -> Plan:
         tracking=parts["tracking"],
         budget=parts["budget"],
         study=parts.get("study"),
+        teacher=parts["teacher"],
     )
 
 
