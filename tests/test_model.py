@@ -129,3 +129,9 @@ def test_a_width_out_of_range_is_refused(width: int) -> None:
 def test_a_misspelt_torchvision_name_is_told_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"did you mean resnet18\?$"):
         Torchvision("resnet_18").build(10, SHAPE)
+
+
+def test_a_network_with_heads_for_training_alone_is_built_without_them() -> None:
+    with torch.device("meta"):
+        network = Torchvision("googlenet").build(7, (3, 64, 64)).train()
+        assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 7)

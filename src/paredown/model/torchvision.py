@@ -3,14 +3,17 @@
 import sys
 from dataclasses import dataclass, field
 from http.client import HTTPException
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints
 
 from paredown.errors import ConfigError, require_one_of
 from paredown.model import weights as own
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+SIDE_HEADS = ("aux1.", "aux2.", "AuxLogits.")  # of GoogLeNet and Inception
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,12 @@ class Torchvision:
 
         names = models.list_models(module=models)
         require_one_of(names, "model.name", self.name)
-        network: nn.Module = models.get_model(self.name, weights=None, num_classes=classes)
+        plain = {"aux_logits": False, "init_weights": True}  # no heads that are for training alone
+        made = get_type_hints(models.get_model_builder(self.name))["return"]
+        fields = plain if "aux_logits" in signature(made).parameters else {}
+        network: nn.Module = models.get_model(
+            self.name, weights=None, num_classes=classes, **fields
+        )
         return network
 
     def published(self, weights: str) -> "dict[str, Tensor]":
@@ -68,4 +76,5 @@ class Torchvision:
                     f"weights of {self.name} must be here, or there must be a network, got "
                     f"{weights}; {url} cannot be fetched ({told}): put it into {file.parent}"
                 ) from error
-        return own.read(file)
+        state = own.read(file)
+        return {name: state[name] for name in state if not name.startswith(SIDE_HEADS)}
