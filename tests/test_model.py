@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from paredown.errors import ConfigError
-from paredown.model import ARCHITECTURE, WEIGHTS, ModelSource, classifier, load, save
+from paredown.model import ARCHITECTURE, WEIGHTS, ModelSource, classifier, load, outline, save
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
 
@@ -135,3 +135,13 @@ def test_a_network_with_heads_for_training_alone_is_built_without_them() -> None
     with torch.device("meta"):
         network = Torchvision("googlenet").build(7, (3, 64, 64)).train()
         assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "regnet_y_400mf"])
+def test_an_outline_has_the_shapes_of_the_network_that_is_built(name: str) -> None:
+    source = Torchvision(name)
+    shapes = [
+        {key: tensor.shape for key, tensor in network.state_dict().items()}
+        for network in (outline(source, 7, SHAPE), source.build(7, SHAPE))
+    ]
+    assert shapes[0] == shapes[1]

@@ -248,16 +248,13 @@ class VariantPath:
 
     @_once
     def _precision(self, index: int) -> str | None:
-        import torch
-
         from paredown.training.loop import resolve_precision
 
         training = self._stages[index].training
         if training is None:
             return None
-        with torch.device("meta"):  # shapes are enough to tell
-            dataset = self._dataset
-            network = self._source(index).build(len(dataset.classes), dataset.input_shape)
+        dataset = self._dataset
+        network = model.outline(self._source(index), len(dataset.classes), dataset.input_shape)
         return resolve_precision(training, network)
 
     def _about(self, index: int, kind: str) -> dict[str, Any]:

@@ -50,6 +50,17 @@ class ModelSource(Protocol):
         ...
 
 
+def outline(source: ModelSource, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
+    """Build a network for its shapes alone: without numbers, in no time, where its code can."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return source.build(classes, input_shape)
+    except (NotImplementedError, RuntimeError):  # RegNet's reads tensors of its own
+        return source.build(classes, input_shape)
+
+
 def classifier(module: "nn.Module", classes: int) -> "nn.Module":
     """Find the layer that makes the logits: the last Linear or convolution as wide as the classes.
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, require
-from paredown.model import ModelSource, classifier
+from paredown.model import ModelSource, classifier, outline
 from paredown.model.weights import start
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ def tried(source: ModelSource, dataset: Dataset) -> "nn.Module":
     import torch
 
     classes, shape = len(dataset.classes), dataset.input_shape
-    with torch.device("meta"):
-        network = source.build(classes, shape).eval()
+    network = outline(source, classes, shape).eval()
     images = torch.from_numpy(dataset.normalize(dataset.val.images[:2]))
     device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     size = "x".join(map(str, shape))
