@@ -104,7 +104,7 @@ def test_a_node_becomes_the_object_it_describes_with_its_parts() -> None:
     [
         (
             {"widht": 4},
-            "a name in model must be one of name, width, got 'widht'; did you mean width?",
+            "a name in model must be one of name, weights, width, got 'widht'; did you mean width?",
         ),
         ({"width": "wide"}, "model.width must be a whole number, got 'wide'"),
         ({"width": 8.5}, "model.width must be a whole number, got 8.5"),

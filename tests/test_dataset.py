@@ -11,11 +11,11 @@ RNG = np.random.default_rng
 PIXELS = RNG(1).integers(1, 256, (40, 2, 5, 7), dtype=np.uint8)  # no black but what a shift adds
 
 
-def dataset(crop: int = 0, flip: bool = False, images: np.ndarray = PIXELS) -> Dataset:
-    split = Split(images, np.arange(len(images)) % 3)
-    return Dataset(
-        "made", split, split, split, ("a", "b", "c"), (0.5, 0.25), (0.2, 0.5), crop, flip
-    )
+def dataset(
+    crop: int = 0, flip: bool = False, images: np.ndarray = PIXELS, mixup: float = 0.0
+) -> Dataset:
+    split, names = Split(images, np.arange(len(images)) % 3), ("a", "b", "c")
+    return Dataset("made", split, split, split, names, (0.5, 0.25), (0.2, 0.5), crop, flip, mixup)
 
 
 def shifted(image: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -72,6 +72,31 @@ def test_flip_mirrors_half_of_the_images_and_leaves_the_others() -> None:
     assert 400 < mirrored.sum() < 600
 
 
+def test_blended_images_and_labels_are_the_same_mean_of_the_same_two() -> None:
+    plain, data = dataset(), dataset(mixup=0.5)
+    picked = np.arange(40)
+    images, labels = data.draw(picked, RNG(0))
+    assert (images.dtype, labels.dtype) == (np.float32, np.float32)
+    assert labels.sum(axis=1) == pytest.approx(1)
+    rng = RNG(0)
+    share, other = rng.beta(0.5, 0.5, (40, 1)).astype(np.float32), rng.permutation(40)
+    whole = plain.normalize(PIXELS)
+    for at in range(40):
+        mean = share[at] * whole[at] + (1 - share[at]) * whole[other[at]]
+        assert images[at] == pytest.approx(mean, abs=1e-5)
+        sure = np.zeros(3)
+        sure[at % 3] += share[at, 0]
+        sure[other[at] % 3] += 1 - share[at, 0]
+        assert labels[at] == pytest.approx(sure, abs=1e-6)
+
+
+def test_without_blending_labels_are_numbers() -> None:
+    images, labels = dataset(crop=1, flip=True).draw(np.array([3, 1]), RNG(0))
+    assert labels.tolist() == [0, 1]
+    augmented = dataset(crop=1, flip=True).augment(PIXELS[[3, 1]], RNG(0))
+    assert np.array_equal(images, dataset().normalize(augmented))
+
+
 def test_augmentation_leaves_the_images_it_was_given_alone() -> None:
     before = PIXELS.copy()
     dataset(crop=2, flip=True).augment(PIXELS, RNG(0))
@@ -94,13 +119,25 @@ def change(what: str) -> Dataset:
         "normalization": replace(whole, std=(0.2, 0.6)),
         "crop": replace(whole, crop=1),
         "flip": replace(whole, flip=True),
+        "mixup": replace(whole, mixup=0.2),
+        "center": replace(whole, center=0.9),
         "an image's shape": dataset(images=PIXELS.reshape(40, 2, 7, 5)),
     }[what]
 
 
 @pytest.mark.parametrize(
     "what",
-    ["a pixel", "a label", "a class name", "normalization", "crop", "flip", "an image's shape"],
+    [
+        "a pixel",
+        "a label",
+        "a class name",
+        "normalization",
+        "crop",
+        "flip",
+        "mixup",
+        "center",
+        "an image's shape",
+    ],
 )
 def test_whatever_changes_what_is_learnt_changes_the_fingerprint(what: str) -> None:
     assert change(what).fingerprint != dataset().fingerprint

@@ -28,7 +28,7 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def source(folder: Path, **fields: object) -> FashionMnist:
-    plain = FashionMnist(str(folder), 0, 20, None, 2, True)
+    plain = FashionMnist(str(folder), 0, 20, None, 2, True, 0.0)
     return replace(plain, **fields)
 
 
@@ -140,9 +140,16 @@ def test_a_missing_neighbour_is_named(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("split_seed", -1), ("val_images", 0), ("train_images", 0), ("crop", -1), ("crop", 17)],
+    [
+        ("split_seed", -1),
+        ("val_images", 0),
+        ("train_images", 0),
+        ("crop", -1),
+        ("crop", 17),
+        ("mixup", -0.1),
+    ],
 )
-def test_a_value_out_of_range_is_refused_by_name(field: str, value: int) -> None:
+def test_a_value_out_of_range_is_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{field} must"):
         source(Path("data"), **{field: value})
 

@@ -99,3 +99,16 @@ def test_a_bound_teacher_answers_for_the_images_it_is_given() -> None:
     logits = torch.randn(4, 3)
     expected = distillation_loss(logits, teacher(images), labels, 3.0, 0.7, 0.1)
     assert torch.allclose(teacher_loss(teacher, 3.0, 0.7, 0.1)(logits, images, labels), expected)
+
+
+def test_shares_of_classes_weigh_the_losses_of_their_labels() -> None:
+    """What training on blended images leans on: the loss is linear in the labels."""
+    student, teacher, first = tensors()
+    second, share = torch.tensor([0, 1]), 0.3
+    sure = [F.one_hot(labels, 3).double() for labels in (first, second)]
+    mixed = share * sure[0] + (1 - share) * sure[1]
+    one, other, both = (
+        distillation_loss(student, teacher, labels, 4.0, 0.7, 0.1)
+        for labels in (first, second, mixed)
+    )
+    assert both.item() == pytest.approx(share * one.item() + (1 - share) * other.item(), rel=1e-12)

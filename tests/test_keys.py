@@ -38,7 +38,8 @@ OTHER = {  # another valid value of a field that is a name
 def keys(folder: Path, *overrides: str) -> dict[str, str]:
     with initialize_config_dir(CONF, version_base="1.3"):
         parts = plan(compose("config", overrides=[*BASE, *overrides]))
-    path = VariantPath(parts.stages, parts.load(), parts.runtime, Store(folder), parts.seed)
+    data, store = parts.load(), Store(folder)
+    path = VariantPath(parts.stages, data, parts.runtime, store, parts.seed, parts.teacher)
     found = {name: path.program_key(index) for index, name in enumerate(path.names)}
     weights = {f"{name} weights": path.weights_key(i) for i, name in enumerate(path.names)}
     return found | weights
@@ -52,7 +53,7 @@ def changed_stages(key: str) -> list[str]:
         "device",
     ):
         return NONE
-    first = {"student": 1, "distill": 1, "prune": 2}.get(part, 0)
+    first = {"student": 1, "distill": 1, "teacher": 1, "prune": 2}.get(part, 0)
     return ALL[first:]
 
 
@@ -92,7 +93,9 @@ def other(key: str, value: object) -> object:
 
 with initialize_config_dir(CONF, version_base="1.3"):
     CFG = compose("config", overrides=list(BASE))
-FIELDS = [key for key in fields(CFG) if key != "quantize.bias_correction"]  # refused here
+REFUSED = ("quantize.bias_correction", "teacher.epochs")  # with what stands beside them
+APART = (*REFUSED, "teacher.model", "model.weights", "student.weights")  # tested below
+FIELDS = [key for key in fields(CFG) if key not in APART]
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +124,58 @@ def test_a_stage_of_the_same_name_and_settings_after_another_stage_has_another_k
     after_baseline = keys(tmp_path, "technique.stages=[prune]")
     assert after_distill["prune weights"] != after_baseline["prune weights"]
     assert after_distill["baseline weights"] == after_baseline["baseline weights"]
+
+
+def saved(file: Path, seed: int, width: int = 32) -> Path:
+    """Write weights of a cnn4, which anyone could have trained."""
+    import torch
+    from safetensors.torch import save_file
+
+    from paredown.model.cnn4 import Cnn4
+
+    torch.manual_seed(seed)
+    save_file(Cnn4(width, "cnn4").build(10, (3, 32, 32)).state_dict(), file)
+    return file
+
+
+def test_weights_count_by_their_content_wherever_they_lie(
+    unchanged: dict[str, str], tmp_path: Path
+) -> None:
+    first, second = (saved(tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2))
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(first.read_bytes())
+    one, again, other = (keys(tmp_path, f"model.weights={file}") for file in (first, moved, second))
+    assert one == again
+    assert not set(one.values()) & set(other.values())
+    assert not set(one.values()) & set(unchanged.values())
+
+
+def test_another_teacher_changes_what_learns_from_it_and_not_the_baseline(
+    unchanged: dict[str, str], tmp_path: Path
+) -> None:
+    wide = ("model@teacher.model=cnn4", "teacher.model.width=48")
+    weights = saved(tmp_path / "wide.safetensors", 1, 48)
+    found = [
+        keys(tmp_path, *wide),
+        keys(tmp_path, *wide, "teacher.epochs=3"),
+        keys(tmp_path, *wide, "teacher.members=2"),
+        keys(tmp_path, *wide, f"teacher.model.weights={weights}"),
+        unchanged,
+    ]
+    assert len({each["baseline weights"] for each in found}) == 1
+    for stage in ("distill weights", "prune weights", "quantize"):
+        assert len({each[stage] for each in found}) == len(found)
+
+
+def test_the_code_of_a_user_s_file_counts_by_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    code = (
+        "from torch import nn\n\n\ndef Net(num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3072, num_classes))\n"
+    )
+    mine = ("model=custom", f"model.target={file}:Net", "technique=baseline")
+    found = []
+    for text in (code, code, code + "# changed\n"):
+        file.write_text(text)
+        found.append(keys(tmp_path, *mine)["baseline weights"])
+    assert found[0] == found[1] != found[2]

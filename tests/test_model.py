@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from paredown.errors import ConfigError
-from paredown.model import ARCHITECTURE, WEIGHTS, ModelSource, classifier, load, save
+from paredown.model import ARCHITECTURE, WEIGHTS, ModelSource, classifier, load, outline, save
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
 
@@ -77,7 +77,12 @@ def test_architecture_is_plain_json_that_names_only_what_was_changed(
     save(cnn4, Cnn4(32, "cnn4"), 10, SHAPE, tmp_path)
     assert json.loads((tmp_path / ARCHITECTURE).read_text()) == {
         "weights": hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest(),
-        "model": {"_target_": "paredown.model.cnn4.Cnn4", "width": 32, "name": "cnn4"},
+        "model": {
+            "_target_": "paredown.model.cnn4.Cnn4",
+            "width": 32,
+            "name": "cnn4",
+            "weights": None,
+        },
         "classes": 10,
         "input_shape": [3, 32, 32],
         "changed": {},
@@ -124,3 +129,19 @@ def test_a_width_out_of_range_is_refused(width: int) -> None:
 def test_a_misspelt_torchvision_name_is_told_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"did you mean resnet18\?$"):
         Torchvision("resnet_18").build(10, SHAPE)
+
+
+def test_a_network_with_heads_for_training_alone_is_built_without_them() -> None:
+    with torch.device("meta"):
+        network = Torchvision("googlenet").build(7, (3, 64, 64)).train()
+        assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "regnet_y_400mf"])
+def test_an_outline_has_the_shapes_of_the_network_that_is_built(name: str) -> None:
+    source = Torchvision(name)
+    shapes = [
+        {key: tensor.shape for key, tensor in network.state_dict().items()}
+        for network in (outline(source, 7, SHAPE), source.build(7, SHAPE))
+    ]
+    assert shapes[0] == shapes[1]

@@ -1,12 +1,14 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from paredown import machine
-from paredown.dataset import Dataset
+from paredown.dataset import Dataset, Split
+from paredown.distill.loss import teacher_loss
 from paredown.errors import ConfigError, RunError
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
@@ -127,6 +129,51 @@ def test_every_image_is_seen_once_an_epoch(training: Training, few: Dataset) -> 
     expected = {image.tobytes() for image in plain.normalize(plain.train.images)}
     assert found == expected
     assert sum(map(len, seen)) == 64
+
+
+class Streamed:
+    """Images that are read when they are asked for, as those of a folder are."""
+
+    digest = "made"
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images, self.shape = images, images.shape
+
+    def __getitem__(self, picked: object) -> np.ndarray:
+        return self.images[picked]
+
+    def draw(self, picked: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self[picked]
+
+
+def test_streamed_images_give_the_same_bits_as_those_in_memory(
+    training: Training, few: Dataset
+) -> None:
+    rows = Split(Streamed(few.train.images), few.train.labels)
+    streamed = train(training, replace(few, train=rows))
+    assert equal(streamed.module, train(training, few).module)
+
+
+def test_an_error_while_images_are_read_ends_training(training: Training, few: Dataset) -> None:
+    class Broken(Streamed):
+        def draw(self, picked: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+            raise RunError("gone")
+
+    broken = replace(few, train=Split(Broken(few.train.images), few.train.labels))
+    with pytest.raises(RunError, match="gone"):
+        train(training, broken)
+
+
+def test_blended_images_teach_by_labels_and_by_a_teacher(training: Training, few: Dataset) -> None:
+    blended = replace(few, mixup=0.4)
+    curves = train(replace(training, epochs=6), blended).curves
+    assert curves[-1]["loss"] < curves[0]["loss"]
+    assert curves[-1]["accuracy"] > curves[0]["accuracy"]
+    teacher = train(training, few).module
+    loss = teacher_loss(teacher, 4.0, 0.7, 0.1)
+    student = SOURCE.build(10, (3, 32, 32))
+    points = fit(replace(training, epochs=6), student, blended, loss, 0, "")
+    assert points[-1]["loss"] < points[0]["loss"]
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])

@@ -42,6 +42,10 @@ def build(cfg: DictConfig, key: str) -> Any:
         got = f"got {node!r}; leave it out, or choose one of conf/{key}"
         raise ConfigError(f"{key} must be a node with a _target_, {got}")
     check_fields(key, node)
+    for name in map(str, node):  # a part of its own within this one names its own key
+        own = not OmegaConf.is_interpolation(node, name) and node._get_node(name)
+        if isinstance(own, DictConfig) and "_target_" in own:
+            build(cfg, f"{key}.{name}")
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:

@@ -18,6 +18,7 @@ from paredown.variant import Context, Stage, Variant
 if TYPE_CHECKING:
     from torch import nn
 
+    from paredown.distill.teacher import Teacher
     from paredown.model import ModelSource
 
 log = logging.getLogger(__name__)
@@ -60,11 +61,19 @@ class VariantPath:
         runtime: Runtime,
         store: Store,
         seed: int,
+        teacher: "Teacher | None" = None,
     ) -> None:
         self.names = tuple(stages)
         self._stages = tuple(stages.values())
         self._dataset, self._runtime, self._store, self._seed = dataset, runtime, store, seed
         self._kept: dict[tuple[str, int], Any] = {}
+        other = teacher.stage if teacher else None
+        self._baseline_teaches = other is None
+        members = teacher.members if teacher else 1
+        self._tutors = tuple(  # each at the start of a path of its own, kept like any baseline
+            VariantPath({"teacher": other or self._stages[0]}, dataset, runtime, store, seed + at)
+            for at in range(self._baseline_teaches, members)
+        )
 
     @_once
     def program(self, index: int) -> Path:
@@ -180,15 +189,25 @@ class VariantPath:
         return stage(self.variant(index - 1) if goes_on else None, context)
 
     def _teacher(self) -> "nn.Module":
-        return self.variant(0).module
+        from paredown.distill.ensemble import Ensemble
+
+        for tutor in self._tutors:
+            told = tutor.measured(0)["accuracy"]
+            log.info("teacher %s: accuracy %.2f%%", tutor._about(0, "")["path"], 100 * told)
+        paths = (self,) * self._baseline_teaches + self._tutors
+        networks = [path.variant(0).module for path in paths]
+        return networks[0] if len(networks) == 1 else Ensemble(networks)
 
     def _identity(self, index: int) -> list[Any]:
         """Say everything that determines the weights, versions and sources aside."""
         stage = self._stages[index]
         own = [describe(stage, key_only=True), self._precision(index)]
+        if stage.source is not None:
+            own.append(stage.source.fingerprint)
         if index == 0:
             return [*own, self._dataset.fingerprint, self._seed]
-        return [*own, self._identity(index - 1)]
+        taught = [self._baseline_teaches, *(tutor._identity(0) for tutor in self._tutors)]
+        return [*own, self._identity(index - 1), taught]
 
     def program_key(self, index: int) -> str:
         """Name the store's entry for the files that ship and what was measured on them."""
@@ -215,8 +234,9 @@ class VariantPath:
         loop = ("paredown.training", "paredown.distill", "paredown.model", "paredown.dataset")
         code = code_of(*sources, *loop)
         versions = machine.versions("torch", "torchvision", "torch-pruning")
-        upstream = self.weights_key(index - 1) if index else ""
-        return key_of(self._identity(index), code, versions, upstream)
+        upstream = [self.weights_key(index - 1)] if index else []
+        tutors = [tutor.weights_key(0) for tutor in self._tutors] if index else []
+        return key_of(self._identity(index), code, versions, upstream, tutors)
 
     def _stage_seed(self, index: int) -> int:
         """Give each stage a seed of its own, the same whether what came before was read or made."""
@@ -228,16 +248,13 @@ class VariantPath:
 
     @_once
     def _precision(self, index: int) -> str | None:
-        import torch
-
         from paredown.training.loop import resolve_precision
 
         training = self._stages[index].training
         if training is None:
             return None
-        with torch.device("meta"):  # shapes are enough to tell
-            dataset = self._dataset
-            network = self._source(index).build(len(dataset.classes), dataset.input_shape)
+        dataset = self._dataset
+        network = model.outline(self._source(index), len(dataset.classes), dataset.input_shape)
         return resolve_precision(training, network)
 
     def _about(self, index: int, kind: str) -> dict[str, Any]:

@@ -89,7 +89,9 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
             return before
         with tracker.run(parts.name, folder, parts.tracking.parent, _tags(parts, dataset)) as kept:
             _log_settings(cfg, kept)
-            path = VariantPath(parts.stages, dataset, parts.runtime, store, parts.seed)
+            path = VariantPath(
+                parts.stages, dataset, parts.runtime, store, parts.seed, parts.teacher
+            )
             over = _over_budget(parts, dataset, path)
             if over:
                 kept.log(metrics=over["rows"][0], tags={"over_budget": over["error"]})

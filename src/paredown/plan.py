@@ -7,9 +7,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from paredown.config import build_all, check_type
 from paredown.dataset import Dataset, DatasetSource
+from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.front import Budget
-from paredown.model import classifier, layers
+from paredown.model import layers
+from paredown.model.check import tried
 from paredown.runtime import Runtime, calibration_batches, require_engine
 from paredown.store import StoreFolder
 from paredown.study import Study
@@ -19,7 +21,7 @@ from paredown.variant import Stage
 
 BASELINE = "baseline"
 STAGES = "technique.stages"
-NEEDED = (BASELINE, "dataset", "runtime", "measure", "store", "tracking", "budget")
+NEEDED = (BASELINE, "teacher", "dataset", "runtime", "measure", "store", "tracking", "budget")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Plan:
         tracking: Where the run is logged.
         budget: What the file at the end of the path may cost.
         study: What is looked into once the path is measured; mostly None.
+        teacher: Who teaches; None: the baseline.
     """
 
     seed: int
@@ -46,7 +49,8 @@ class Plan:
     store: StoreFolder
     tracking: Tracking
     budget: Budget
-    study: Study | None
+    study: Study | None = None
+    teacher: Teacher | None = None
 
     @property
     def name(self) -> str:
@@ -59,18 +63,14 @@ class Plan:
         Raises:
             ConfigError: If they are not there, or a stage cannot be fitted on them.
         """
-        import torch
-
         dataset = self.dataset.load()
         names: list[str] = []
-        for stage in self.stages.values():
+        other = self.teacher.stage if self.teacher else None
+        for stage in (*([other] if other else []), *self.stages.values()):
             if stage.training is not None:
                 stage.training.check(dataset)
             if stage.source is not None:
-                with torch.device("meta"):  # shapes are enough to tell
-                    network = stage.source.build(len(dataset.classes), dataset.input_shape)
-                classifier(network, len(dataset.classes))
-                names = layers(network)
+                names = layers(tried(stage.source, dataset))
             if stage.numerics is not None:
                 stage.numerics.resolve(names)
                 calibration_batches(dataset, stage.numerics.calibration_images)
@@ -101,6 +101,7 @@ def plan(cfg: DictConfig) -> Plan:
         tracking=parts["tracking"],
         budget=parts["budget"],
         study=parts.get("study"),
+        teacher=parts["teacher"],
     )
 
 

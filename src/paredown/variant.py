@@ -104,7 +104,8 @@ class Context:
     Args:
         dataset: A stage sees its `train` split only.
         seed: The stage's own, so that its result does not depend on what ran before.
-        teacher: Gives the float32 baseline; called only by a stage that learns from it.
+        teacher: Gives the network that teaches, mostly the float32 baseline; called only by a
+            stage that learns from it.
         title: The stage's name, for progress bars and logs.
         trains: Whether `fit` does anything; a file's size and speed are known without.
     """

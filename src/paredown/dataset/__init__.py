@@ -8,11 +8,38 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Images = NDArray[np.uint8]
+from paredown.dataset import augment as way
+from paredown.dataset.augment import Batch, Images
+
+__all__ = ["Batch", "Dataset", "DatasetSource", "Images", "Labels", "Picked", "Rows", "Split"]
+
 Labels = NDArray[np.int64]
-Batch = NDArray[np.float32]
+Picked = slice | NDArray[np.int64]
+"""Which images of a split: a range, or their numbers."""
 
 CHUNK = 1024  # images that are hashed at once
+
+
+class Rows(Protocol):
+    """Images that are read when they are asked for: they may be more than memory holds."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Number of images, channels, height and width."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Hash of what they are, told without reading them all."""
+        ...
+
+    def __getitem__(self, picked: Picked) -> Images:
+        """Read some, uint8, (N, C, H, W): the same pixels every time."""
+        ...
+
+    def draw(self, picked: NDArray[np.int64], rng: np.random.Generator) -> Images:
+        """Read some as training shows them, which may be another crop every time."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -20,15 +47,21 @@ class Split:
     """Labelled images, kept as bytes until a batch is needed.
 
     Args:
-        images: uint8, (N, C, H, W), 0 to 255.
+        images: uint8, (N, C, H, W), 0 to 255: an array in memory, or rows that are read when due.
         labels: int64, (N,), 0 to classes - 1.
     """
 
-    images: Images
+    images: Images | Rows
     labels: Labels
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def draw(self, picked: NDArray[np.int64], rng: np.random.Generator) -> Images:
+        """Give images as training shows them, before the data set's own augmentation."""
+        if isinstance(self.images, np.ndarray):
+            return self.images[picked]
+        return self.images.draw(picked, rng)
 
 
 @dataclass(frozen=True)
@@ -36,7 +69,7 @@ class Dataset:
     """What a model learns from and is judged by.
 
     Training sees `train`; search and picking see `val`; `test` is looked at once, for what was
-    picked.
+    picked. The first training images are in random order of class: they calibrate.
 
     Args:
         name: As the configuration names it.
@@ -45,6 +78,9 @@ class Dataset:
         mean, std: One value a channel, of pixels scaled to 0..1.
         crop: Training shifts an image by up to this many pixels, filling with black.
         flip: Whether training mirrors half of the images.
+        mixup: How strongly training blends images; see `augment.blend`. 0 for none.
+        center: An image of another size shows the centred square of this share of its shorter
+            side; None: all of it, stretched. For who shows the network new images.
     """
 
     name: str
@@ -56,6 +92,8 @@ class Dataset:
     std: tuple[float, ...]
     crop: int = 0
     flip: bool = False
+    mixup: float = 0.0
+    center: float | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -63,16 +101,23 @@ class Dataset:
         _, channels, height, width = self.train.images.shape
         return channels, height, width
 
+    @property
+    def streams(self) -> bool:
+        """Whether training images are read when they are due, which takes its time."""
+        return not isinstance(self.train.images, np.ndarray)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of every pixel, label and class name, and of how training shows the images."""
-        digest = hashlib.sha256(
-            repr((self.classes, self.mean, self.std, self.crop, self.flip)).encode()
-        )
+        shown = (self.crop, self.flip, self.mixup, self.center)
+        digest = hashlib.sha256(repr((self.classes, self.mean, self.std, *shown)).encode())
         for split in (self.train, self.val, self.test):
-            digest.update(repr(split.images.shape).encode())
-            for at in range(0, len(split), CHUNK):  # channels may share memory: no copy of it all
-                digest.update(np.ascontiguousarray(split.images[at : at + CHUNK]).data)
+            digest.update(repr(tuple(split.images.shape)).encode())
+            if isinstance(split.images, np.ndarray):
+                for at in range(0, len(split), CHUNK):  # channels may share memory: copy a few
+                    digest.update(np.ascontiguousarray(split.images[at : at + CHUNK]).data)
+            else:
+                digest.update(split.images.digest.encode())
             digest.update(np.ascontiguousarray(split.labels).data)
         return digest.hexdigest()[:32]
 
@@ -99,18 +144,29 @@ class Dataset:
         Returns:
             uint8, (N, C, H, W).
         """
-        count, _, height, width = images.shape
         if self.crop:
-            pad = ((0, 0), (0, 0), (self.crop, self.crop), (self.crop, self.crop))
-            padded = np.pad(images, pad)
-            top, left = rng.integers(0, 2 * self.crop + 1, size=(2, count, 1))
-            rows, columns = top + np.arange(height), left + np.arange(width)
-            pick = np.arange(count)[:, None, None], slice(None), rows[:, :, None], columns[:, None]
-            images = padded[pick].transpose(0, 3, 1, 2)  # fancy indices put the channels last
-        if self.flip:
-            mirrored = rng.random((count, 1, 1, 1)) < 0.5
-            images = np.where(mirrored, images[..., ::-1], images)
-        return images
+            images = way.shift(images, self.crop, rng)
+        return way.mirror(images, rng) if self.flip else images
+
+    def draw(
+        self, picked: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[Batch, Labels | NDArray[np.float32]]:
+        """Give a batch as training learns from it.
+
+        Args:
+            picked: Numbers of training images, (N,).
+            rng: Draws the augmentation.
+
+        Returns:
+            Normalized images, (N, C, H, W), and their labels: (N,), or with mixup the share of
+            each class, (N, classes).
+        """
+        images = self.normalize(self.augment(self.train.draw(picked, rng), rng))
+        labels = self.train.labels[picked]
+        if not self.mixup:
+            return images, labels
+        sure = np.eye(len(self.classes), dtype=np.float32)[labels]
+        return way.blend(images, sure, self.mixup, rng)
 
 
 class DatasetSource(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paredown.dataset import Dataset, Images, Split
+from paredown.dataset import Dataset, Images, Split, augment
 from paredown.dataset.division import stratify
 from paredown.errors import require
 
@@ -21,14 +21,16 @@ class Digits:
     Args:
         split_seed: Draws the split; not the seed of a run, so that all runs see the same images.
         crop: Shift of training images, in pixels of the 32.
+        mixup: How strongly training blends images; 0 for none.
     """
 
     split_seed: int
     crop: int
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.split_seed >= 0, "split_seed", "be at least 0", self.split_seed)
-        require(0 <= self.crop <= 16, "crop", "lie in 0..16 pixels", self.crop)
+        augment.check(self.crop, self.mixup, 32)
 
     def load(self) -> Dataset:
         """Read the digits that scikit-learn ships."""
@@ -45,6 +47,7 @@ class Digits:
             mean=(0.305,) * 3,  # of all training pixels, and so is the standard deviation
             std=(0.376,) * 3,
             crop=self.crop,
+            mixup=self.mixup,
         )
 
 

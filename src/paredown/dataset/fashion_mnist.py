@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paredown.dataset import Dataset, Images, Labels, Split
+from paredown.dataset import Dataset, Images, Labels, Split, augment
 from paredown.dataset.division import stratify
 from paredown.errors import require
 
@@ -43,6 +43,7 @@ class FashionMnist:
         train_images: Use only so many of the rest; null for all.
         crop: Shift of training images, in pixels of the 32.
         flip: Whether training mirrors half of the images.
+        mixup: How strongly training blends images; 0 for none.
     """
 
     folder: str
@@ -51,13 +52,14 @@ class FashionMnist:
     train_images: int | None
     crop: int
     flip: bool
+    mixup: float
 
     def __post_init__(self) -> None:
         require(self.split_seed >= 0, "split_seed", "be at least 0", self.split_seed)
         require(self.val_images >= 1, "val_images", "be at least 1", self.val_images)
         some = self.train_images is None or self.train_images >= 1
         require(some, "train_images", "be at least 1, or null for all", self.train_images)
-        require(0 <= self.crop <= 16, "crop", "lie in 0..16 pixels", self.crop)
+        augment.check(self.crop, self.mixup, 32)
 
     def load(self) -> Dataset:
         """Read the four files, as they were published or unpacked."""
@@ -82,6 +84,7 @@ class FashionMnist:
             std=(0.3318,) * 3,
             crop=self.crop,
             flip=self.flip,
+            mixup=self.mixup,
         )
 
 

@@ -51,12 +51,13 @@ class Knowledge:
         import torch
 
         from paredown.distill.loss import teacher_loss
+        from paredown.model.weights import start
 
         loss = teacher_loss(
             context.teacher(), self.temperature, self.alpha, self.training.label_smoothing
         )
         dataset = context.dataset
         torch.manual_seed(context.seed)
-        module = self.student.build(len(dataset.classes), dataset.input_shape)
+        module = start(self.student, len(dataset.classes), dataset.input_shape)
         curves = context.fit(self.training, module, loss)
         return Variant(module, self.student, curves=curves)

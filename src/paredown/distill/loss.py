@@ -29,7 +29,7 @@ def distillation_loss(
     Args:
         logits: The student's, (N, classes).
         teacher_logits: (N, classes).
-        labels: (N,).
+        labels: (N,), or the share of each class, (N, classes).
         temperature: T above, > 0; softens both answers.
         alpha: Weight of the teacher's term, [0, 1].
         label_smoothing: Of the labels' term, [0, 1).

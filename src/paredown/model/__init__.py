@@ -9,7 +9,7 @@ from paredown.describe import describe, sha256_of
 from paredown.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 WEIGHTS, ARCHITECTURE = "model.safetensors", "architecture.json"
 
@@ -22,6 +22,16 @@ class ModelSource(Protocol):
         """As tables and runs name the network."""
         ...
 
+    @property
+    def weights(self) -> str | None:
+        """What it starts from: published weights by name, or a file; None: fresh ones."""
+        ...
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """Say by content what, besides its other fields, decides its weights and its answers."""
+        ...
+
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
         """Build it with fresh weights, drawn from torch's global generator.
 
@@ -30,6 +40,25 @@ class ModelSource(Protocol):
             input_shape: Channels, height and width of one image.
         """
         ...
+
+    def published(self, weights: str) -> "dict[str, Tensor]":
+        """Find published weights, fetched if they are not here.
+
+        Raises:
+            ConfigError: If there are none of that name, or no network.
+        """
+        ...
+
+
+def outline(source: ModelSource, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
+    """Build a network for its shapes alone: without numbers, in no time, where its code can."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return source.build(classes, input_shape)
+    except (NotImplementedError, RuntimeError):  # RegNet's reads tensors of its own
+        return source.build(classes, input_shape)
 
 
 def classifier(module: "nn.Module", classes: int) -> "nn.Module":

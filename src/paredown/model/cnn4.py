@@ -1,12 +1,13 @@
 """A four-layer convolutional network for small images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from paredown.errors import require
+from paredown.errors import ConfigError, require
+from paredown.model import weights as own
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,20 @@ class Cnn4:
     Args:
         width: Channels of the first layer; each later one has twice those before it.
         name: As tables and runs name it.
+        weights: A file of a trained one; null for fresh ones.
     """
 
     width: int
     name: str
+    weights: str | None = field(default=None, metadata={"key": False})
 
     def __post_init__(self) -> None:
         require(1 <= self.width <= 1024, "width", "lie in 1..1024 channels", self.width)
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """The weights."""
+        return own.fingerprint(self.weights)
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
         """Build it for images of any size from 8x8 up."""
@@ -40,3 +48,8 @@ class Cnn4:
         return nn.Sequential(
             *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
         )
+
+    def published(self, weights: str) -> "dict[str, Tensor]":
+        """Raise ConfigError: nobody published any."""
+        rule = f"end with {', '.join(own.FILES)}, or be null"
+        raise ConfigError(f"weights of {self.name} must {rule}, got {weights!r}")

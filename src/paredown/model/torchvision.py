@@ -1,23 +1,37 @@
 """torchvision's classifiers, with the head resized to the classes."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import sys
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, get_type_hints
 
-from paredown.errors import require_one_of
+from paredown.errors import ConfigError, require_one_of
+from paredown.model import weights as own
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+SIDE_HEADS = ("aux1.", "aux2.", "AuxLogits.")  # of GoogLeNet and Inception
 
 
 @dataclass(frozen=True)
 class Torchvision:
-    """One of torchvision's classifiers, untrained.
+    """One of torchvision's classifiers.
 
     Args:
         name: As `torchvision.models.get_model` knows it.
+        weights: Published ones by name, such as DEFAULT, or a file; null for fresh ones.
     """
 
     name: str
+    weights: str | None = field(default=None, metadata={"key": False})
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """The weights."""
+        return own.fingerprint(self.weights)
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
         """Build it; the published architecture takes three channels and any size.
@@ -29,5 +43,38 @@ class Torchvision:
 
         names = models.list_models(module=models)
         require_one_of(names, "model.name", self.name)
-        network: nn.Module = models.get_model(self.name, weights=None, num_classes=classes)
+        plain = {"aux_logits": False, "init_weights": True}  # no heads that are for training alone
+        made = get_type_hints(models.get_model_builder(self.name))["return"]
+        fields = plain if "aux_logits" in signature(made).parameters else {}
+        network: nn.Module = models.get_model(
+            self.name, weights=None, num_classes=classes, **fields
+        )
         return network
+
+    def published(self, weights: str) -> "dict[str, Tensor]":
+        """Fetch published weights into torch hub's folder, or find them there.
+
+        Raises:
+            ConfigError: For a name that there is not, or without a network.
+        """
+        from torch import hub
+        from torchvision import models
+
+        choices = models.get_model_weights(self.name).__members__
+        require_one_of(choices, f"weights of {self.name}", weights)
+        url = choices[weights].url
+        file = Path(hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            digest = hub.HASH_REGEX.search(file.name)
+            prefix, bar = digest.group(1) if digest else None, sys.stderr.isatty()
+            try:
+                hub.download_url_to_file(url, str(file), prefix, bar)
+            except (OSError, HTTPException, RuntimeError) as error:
+                told = " ".join(str(error).split())
+                raise ConfigError(
+                    f"weights of {self.name} must be here, or there must be a network, got "
+                    f"{weights}; {url} cannot be fetched ({told}): put it into {file.parent}"
+                ) from error
+        state = own.read(file)
+        return {name: state[name] for name in state if not name.startswith(SIDE_HEADS)}

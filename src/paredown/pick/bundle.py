@@ -93,6 +93,7 @@ def preprocess(dataset: Dataset) -> dict[str, object]:
         "size": [width, height],
         "channels": channels,
         "mode": MODES[channels],
+        "center": dataset.center,
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "classes": list(dataset.classes),

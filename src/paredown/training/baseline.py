@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Baseline:
-    """Train a fresh network on the labels, in float32 numerics.
+    """Train a network on the labels, from fresh weights or those that it names.
 
     Args:
         model: The node of conf/model.
-        training: How it is fitted.
+        training: How it is fitted; no epochs leave the weights that it names as they are.
     """
 
     numerics: ClassVar[None] = None
@@ -41,11 +41,13 @@ class Baseline:
         import torch
         from torch.nn import functional as F
 
+        from paredown.model.weights import start
+
         def loss(logits: "Tensor", images: "Tensor", labels: "Tensor") -> "Tensor":
             return F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
 
         dataset = context.dataset
         torch.manual_seed(context.seed)
-        module = self.model.build(len(dataset.classes), dataset.input_shape)
+        module = start(self.model, len(dataset.classes), dataset.input_shape)
         curves = context.fit(self.training, module, loss)
         return Variant(module, self.model, curves=curves)

@@ -7,7 +7,9 @@ see benchmarks/.
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
 from paredown.training import Training
+
+T = TypeVar("T")
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(logits, images, labels) -> one number to minimize."""
@@ -33,7 +37,8 @@ def fit(
         training: Epochs, batch size, rates and precision.
         module: The network; changed in place.
         dataset: Its train split is seen, augmented, in an order drawn from `seed`.
-        loss: Of logits (N, classes), normalized images (N, C, H, W) and labels (N,).
+        loss: Of logits (N, classes), normalized images (N, C, H, W) and labels: (N,), or the
+            share of each class, (N, classes), where the data set blends images.
         seed: Draws order, augmentation and dropout.
         title: For the progress bar and errors.
 
@@ -53,6 +58,7 @@ def fit(
     module.to(device).to(memory_format=torch.channels_last).train()
     curves: list[dict[str, float]] = []
     batches = _batches(training, dataset, np.random.default_rng(seed))
+    batches = _ahead(batches) if dataset.streams else batches
     with _Bar(title, training, steps) as bar:
         for _ in range(training.epochs):
             total = torch.zeros(2, device=device)  # loss and hits, summed
@@ -67,7 +73,8 @@ def fit(
                 optimizer.step()
                 rate = float(schedule.get_last_lr()[0])
                 schedule.step()
-                hits = (logits.argmax(dim=1) == labels).float().mean()
+                named = labels if labels.ndim == 1 else labels.argmax(dim=1)
+                hits = (logits.argmax(dim=1) == named).float().mean()
                 total += torch.stack([value.detach(), hits])
                 bar.step(value.item())
             mean_loss, accuracy = (total / steps).tolist()
@@ -130,15 +137,28 @@ def _optimizer(
 def _batches(
     training: Training, dataset: Dataset, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images (B, C, H, W), normalized and channels last, and labels (B,), without end."""
-    split, size = dataset.train, training.batch_size
+    """Yield images (B, C, H, W), normalized and channels last, and their labels, without end.
+
+    Labels are (B,), or (B, classes) where images are blended.
+    """
+    count, size = len(dataset.train), training.batch_size
     while True:
-        order = rng.permutation(len(split))
-        for start in range(0, len(split) - size + 1, size):
+        order = rng.permutation(count)
+        for start in range(0, count - size + 1, size):
             picked = order[start : start + size]
-            images = dataset.normalize(dataset.augment(split.images[picked], rng))
+            images, labels = dataset.draw(picked, rng)
             pixels = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
-            yield pixels, torch.from_numpy(split.labels[picked])
+            yield pixels, torch.from_numpy(labels)
+
+
+def _ahead(batches: Iterator[T]) -> Iterator[T]:
+    """Make the next batch in a thread while this one is learnt from; there is no end."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches)
+        while True:
+            batch = coming.result()
+            coming = thread.submit(next, batches)
+            yield batch
 
 
 @dataclass

@@ -1,0 +1,150 @@
+"""Images of any size in one folder a class, ImageNet's too: decoded once, or streamed."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from paredown.dataset import Dataset, Split, augment
+from paredown.dataset.division import stratify
+from paredown.errors import require
+
+if TYPE_CHECKING:
+    from paredown.dataset.pile import Pile
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as published weights want
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """One folder a class, split by a seed or into folders.
+
+    Args:
+        name: As tables and runs name the data.
+        folder: Holds the class folders, or folders of splits which hold them.
+        train, val, test: Names of the folders of splits. Without the first of them all of
+            `folder` is split; of a split that has none, the share is taken from the training
+            images.
+        val_share, test_share: Of the images of each class, where they are split by the seed.
+        split_seed: Draws the split; not the seed of a run, so that all runs see the same images.
+        size: Images are shown as squares of this side, in pixels.
+        center: A square of this share of the shorter side is shown; null: all, stretched.
+        area: Training shows random crops of at least this share of an image; 1: no such crops.
+        cache: Where decoded images are kept; null for the user's cache folder.
+        cache_mb: Images that take more than this decoded, or that training crops at random, are
+            decoded whenever they are due; in 1e6 bytes.
+        workers: Threads that decode; null for one a core.
+        max_broken: Share of images that may be broken, [0, 1); they are told and left out.
+        crop: Shift of training images, in pixels.
+        flip: Whether training mirrors half of the images.
+        mixup: How strongly training blends images; 0 for none.
+    """
+
+    name: str
+    folder: str
+    train: str
+    val: str | None
+    test: str | None
+    val_share: float
+    test_share: float
+    split_seed: int
+    size: int
+    center: float | None
+    area: float
+    cache: str | None
+    cache_mb: float
+    workers: int | None
+    max_broken: float
+    crop: int
+    flip: bool
+    mixup: float
+
+    def __post_init__(self) -> None:
+        for key in ("val_share", "test_share"):
+            value = getattr(self, key)
+            require(0 < value < 1, key, "lie in (0, 1)", value)
+        both = self.val_share + self.test_share
+        require(both < 1, "test_share", f"be below {1 - self.val_share:g}", self.test_share)
+        require(self.split_seed >= 0, "split_seed", "be at least 0", self.split_seed)
+        require(8 <= self.size <= 2048, "size", "lie in 8..2048 pixels", self.size)
+        some = self.center is None or 0 < self.center <= 1
+        require(some, "center", "lie in (0, 1], or be null for all of an image", self.center)
+        require(0 < self.area <= 1, "area", "lie in (0, 1]", self.area, "1 crops nothing")
+        require(self.cache_mb >= 0, "cache_mb", "be at least 0", self.cache_mb, "0 streams always")
+        enough = self.workers is None or self.workers >= 1
+        require(enough, "workers", "be at least 1, or null for one a core", self.workers)
+        require(0 <= self.max_broken < 1, "max_broken", "lie in [0, 1)", self.max_broken)
+        augment.check(self.crop, self.mixup, self.size)
+
+    def load(self) -> Dataset:
+        """List the images, look through new ones, and split them."""
+        from paredown.dataset.images import class_names  # Pillow comes with it
+
+        places = self._places()
+        classes = class_names(places["train"])
+        hint = "one folder a class, with that class's images in it"
+        require(len(classes) >= 2, "dataset.folder", "hold two classes or more", classes, hint)
+        piles = {role: self._pile(place, classes, role) for role, place in places.items()}
+        whole = piles["train"]
+        shares = tuple(
+            0.0 if role in piles else share
+            for role, share in (("val", self.val_share), ("test", self.test_share))
+        )
+        *drawn, rest = stratify(whole.labels, shares, self.split_seed)
+        order = np.random.default_rng(self.split_seed).permutation(rest)  # the first calibrate
+        splits = {"train": whole.split(order)}
+        for role, index in zip(("val", "test"), drawn, strict=True):
+            splits[role] = piles[role].split() if role in piles else whole.split(index)
+        for role, split in splits.items():
+            require(len(split) > 0, "dataset.folder", f"leave an image to {role}", len(split))
+        _require_all(classes, splits["train"])
+        return Dataset(
+            name=self.name,
+            train=splits["train"],
+            val=splits["val"],
+            test=splits["test"],
+            classes=classes,
+            mean=MEAN,
+            std=STD,
+            crop=self.crop,
+            flip=self.flip,
+            mixup=self.mixup,
+            center=self.center,
+        )
+
+    def _pile(self, place: Path, classes: tuple[str, ...], role: str) -> "Pile":
+        from platformdirs import user_cache_path
+
+        from paredown.dataset.images import View, find
+        from paredown.dataset.pile import heap
+
+        cache = user_cache_path("paredown") / "images"
+        if self.cache is not None:
+            cache = Path(self.cache).expanduser().absolute()
+        workers = self.workers or os.cpu_count() or 1
+        area = self.area if role == "train" else 1.0
+        view = View(self.size, self.center, area, workers)
+        listing = find(place, classes, complete=role == "train")
+        return heap(listing, view, cache, self.cache_mb, self.max_broken)
+
+    def _places(self) -> dict[str, Path]:
+        """Find the folders of the splits that are given; `train` is always one."""
+        root = Path(self.folder).expanduser().absolute()
+        require(root.is_dir(), "dataset.folder", "be a folder with one folder a class", str(root))
+        names = {"train": self.train, "val": self.val, "test": self.test}
+        places = {role: root / name for role, name in names.items() if name and root / name != root}
+        given = {role: place for role, place in places.items() if place.is_dir()}
+        if not given:
+            return {"train": root}
+        hint = f"it holds {' and '.join(place.name for place in given.values())}"
+        require("train" in given, "dataset.folder", f"hold {self.train}", str(root), hint)
+        return given
+
+
+def _require_all(classes: tuple[str, ...], train: Split) -> None:
+    """Raise ConfigError if a class has no training image that can be read."""
+    lacks = sorted(set(range(len(classes))) - set(train.labels.tolist()))
+    rule = "leave a training image that can be read to every class"
+    require(not lacks, "dataset.folder", rule, ", ".join(classes[label] for label in lacks[:5]))

@@ -1,0 +1,26 @@
+"""Several teachers as one."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Ensemble(nn.Module):
+    """Answers with the mean of its members' logits.
+
+    Softened and normalized, that is the geometric mean of their answers.
+
+    Source: Hinton, Vinyals, Dean, 2015, arXiv 1503.02531, section 2.
+
+    Args:
+        members: Each maps (N, C, H, W) to logits (N, classes).
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, C, H, W) to logits (N, classes)."""
+        return torch.stack([member(images) for member in self.members]).mean(dim=0)
