@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from paredown.dataset import Dataset, Split
 from paredown.model.cnn4 import Cnn4

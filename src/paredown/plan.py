@@ -1,11 +1,13 @@
 """A run's parts, built and checked before any work."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from paredown.config import build_all, check_type
+from paredown.costs import scale
 from paredown.dataset import Dataset, DatasetSource
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.front import Budget
@@ -15,7 +17,8 @@ from paredown.store import StoreFolder
 from paredown.study import Study
 from paredown.timing import Timing
 from paredown.tracking import Tracking
-from paredown.variant import Stage
+from paredown.training import Training
+from paredown.variant import Build, Checks, Context, Stage
 
 BASELINE = "baseline"
 STAGES = "technique.stages"
@@ -62,19 +65,40 @@ class Plan:
         import torch
 
         dataset = self.dataset.load()
+        classes, shape = len(dataset.classes), dataset.input_shape
         names: list[str] = []
-        for stage in self.stages.values():
+        before: Training | None = None
+        build: Build | None = None
+        for title, stage in self.stages.items():
             if stage.training is not None:
                 stage.training.check(dataset)
             if stage.source is not None:
+                build = partial(stage.source.build, classes, shape)
                 with torch.device("meta"):  # shapes are enough to tell
-                    network = stage.source.build(len(dataset.classes), dataset.input_shape)
-                classifier(network, len(dataset.classes))
+                    network = build()
+                classifier(network, classes)
                 names = layers(network)
+            elif isinstance(stage, Checks):
+                assert build is not None, "the baseline builds one"
+                stage.check(build, self.context(dataset, title), before)
+            before = stage.training
             if stage.numerics is not None:
                 stage.numerics.resolve(names)
                 calibration_batches(dataset, stage.numerics.calibration_images)
         return dataset
+
+    def context(self, dataset: Dataset, title: str) -> Context:
+        """Give what a stage may use where nothing is trained."""
+        from torch import nn
+
+        return Context(
+            dataset,
+            self.seed,
+            teacher=nn.Identity,  # it is never asked
+            title=title,
+            trains=False,
+            scale=partial(scale, self.runtime, dataset),
+        )
 
 
 def plan(cfg: DictConfig) -> Plan:

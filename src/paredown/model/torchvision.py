@@ -8,6 +8,11 @@ from paredown.errors import require_one_of
 if TYPE_CHECKING:
     from torch import nn
 
+PLAIN = {  # without the heads that only training has: a network gives logits, and nothing else
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+
 
 @dataclass(frozen=True)
 class Torchvision:
@@ -29,5 +34,8 @@ class Torchvision:
 
         names = models.list_models(module=models)
         require_one_of(names, "model.name", self.name)
-        network: nn.Module = models.get_model(self.name, weights=None, num_classes=classes)
+        options = PLAIN.get(self.name, {})
+        network: nn.Module = models.get_model(
+            self.name, weights=None, num_classes=classes, **options
+        )
         return network

@@ -25,7 +25,13 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def fit(
-    training: Training, module: nn.Module, dataset: Dataset, loss: Loss, seed: int, title: str
+    training: Training,
+    module: nn.Module,
+    dataset: Dataset,
+    loss: Loss,
+    seed: int,
+    title: str,
+    stop: int | None = None,
 ) -> list[dict[str, float]]:
     """Fit the weights of `module` in place and leave it in eval mode, on the CPU.
 
@@ -36,6 +42,7 @@ def fit(
         loss: Of logits (N, classes), normalized images (N, C, H, W) and labels (N,).
         seed: Draws order, augmentation and dropout.
         title: For the progress bar and errors.
+        stop: Epochs after which to end, before the schedule does; None: go on to its end.
 
     Returns:
         One mapping an epoch: mean loss, accuracy on the augmented batches, learning rate.
@@ -54,7 +61,7 @@ def fit(
     curves: list[dict[str, float]] = []
     batches = _batches(training, dataset, np.random.default_rng(seed))
     with _Bar(title, training, steps) as bar:
-        for _ in range(training.epochs):
+        for _ in range(training.epochs if stop is None else min(stop, training.epochs)):
             total = torch.zeros(2, device=device)  # loss and hits, summed
             for _ in range(steps):
                 pixels, labels = (tensor.to(device) for tensor in next(batches))
