@@ -88,7 +88,7 @@ def _table(amounts: list[float], groups: list[Sensitive]) -> str:
 
 
 def _say(amounts: list[float], groups: list[Sensitive], folder: Path) -> str:
-    worst = sorted(groups, key=lambda group: group.accuracies)[:3]
+    worst = sorted(groups, key=lambda group: sum(group.accuracies))[:3]
     middle = len(amounts) // 2
     told = ", ".join(f"{each.name} {each.accuracies[middle]:.1%}" for each in worst)
     return (
