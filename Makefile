@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint store store-clean clean
+.PHONY: help run test test-slow test-zoo zoo-1 zoo-2 lint store store-clean clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,10 +11,16 @@ run: .venv/ready  ## Distill, prune, quantize and measure one model, on digits
 	$(BIN)/python run.py
 
 test: .venv/ready  ## Run the quick tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not zoo"
 
 test-slow: .venv/ready  ## Run the slow ones: processes killed, disks full, servers gone
 	$(BIN)/python -m pytest -m slow
+
+test-zoo: .venv/ready  ## Prune, save and lower every classifier of torchvision
+	@$(MAKE) --no-print-directory -j2 zoo-1 zoo-2
+
+zoo-1 zoo-2:  # half of them each, side by side
+	ZOO_PART=$(subst zoo-,,$@)/2 $(BIN)/python -m pytest tests/test_zoo.py -m zoo
 
 lint: .venv/ready  ## Check style and types
 	$(BIN)/ruff check .

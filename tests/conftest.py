@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch_pruning as tp
 from command import SMALL, paredown
 from torch import nn
 
@@ -23,7 +22,10 @@ from paredown.dataset.digits import Digits
 from paredown.model import ModelSource
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
-from paredown.prune.channels import prune_channels
+from paredown.prune.channels import Pruning
+from paredown.prune.criterion.magnitude import Magnitude
+from paredown.prune.structured import Structured
+from paredown.prune.target import Target
 from paredown.training import Training
 
 SHAPE = (3, 32, 32)
@@ -56,6 +58,25 @@ def training() -> Training:
         precision="float32",
         device="cpu",
         threads=None,
+    )
+
+
+@pytest.fixture(scope="session")
+def structured(training: Training) -> Structured:
+    """Half of the channels by L2, one shot, one epoch of recovery."""
+    return Structured(
+        epochs=1,
+        learning_rate=0.003,
+        training=training,
+        temperature=4.0,
+        alpha=0.7,
+        criterion=Magnitude(2),
+        amount=0.5,
+        target=Target(None, None, None, None),
+        scope=None,
+        round_to=8,
+        steps=1,
+        rewind=None,
     )
 
 
@@ -99,13 +120,13 @@ def whole(source: ModelSource, digits: Dataset) -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def pruned(whole: nn.Module) -> Callable[[float], nn.Module]:
+def pruned(whole: nn.Module, digits: Dataset) -> Callable[[float], nn.Module]:
     """Give `whole`, pruned by an amount with round_to 8; never change what it gives."""
 
     @cache
     def at(amount: float) -> nn.Module:
-        module = deepcopy(whole)
-        prune_channels(module, tp.importance.GroupMagnitudeImportance(p=2), 10, SHAPE, amount, 8)
+        module, pruning = deepcopy(whole), Pruning(Magnitude(2), "local", 8, digits)
+        pruning.prune(module, amount, pruning.score(module, 0))
         return module.to(memory_format=torch.channels_last)  # as the training loop leaves it
 
     return at

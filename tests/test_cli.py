@@ -30,6 +30,16 @@ BAD = [
     ("training.batch_size=100000", "must be at most the 1078 images of digits's train split"),
     ("training.learning_rate=0", "training.learning_rate must be above 0, got 0"),
     ("prune.round_to=0", "prune.round_to must be at least 1 channel, got 0"),
+    ("prune.round_to=4096", "prune.round_to must be below 1280, the channels of the widest layer"),
+    ("prune.steps=0", "prune.steps must be at least 1, got 0"),
+    ("prune.amount=null", "prune.amount must be given, or a prune.target, got None"),
+    ("prune.target.macs=25%", "prune.amount must be null beside prune.target.macs, got 0.5"),
+    ("prune.target.size=1", "did you mean prune.target.size_mb?"),
+    ("+prune.target.size=1", "a name in prune.target must be one of"),
+    ("prune.scope=all", "prune.scope must be one of global, isomorphic, local, got 'all'"),
+    ("prune.rewind=99", "prune.rewind must be at most 15, the epochs of the training before"),
+    ("prune.criterion.power=0", "prune.criterion.power must lie in (0, 100), got 0"),
+    ("prune/criterion=nope", "prune/criterion must be one of bn_scale, fpgm, hessian, l1, l2"),
     ("seed=abc", "seed must be a whole number, got 'abc'"),
     ("hydra.run.dir=/proc/version/x", "/proc/version/x: Not a directory"),
     ("store.folder=/proc/version/x", "/proc/version/x: Not a directory"),
@@ -62,6 +72,37 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     left = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()}
     assert left <= {"multirun", "mlruns"}  # the log; the empty database if the store is at fault
     assert not list(tmp_path.rglob("*.safetensors")) + list(tmp_path.rglob("*.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("prune.amount=null", "prune.target.params=1", "prune.target.macs=1"),
+            "prune.target must name one metric at most, got 'prune.target.params and",
+        ),
+        (
+            ("prune.amount=null", "prune.target.params=10"),
+            ", the smallest that prune.round_to=8 allows, got 10; a smaller round_to reaches",
+        ),
+        (
+            ("prune/criterion=lamp", "prune.scope=local"),
+            "prune.scope must be global or isomorphic for Lamp, got 'local'",
+        ),
+        (
+            ("prune.steps=3", "prune.epochs=2"),
+            "prune.epochs must be 0 or at least steps=3, an epoch a step, got 2",
+        ),
+    ],
+)
+def test_settings_that_cannot_go_together_get_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = paredown(tmp_path, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_a_bad_value_in_a_sweep_is_refused_before_the_first_job(tmp_path: Path) -> None:

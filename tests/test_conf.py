@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 PARTS = sorted(
     path.relative_to(CONF)
-    for path in CONF.glob("*/*.yaml")
-    if path.parent.name not in ("technique", "experiment", "hydra")
+    for path in (*CONF.glob("*/*.yaml"), *CONF.glob("*/*/*.yaml"))
+    if path.relative_to(CONF).parts[0] not in ("technique", "experiment", "hydra")
 )
 FIXED = {  # knobs whose names the design fixes, where they exist so far
     "seed",
@@ -32,6 +32,9 @@ FIXED = {  # knobs whose names the design fixes, where they exist so far
     "distill.alpha",
     "prune.amount",
     "prune.round_to",
+    "prune.steps",
+    "prune.rewind",
+    "prune.target",
     "quantize.bits",
     "quantize.per_channel",
     "quantize.calibration_images",
@@ -57,8 +60,11 @@ def composed(*overrides: str, primary: str = "config") -> DictConfig:
 @pytest.mark.parametrize("part", PARTS, ids=str)
 def test_the_keys_of_a_part_are_the_fields_of_its_dataclass(part: Path) -> None:
     node = yaml.safe_load((CONF / part).read_text())
+    nested = [entry for entry in node.pop("defaults", []) if entry != "_self_"]
     cls = get_class(node.pop("_target_"))
-    assert set(node) == {field.name for field in fields(cls)}
+    assert {*node, *(name for entry in nested for name in entry)} == {
+        field.name for field in fields(cls)
+    }
     assert cls.__dataclass_params__.frozen
 
 
@@ -80,7 +86,7 @@ def test_run_and_pick_share_their_budget_and_their_tracking() -> None:
 @pytest.mark.parametrize("part", PARTS, ids=str)
 def test_every_part_builds_in_its_place(part: Path) -> None:
     group, option = part.parent.as_posix(), part.stem
-    assert group in build_all(composed(f"{group}={option}"))
+    assert group.partition("/")[0] in build_all(composed(f"{group}={option}"))
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "technique").glob("*.yaml")), ids=lambda p: p.stem)
@@ -115,7 +121,7 @@ def test_options_of_a_group_share_the_names_of_their_knobs() -> None:
 
 def test_every_folder_with_python_behind_it_has_a_twin() -> None:
     source = ROOT / "src" / "paredown"
-    groups = {path.parent.name for path in PARTS}
+    groups = {path.parts[0] for path in PARTS}
     assert groups <= {path.name for path in source.iterdir() if path.is_dir()}
 
 
@@ -148,7 +154,7 @@ def test_interpolations_do_not_lean_on_hydra() -> None:
 
 def test_the_readme_lists_the_options_that_conf_has() -> None:
     readme = (ROOT / "README.md").read_text()
-    for group in ("dataset", "model", "technique", "runtime"):
+    for group in ("dataset", "model", "technique", "prune", "prune/criterion", "runtime"):
         (row,) = re.findall(rf"^\| `{group}=`.*\| (.*) \|$", readme, re.MULTILINE)
         assert row.split(", ") == sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 

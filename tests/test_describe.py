@@ -15,14 +15,15 @@ from paredown.training import Training
 from paredown.training.baseline import Baseline
 
 
-def parts(training: Training) -> dict[str, object]:
+@pytest.fixture
+def parts(training: Training, structured: Structured) -> dict[str, object]:
     small = Cnn4(4, "small")
     return {
         "model": small,
         "training": training,
         "baseline": Baseline(small, training),
         "distill": Knowledge(small, training, 4.0, 0.7),
-        "prune": Structured(0.5, 8, 1, 0.003, training, 4.0, 0.7),
+        "prune": structured,
         "quantize": Static(8, True, False, "minmax", False, 64, [], 0.02, [{"range": "mse"}]),
         "runtime": OnnxRuntime(1, "onnxruntime"),
         "measure": Timing(2, 3, 1.5),
@@ -31,9 +32,9 @@ def parts(training: Training) -> dict[str, object]:
 
 @pytest.mark.parametrize("name", ["model", "training", "baseline", "distill", "prune", "quantize"])
 def test_a_part_is_rebuilt_from_its_description_written_as_json(
-    training: Training, name: str
+    parts: dict[str, object], name: str
 ) -> None:
-    part = parts(training)[name]
+    part = parts[name]
     assert build_part(json.loads(json.dumps(describe(part)))) == part
 
 

@@ -32,6 +32,10 @@ OTHER = {  # another valid value of a field that is a name
     "keep_float": "[first]",
     "ladder": "[]",
     "max_drop": 0.5,
+    "params": "50%",
+    "macs": "50%",
+    "scope": "global",
+    "rewind": 1,
 }
 
 
@@ -107,10 +111,21 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_a_field_changes_the_keys_of_what_it_determines_and_no_others(
     key: str, unchanged: dict[str, str], tmp_path: Path
 ) -> None:
-    found = keys(tmp_path, f"{key}={other(key, OmegaConf.select(CFG, key))}")
+    beside = ["prune.amount=null"] if key.startswith("prune.target.") else []
+    found = keys(tmp_path, f"{key}={other(key, OmegaConf.select(CFG, key))}", *beside)
     differ = {name for name in unchanged if unchanged[name] != found[name]}
     weights = {f"{stage} weights" for stage in changed_stages(key)}
     assert differ == weights | set(changed_programs(key))
+
+
+@pytest.mark.parametrize("metric", ["size_mb", "latency_ms", "params"])
+def test_the_runtime_determines_the_weights_exactly_where_they_are_pruned_to_its_files(
+    metric: str, tmp_path: Path
+) -> None:
+    target = ("prune.amount=null", f"prune.target.{metric}=90%")
+    one, other = (keys(tmp_path, *target, f"runtime.name={name}") for name in ("one", "other"))
+    differ = {name for name in one if one[name] != other[name] and name.endswith("weights")}
+    assert differ == (set() if metric == "params" else {"prune weights", "quantize weights"})
 
 
 def test_a_key_is_the_same_in_another_place(unchanged: dict[str, str], tmp_path: Path) -> None:

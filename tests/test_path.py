@@ -12,6 +12,7 @@ from paredown.model import WEIGHTS
 from paredown.model.cnn4 import Cnn4
 from paredown.path import VariantPath
 from paredown.prune.structured import Structured
+from paredown.prune.target import Target
 from paredown.runtime.torch import Torch
 from paredown.store import Store
 from paredown.training import Training
@@ -22,11 +23,11 @@ PRUNE = 2  # its place on the path
 
 
 @pytest.fixture
-def stages(training: Training) -> dict[str, Stage]:
+def stages(training: Training, structured: Structured) -> dict[str, Stage]:
     return {
         "baseline": Baseline(Cnn4(8, "large"), training),
         "distill": Knowledge(Cnn4(4, "small"), training, 4.0, 0.7),
-        "prune": Structured(0.5, 2, 1, 0.003, training, 4.0, 0.7),
+        "prune": replace(structured, round_to=2),
     }
 
 
@@ -159,3 +160,34 @@ def test_a_kept_program_tells_its_layers_without_its_weights(
     for index in range(3):
         shutil.rmtree(path.weights(index))
     assert walk.path(stages).layers(PRUNE) == after
+
+
+def test_weights_rewound_to_the_end_of_their_training_are_those_that_it_left(
+    walk: Walk, stages: dict[str, Stage]
+) -> None:
+    plain = stages | {"prune": replace(stages["prune"], epochs=0)}
+    rewound = stages | {"prune": replace(stages["prune"], epochs=0, rewind=1)}
+    assert bits(walk.path(rewound)) == bits(walk.path(plain))  # the same training, bit for bit
+    fresh = stages | {"prune": replace(stages["prune"], epochs=0, rewind=0)}
+    assert bits(walk.path(fresh)) != bits(walk.path(plain))
+
+
+def test_what_a_target_came_to_is_told_with_what_was_measured(
+    walk: Walk, stages: dict[str, Stage]
+) -> None:
+    target = Target(params="50%", macs=None, size_mb=None, latency_ms=None)
+    asked = stages | {"prune": replace(stages["prune"], amount=None, target=target)}
+    path = walk.path(asked)
+    distilled, measured = path.measured(1), path.measured(PRUNE)
+    assert measured["target_params"] == distilled["params"] / 2
+    assert measured["reached_params"] == measured["params"] <= measured["target_params"]
+    assert "target_params" not in distilled
+
+
+def test_every_variant_tells_its_zeros_and_its_bytes_when_packed(
+    walk: Walk, stages: dict[str, Stage]
+) -> None:
+    for index in range(3):
+        measured = walk.path(stages).measured(index)
+        assert measured["zeros"] == 0
+        assert 0.5 * measured["size_mb"] < measured["compressed_mb"] <= measured["size_mb"]

@@ -20,12 +20,12 @@ from paredown.training.baseline import Baseline
 
 
 @pytest.fixture
-def parts(training: Training) -> dict[str, object]:
+def parts(training: Training, structured: Structured) -> dict[str, object]:
     return {
         "model": Torchvision("resnet18"),
         "training": training,
         "quantize": Static(8, True, False, "minmax", False, 256, [], 0.02, []),
-        "prune": Structured(0.3, 8, 1, 0.003, training, 4.0, 0.7),
+        "prune": replace(structured, amount=0.3),
         "distill": Knowledge(Torchvision("mobilenet_v2"), training, 4.0, 0.7),
         "baseline": Baseline(Torchvision("resnet18"), training),
         "runtime": OnnxRuntime(1, "onnxruntime"),

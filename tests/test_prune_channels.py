@@ -4,28 +4,29 @@ from itertools import pairwise
 
 import pytest
 import torch
-import torch_pruning as tp
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
+from paredown.dataset.digits import Digits
 from paredown.measure import params
 from paredown.model import classifier
-from paredown.prune.channels import kept_channels, prune_channels
+from paredown.prune.channels import Pruning
+from paredown.prune.criterion.magnitude import Magnitude
+from paredown.prune.widths import kept_channels
 
 AMOUNTS = (0.0, 0.3, 0.5, 0.7, 0.9)
-SHAPE = (3, 32, 32)
+DIGITS = Digits(split_seed=0, crop=2).load()
 CHANNELS, ROUNDS = st.integers(1, 4096), st.integers(1, 64)
 FRACTIONS = st.floats(0, 1, exclude_max=True)
 
 Pruned = Callable[[float], nn.Module]
 
 
-def prune(module: nn.Module, amount: float, round_to: int = 8, classes: int = 10) -> nn.Module:
+def prune(module: nn.Module, amount: float, round_to: int = 8) -> nn.Module:
     """Prune a copy."""
-    smaller = deepcopy(module)
-    importance = tp.importance.GroupMagnitudeImportance(p=2)
-    prune_channels(smaller, importance, classes, SHAPE, amount, round_to)
+    smaller, pruning = deepcopy(module), Pruning(Magnitude(2), "local", round_to, DIGITS)
+    pruning.prune(smaller, amount, pruning.score(smaller, 0))
     return smaller
 
 

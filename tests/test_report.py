@@ -117,3 +117,13 @@ def test_a_pipe_gets_a_line_of_text_as_it_is(
 def test_a_pipe_gets_a_table_in_full_width(capsys: pytest.CaptureFixture[str]) -> None:
     show(path_table("cnn4", [BASELINE, PRUNED], EAGER))
     assert "97.50% [95.3%, 98.7%]" in capsys.readouterr().out
+
+
+def test_zeros_are_told_with_what_they_pack_to() -> None:
+    zeroed = PRUNED | {"zeros": 0.5, "compressed_mb": 22.3, "note": "shape unchanged"}
+    told = text(
+        path_table("cnn4", [BASELINE | {"zeros": 0.0, "compressed_mb": 41.0}, zeroed], EAGER)
+    )
+    assert "prune (shape unchanged)" in told
+    assert "In prune 50% of the weights are zeros: packed by DEFLATE it has 22.30 MB" in told
+    assert "In baseline" not in told

@@ -15,6 +15,8 @@ def test_a_network_is_compared_with_what_was_made_of_it() -> None:
     assert table.layers == ("conv0", "conv1")
     assert table.columns == {"distill": (16, 32), "prune, run 1": (8, 16), "prune, run 2": (8, 8)}
     assert table.macs == {"distill": 4800, "prune, run 1": 2400, "prune, run 2": 1600}
+    assert table.shares["prune, run 2"] == (0.5, 0.5)
+    assert table.shares["distill"] == (1600 / 4800, 3200 / 4800)
 
 
 def test_equal_widths_share_a_column_and_int8_adds_none() -> None:

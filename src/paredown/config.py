@@ -88,6 +88,14 @@ def check_fields(key: str, node: DictConfig) -> None:
             continue
         require_one_of(known, f"a name in {key}", name)
         check_type(f"{key}.{name}", node[name], hints[name])
+        if _is_own_part(node, name):
+            check_fields(f"{key}.{name}", node[name])
+
+
+def _is_own_part(node: DictConfig, name: str) -> bool:
+    """Tell whether a field describes a part here, rather than pointing at one elsewhere."""
+    own = not OmegaConf.is_interpolation(node, name) and isinstance(node[name], DictConfig)
+    return own and "_target_" in node[name]
 
 
 def check_type(key: str, value: object, wanted: Any) -> None:
@@ -106,7 +114,7 @@ def _fits(value: object, wanted: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if wanted in (str, bool):
         return isinstance(value, wanted)
-    return True  # a nested part; its own node is checked when it is built
+    return True  # a nested part; its own node is checked by itself
 
 
 def _say(wanted: Any) -> str:

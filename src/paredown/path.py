@@ -3,17 +3,19 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from functools import wraps
+from dataclasses import is_dataclass, replace
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from paredown import machine, measure, model
+from paredown.costs import scale
 from paredown.dataset import Batch, Dataset
 from paredown.describe import describe, sha256_of
 from paredown.quantize import guard
 from paredown.runtime import Runtime
 from paredown.store import Store, code_of, key_of
-from paredown.variant import Context, Stage, Variant
+from paredown.variant import Context, Measures, Stage, Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +27,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CURVES, MEASURED, LAYERS = "curves.json", "measured.json", "layers.json"
+CURVES, FACTS = "curves.json", "facts.json"
+MEASURED, LAYERS = "measured.json", "layers.json"
 RECIPE, SHIPPED = "recipe.json", "program"
 
 
@@ -88,7 +91,10 @@ class VariantPath:
             measured = {
                 **measure.accuracy(program, self._dataset, self._dataset.val),
                 **lowered,
+                **self.facts(index),
                 "size_mb": measure.size_mb(shipped),
+                "compressed_mb": measure.compressed_mb(shipped),
+                "zeros": measure.zeros(variant.module),
                 "params": measure.params(variant.module),
                 "macs": measure.macs(variant.module, self._dataset.input_shape),
             }
@@ -161,6 +167,7 @@ class VariantPath:
             classes, shape = len(dataset.classes), dataset.input_shape
             model.save(variant.module, variant.source, classes, shape, folder)
             (folder / CURVES).write_text(json.dumps(list(variant.curves)) + "\n")
+            (folder / FACTS).write_text(json.dumps(dict(variant.facts)) + "\n")
 
         return self._store.get(self.weights_key(index), self._about(index, "weights"), make)
 
@@ -169,6 +176,13 @@ class VariantPath:
         if self._stages[index].training is None:
             return []
         found: list[dict[str, float]] = json.loads((self.weights(index) / CURVES).read_text())
+        return found
+
+    def facts(self, index: int) -> dict[str, float]:
+        """What a stage that fits weights found out besides, such as what a target came to."""
+        if self._stages[index].training is None:
+            return {}
+        found: dict[str, float] = json.loads((self.weights(index) / FACTS).read_text())
         return found
 
     @_once
@@ -183,10 +197,24 @@ class VariantPath:
         return Variant(module, source, numerics)
 
     def _apply(self, index: int) -> Variant:
-        stage, name = self._stages[index], self.names[index]
+        stage = self._stages[index]
         goes_on = index > 0 and stage.source is None
-        context = Context(self._dataset, self._stage_seed(index), self._teacher, name)
-        return stage(self.variant(index - 1) if goes_on else None, context)
+        return stage(self.variant(index - 1) if goes_on else None, self._context(index))
+
+    def _context(self, index: int) -> Context:
+        return Context(
+            self._dataset,
+            self._stage_seed(index),
+            self._teacher,
+            self.names[index],
+            early=partial(self._early, index - 1),
+            scale=partial(scale, self._runtime, self._dataset),
+        )
+
+    def _early(self, index: int, epochs: int) -> "nn.Module":
+        """Begin a stage's training again, and end it after some epochs: a seed gives equal bits."""
+        context = replace(self._context(index), stop=epochs)
+        return self._stages[index](None, context).module
 
     def _teacher(self) -> "nn.Module":
         from paredown.distill.ensemble import Ensemble
@@ -204,6 +232,10 @@ class VariantPath:
         own = [describe(stage, key_only=True), self._precision(index)]
         if stage.source is not None:
             own.append(stage.source.fingerprint)
+        if isinstance(stage, Measures) and stage.measures:
+            runtime = self._runtime
+            code = code_of(type(runtime).__module__, "paredown.runtime", "paredown.costs")
+            own += [describe(runtime), runtime.fingerprint, code]
         if index == 0:
             return [*own, self._dataset.fingerprint, self._seed]
         taught = [self._baseline_teaches, *(tutor._identity(0) for tutor in self._tutors)]
@@ -230,9 +262,10 @@ class VariantPath:
         stage = self._stages[index]
         if stage.training is None:
             return self.weights_key(index - 1)
-        sources = (_package(type(stage)), _package(type(self._source(index))))
+        parts = [part for part in vars(stage).values() if is_dataclass(part)]
+        sources = (_package(type(part)) for part in (stage, self._source(index), *parts))
         loop = ("paredown.training", "paredown.distill", "paredown.model", "paredown.dataset")
-        code = code_of(*sources, *loop)
+        code = code_of(*dict.fromkeys(sources), *loop)
         versions = machine.versions("torch", "torchvision", "torch-pruning")
         upstream = [self.weights_key(index - 1)] if index else []
         tutors = [tutor.weights_key(0) for tutor in self._tutors] if index else []

@@ -1,11 +1,13 @@
 """A run's parts, built and checked before any work."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from paredown.config import build_all, check_type
+from paredown.costs import scale
 from paredown.dataset import Dataset, DatasetSource
 from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of
@@ -17,7 +19,8 @@ from paredown.store import StoreFolder
 from paredown.study import Study
 from paredown.timing import Timing
 from paredown.tracking import Tracking
-from paredown.variant import Stage
+from paredown.training import Training
+from paredown.variant import Build, Checks, Context, Stage
 
 BASELINE = "baseline"
 STAGES = "technique.stages"
@@ -64,17 +67,41 @@ class Plan:
             ConfigError: If they are not there, or a stage cannot be fitted on them.
         """
         dataset = self.dataset.load()
+        classes, shape = len(dataset.classes), dataset.input_shape
         names: list[str] = []
+        before: Training | None = None
+        build: Build | None = None
         other = self.teacher.stage if self.teacher else None
-        for stage in (*([other] if other else []), *self.stages.values()):
+        if other is not None:
+            other.training.check(dataset)
+            tried(other.source, dataset)
+        for title, stage in self.stages.items():
             if stage.training is not None:
                 stage.training.check(dataset)
             if stage.source is not None:
+                build = partial(stage.source.build, classes, shape)
                 names = layers(tried(stage.source, dataset))
+            elif isinstance(stage, Checks):
+                assert build is not None, "the baseline builds one"
+                stage.check(build, self.context(dataset, title), before)
+            before = stage.training
             if stage.numerics is not None:
                 stage.numerics.resolve(names)
                 calibration_batches(dataset, stage.numerics.calibration_images)
         return dataset
+
+    def context(self, dataset: Dataset, title: str) -> Context:
+        """Give what a stage may use where nothing is trained."""
+        from torch import nn
+
+        return Context(
+            dataset,
+            self.seed,
+            teacher=nn.Identity,  # it is never asked
+            title=title,
+            trains=False,
+            scale=partial(scale, self.runtime, dataset),
+        )
 
 
 def plan(cfg: DictConfig) -> Plan:

@@ -9,7 +9,7 @@ from paredown.dataset import Dataset
 from paredown.front import Budget
 from paredown.plan import Plan
 from paredown.timing import time_side_by_side
-from paredown.variant import Context, Variant
+from paredown.variant import Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,9 +49,9 @@ def _untrained(parts: Plan, dataset: Dataset) -> Variant:
     first = max(at for at, stage in enumerate(stages) if stage.source is not None)
     variant: Variant | None = None
     for stage in stages[first:]:
-        variant = stage(variant, Context(dataset, parts.seed, _nobody, "untrained", trains=False))
+        variant = stage(variant, parts.context(dataset, "untrained"))
+        _fill(variant.module)
     assert variant is not None
-    _fill(variant.module)
     return variant
 
 
@@ -60,10 +60,3 @@ def _fill(module: "nn.Module") -> None:
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.ndim == 1 and tensor.is_floating_point():
             tensor.data.uniform_(0.5, 1.5)
-
-
-def _nobody() -> "nn.Module":
-    """Stand in for a teacher that is never asked."""
-    from torch import nn
-
-    return nn.Identity()

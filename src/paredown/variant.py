@@ -1,7 +1,8 @@
 """What travels along the path: a variant, the stages that make it, and what they may use."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -89,12 +90,20 @@ class Variant:
         source: The node of conf/model that the module was built from, before it was pruned.
         numerics: None for float32.
         curves: What training logged, one mapping an epoch.
+        facts: What the stage found out besides, logged with the metrics.
     """
 
     module: "nn.Module"
     source: "ModelSource"
     numerics: Numerics | None = None
     curves: Sequence[Mapping[str, float]] = ()
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+Build = Callable[[], "nn.Module"]
+"""Gives a network with fresh weights."""
+Weigh = Callable[[Variant], float]
+"""Tells what a variant costs, in one metric."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,10 @@ class Context:
             stage that learns from it.
         title: The stage's name, for progress bars and logs.
         trains: Whether `fit` does anything; a file's size and speed are known without.
+        stop: Epochs after which `fit` ends, before its schedule does; None: it goes on.
+        early: Gives the network of the stage before as it was after so many epochs.
+        scale: `with scale(variant, metric) as weigh` tells what other variants cost as the files
+            that ship, measured beside the given one.
     """
 
     dataset: Dataset
@@ -115,6 +128,9 @@ class Context:
     teacher: Callable[[], "nn.Module"]
     title: str
     trains: bool = True
+    stop: int | None = None
+    early: "Callable[[int], nn.Module] | None" = None
+    scale: Callable[[Variant, str], AbstractContextManager[Weigh]] | None = None
 
     def fit(
         self, training: "Training", module: "nn.Module", loss: "Loss"
@@ -125,7 +141,7 @@ class Context:
         if not self.trains:
             module.eval()
             return ()
-        return fit(training, module, self.dataset, loss, self.seed, self.title)
+        return fit(training, module, self.dataset, loss, self.seed, self.title, self.stop)
 
 
 @runtime_checkable
@@ -159,4 +175,29 @@ class Stage(Protocol):
 
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Make the next variant; the given one stays as it is. The baseline is given None."""
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A stage that can tell from a network alone that it would fail on it."""
+
+    def check(self, build: Build, context: Context, before: "Training | None") -> None:
+        """Raise ConfigError for what cannot work, before anything is trained.
+
+        Args:
+            build: Gives the network that the stage will be given, with fresh weights.
+            context: Trains nothing.
+            before: How the stage before fits weights, if it does.
+        """
+        ...
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A stage whose weights may depend on what a runtime makes of them."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether they do: then the runtime is a part of what determines them."""
         ...

@@ -95,7 +95,12 @@ def save(
     """Write `model.safetensors` and `architecture.json`: enough to rebuild any pruned shape."""
     from safetensors.torch import save_file
 
-    fresh = dict(source.build(classes, input_shape).named_modules())
+    from paredown.model.attention import HeadAttention
+
+    fresh_network = source.build(classes, input_shape)
+    attention = [name for name, part in module.named_modules() if isinstance(part, HeadAttention)]
+    HeadAttention.put_into(fresh_network, attention)
+    fresh = dict(fresh_network.named_modules())
     shapes = {
         name: changed
         for name, part in module.named_modules()
@@ -108,6 +113,7 @@ def save(
         "model": describe(source),
         "classes": classes,
         "input_shape": list(input_shape),
+        **({"attention": attention} if attention else {}),
         "changed": {name: dict(sorted(changed)) for name, changed in shapes.items()},
     }
     (folder / ARCHITECTURE).write_text(json.dumps(architecture, indent=1) + "\n")
@@ -123,11 +129,14 @@ def load(folder: Path) -> tuple["nn.Module", ModelSource]:
     from safetensors.torch import load_file
     from torch import nn
 
+    from paredown.model.attention import HeadAttention
+
     architecture = json.loads((folder / ARCHITECTURE).read_text())
     if sha256_of(folder / WEIGHTS) != architecture["weights"]:
         raise ValueError(f"{folder}: the weights do not belong to the architecture beside them")
     source: ModelSource = build_part(architecture["model"])
     module = source.build(architecture["classes"], tuple(architecture["input_shape"]))
+    HeadAttention.put_into(module, architecture.get("attention", ()))
     parts = dict(module.named_modules())
     for name, changed in architecture["changed"].items():
         for attribute, value in changed.items():

@@ -1,91 +1,161 @@
-"""Remove whole channels from a network, with everything that depends on them.
+"""Remove whole channels from a network, with everything that depends on them."""
 
-Torch-Pruning finds which layers hang together (Fang et al., DepGraph, 2023, arXiv 2301.12900).
-How many channels stay is decided here: its own pruner rounds the kept channels down, and skips a
-layer in silence where that gives none.
-"""
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch_pruning as tp
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from paredown.errors import RunError
-from paredown.model import classifier
+from paredown.dataset import Dataset
+from paredown.errors import ConfigError
+from paredown.prune.criterion import Criterion
+from paredown.prune.groups import Found, Group, find_groups, remove
+from paredown.prune.widths import Scores, Widths, widths
 
 
-def kept_channels(channels: int, amount: float, round_to: int) -> int:
-    """Count the channels that stay: the multiple of `round_to` nearest to what was asked.
-
-    At least one multiple, never more than there are, and all of them for amount 0.
+@dataclass(frozen=True)
+class Cut:
+    """What went of a group.
 
     Args:
-        channels: Of the layer, before.
-        amount: Fraction to remove, [0, 1).
-        round_to: Width that the kept channels are a multiple of, at least 1.
+        name: Of the group.
+        units: That went, by their indices before.
+        before, after: Channels.
     """
-    if amount == 0:
-        return channels
-    multiples = int(channels * (1 - amount) / round_to + 0.5)
-    return min(channels, max(1, multiples) * round_to)
+
+    name: str
+    units: tuple[int, ...]
+    before: int
+    after: int
 
 
-@torch.enable_grad()
-def prune_channels(
-    module: nn.Module,
-    importance: tp.importance.Importance,
-    classes: int,
-    input_shape: tuple[int, int, int],
-    amount: float,
-    round_to: int,
-) -> None:
-    """Remove the least important channels of every group of layers, in place.
-
-    The classifier keeps its outputs, and the module its mode.
+@dataclass(frozen=True)
+class Pruning:
+    """How channels are chosen and removed.
 
     Args:
-        module: Maps (N, C, H, W) to logits (N, classes).
-        importance: Scores the channels of a group of layers; the lowest go.
-        classes: Width of the logits.
-        input_shape: Channels, height and width of one image.
-        amount: Fraction of the channels of each layer to remove, [0, 1).
+        criterion: Scores them; the lowest go.
+        scope: What is ranked together: local, each group of layers by itself; global, all of
+            them; isomorphic, groups that are made of the same layers.
         round_to: Width that the kept channels are a multiple of.
-
-    Raises:
-        RunError: If a layer cannot be brought to its width.
+        dataset: Says what networks take and give; its train split gives gradients.
     """
-    training = module.training
-    module.requires_grad_(True)  # the dependencies are read off the autograd graph
-    example = torch.zeros(2, *input_shape)
-    graph = tp.DependencyGraph().build_dependency(module, example_inputs=(example,))
-    ignored = [classifier(module, classes)]
-    for group in graph.get_all_groups(ignored_layers=ignored):
-        root, prune = group[0].dep.target.module, group[0].dep.handler
-        channels = graph.get_out_channels(root)
-        split = _split(graph, group)  # equal parts that must lose the same channels
-        width = channels // split
-        keep = kept_channels(width, amount, -(-round_to // split))
-        scores = importance(group).view(split, width).mean(dim=0)
-        lowest = torch.argsort(scores, stable=True)[: width - keep]
-        removed = (lowest + width * torch.arange(split)[:, None]).flatten().tolist()
-        if not removed:
-            continue
-        chosen = graph.get_pruning_group(root, prune, removed)
-        if not graph.check_pruning_group(chosen):
-            name = group[0].dep.target.name
-            raise RunError(f"prune.amount={amount:g} would leave nothing of {name}; ask for less")
-        chosen.prune()
-    module.train(training)
+
+    criterion: Criterion
+    scope: str
+    round_to: int
+    dataset: Dataset
+
+    def find(self, module: nn.Module) -> Found:
+        """Find the groups of a network; see `groups.find_groups`."""
+        with _keeping_frozen(module):
+            return find_groups(module, len(self.dataset.classes), self.dataset.input_shape)
+
+    def score(self, module: nn.Module, seed: int) -> Scores:
+        """Score every unit of every group.
+
+        Args:
+            module: In eval mode.
+            seed: Draws the images, and what is random.
+
+        Raises:
+            ConfigError: If the criterion has nothing to tell a layer's channels apart.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        images, size = self.criterion.gradients
+        found = self.find(module)
+        sums: dict[str, Tensor] = {}
+        for _ in _backward(module, self.dataset, images, size, seed) if images else (None,):
+            for group in found.groups:
+                scores = self._score(group, generator)
+                sums[group.name] = sums[group.name] + scores if group.name in sums else scores
+        module.zero_grad(set_to_none=True)
+        return sums
+
+    def _score(self, group: Group, generator: torch.Generator) -> Tensor:
+        scores = self.criterion.score(group, generator)
+        if scores is None:
+            name = type(self.criterion).__name__
+            raise ConfigError(
+                f"prune.criterion must score every layer, got {name}, which finds nothing to score "
+                f"at {group.name}; prune/criterion=l2 always does"
+            )
+        return scores
+
+    def prune(
+        self,
+        module: nn.Module,
+        amount: float,
+        scores: Scores,
+        whole: Widths | None = None,
+        only: str = "",
+    ) -> list[Cut]:
+        """Remove the lowest units of every group, in place; modes and frozen weights stay.
+
+        Args:
+            module: Maps (N, C, H, W) to logits (N, classes); the classifier keeps its outputs.
+            amount: Fraction of the channels of the whole network to remove, [0, 1).
+            scores: Of the units that the module has.
+            whole: Channels of each group before anything was pruned; None: as they are.
+            only: Name of a group; the others stay.
+
+        Returns:
+            What went of each group.
+        """
+        with _keeping_frozen(module):
+            found = self.find(module)
+            before = whole or whole_widths(found)
+            keep = widths(found.groups, scores, amount, self.round_to, self.scope, before)
+            chosen = []
+            for group in found.groups:
+                count = 0 if only not in ("", group.name) else group.units - keep[group.name]
+                chosen.append((group, scores[group.name].argsort(stable=True)[:count].tolist()))
+            remove(module, chosen)
+        return [_cut(group, units) for group, units in chosen]
+
+    def again(self, module: nn.Module, cuts: Sequence[Cut]) -> None:
+        """Remove the same units from another network of the same shape, in place."""
+        units = {each.name: each.units for each in cuts}
+        with _keeping_frozen(module):
+            remove(module, [(group, units[group.name]) for group in self.find(module).groups])
 
 
-def _split(graph: tp.DependencyGraph, group: tp.dependency.Group) -> int:
-    """Count the equal parts that grouped convolutions and norms of a group divide channels into."""
-    parts = [1]
-    for dep, _ in group:
-        layer = dep.target.module
-        pruner = graph.get_pruner_of_module(layer)
-        depthwise = isinstance(layer, nn.Conv2d) and layer.groups == layer.out_channels
-        if pruner is not None and not depthwise:
-            outgoing = graph.is_out_channel_pruning_fn(dep.handler)
-            count = pruner.get_out_channel_groups if outgoing else pruner.get_in_channel_groups
-            parts.append(count(layer))
-    return max(parts)
+def whole_widths(found: Found) -> Widths:
+    """Tell the channels of each group."""
+    return {group.name: group.channels for group in found.groups}
+
+
+def _backward(
+    module: nn.Module, dataset: Dataset, count: int, size: int, seed: int
+) -> Iterator[None]:
+    """Leave the loss's gradients of one batch of training images after the other in `grad`."""
+    split = dataset.train
+    order = np.random.default_rng(seed).permutation(len(split))[:count]
+    for start in range(0, len(order), size):
+        picked = order[start : start + size]
+        with torch.enable_grad(), _keeping_frozen(module):
+            module.requires_grad_(True)
+            logits = module(torch.from_numpy(dataset.normalize(split.images[picked])))
+            module.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(logits, torch.from_numpy(split.labels[picked]))
+            loss.backward()  # type: ignore[no-untyped-call]
+        yield
+
+
+def _cut(group: Group, units: Sequence[int]) -> Cut:
+    after = group.channels - len(units) * group.width
+    return Cut(group.name, tuple(units), group.channels, after)
+
+
+@contextmanager
+def _keeping_frozen(module: nn.Module) -> Iterator[None]:
+    """Freeze what was frozen again, by its name, whatever became of it."""
+    frozen = {name for name, each in module.named_parameters() if not each.requires_grad}
+    try:
+        yield
+    finally:
+        for name, each in module.named_parameters():
+            each.requires_grad_(name not in frozen)

@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 
 from paredown.model import layers
 from paredown.quantize.static import Static
-from paredown.training import Training
 from paredown.training.recovery import Recovery
 from paredown.variant import Context, Numerics, Variant
 
 
 @dataclass(frozen=True)
-class Qat:
+class Qat(Recovery):
     """Fine-tune with rounded weights and activations, then lower into integers.
 
     The forward pass rounds; the backward pass takes the rounding for the identity (the
@@ -26,10 +25,8 @@ class Qat:
     Args:
         bits, per_channel, symmetric, range, bias_correction, calibration_images, keep_float,
             max_drop, ladder: As in `Static`; training rounds in the same way.
-        epochs: Of fine-tuning; 0 rounds and trains nothing.
-        learning_rate: Of fine-tuning, the highest of the schedule.
-        training: Everything else of fine-tuning.
-        temperature, alpha: Of the teacher's term; alpha 0 leaves it out.
+
+    How it is fine-tuned stands in `Recovery`.
     """
 
     source: ClassVar[None] = None
@@ -43,14 +40,10 @@ class Qat:
     keep_float: list[str]
     max_drop: float
     ladder: list[Mapping[str, Any]]
-    epochs: int
-    learning_rate: float
-    training: Training
-    temperature: float
-    alpha: float
 
     def __post_init__(self) -> None:
-        _ = self.numerics, self._recovery  # they check every setting
+        super().__post_init__()
+        _ = self.numerics  # checks every setting of its own
 
     @property
     def label(self) -> str:
@@ -81,12 +74,6 @@ class Qat:
             self.ladder,
         )
 
-    @property
-    def _recovery(self) -> Recovery:
-        return Recovery(
-            self.epochs, self.learning_rate, self.training, self.temperature, self.alpha
-        )
-
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Return a copy of the network whose weights are already what the integers can say."""
         from paredown.quantize.fake import rounding
@@ -95,5 +82,5 @@ class Qat:
         module = copy.deepcopy(variant.module)
         numerics = self.numerics.resolve(layers(module))
         with rounding(module, numerics):
-            curves = self._recovery.fit(module, context)
+            curves = self.recover(module, context, self.epochs)
         return replace(variant, module=module, numerics=numerics, curves=curves)

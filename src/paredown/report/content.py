@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from paredown.pictures.words import form
 from paredown.report.document import Block, Commands, Figures, Heading, Table, Text
-from paredown.report.figures import front_figures, told, widths_figure
+from paredown.report.figures import front_figures, shares_figure, told, widths_figure
 from paredown.report.measured import (
     Measured,
     Setting,
@@ -140,12 +140,22 @@ def _widths(layers: Mapping[int, Mapping[str, Layers]], count: int) -> list[Bloc
     for at, table in enumerate(tables):
         caption = f"output channels of each layer, before (in stage {table.before}) and after"
         rows = [
-            [name, *(str(of[place]) for of in table.columns.values())]
+            [
+                name,
+                *(
+                    f"{of[place]} ({table.shares[who][place]:.1%})"
+                    for who, of in table.columns.items()
+                ),
+            ]
             for place, name in enumerate(table.layers)
         ]
         rows.append(["MMACs", *(form("mmacs", macs / 1e6) for macs in table.macs.values())])
-        figure = {f"widths{at}": (caption, widths_figure(table))}
-        blocks += [Figures(figure), Table(["layer", *table.columns], rows, ("layer",))]
+        figures = {
+            f"widths{at}": (caption, widths_figure(table)),
+            f"shares{at}": ("what each layer does of the network's MACs", shares_figure(table)),
+        }
+        blocks.append(Text("Each layer's channels, and in brackets its share of the MACs."))
+        blocks += [Figures(figures), Table(["layer", *table.columns], rows, ("layer",))]
     return blocks
 
 

@@ -1,6 +1,6 @@
 """The figures of a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paredown.pictures.figures import points_figure
@@ -31,28 +31,40 @@ def front_figures(several: Sequence[Measured], prefix: str) -> dict[str, tuple[s
 
 def widths_figure(table: Widths) -> Figure:
     """Draw the channels of every layer, a line for each width that it was given."""
+    return _layers_figure(table, table.columns, "channels", "channels")
+
+
+def shares_figure(table: Widths) -> Figure:
+    """Draw the share of the network's MACs that every layer has, a line likewise."""
+    percent = {who: [round(100 * each, 2) for each in of] for who, of in table.shares.items()}
+    return _layers_figure(table, percent, "share of the MACs, %", "% of the MACs")
+
+
+def _layers_figure(
+    table: Widths, columns: Mapping[str, Sequence[float]], axis: str, unit: str
+) -> Figure:
     data = [
         {
             "type": "scatter",
             "mode": "lines",
             "name": who,
             "x": list(table.layers),
-            "y": list(channels),
+            "y": list(values),
             "line": {
                 "shape": "hvh",
                 "width": 3 if at == 0 else 1.5,
                 "color": "#8b929c" if at == 0 else COLORS[(at - 1) % len(COLORS)],
             },
-            "hovertemplate": "%{x}: %{y} channels<extra>%{fullData.name}</extra>",
+            "hovertemplate": f"%{{x}}: %{{y}} {unit}<extra>%{{fullData.name}}</extra>",
         }
-        for at, (who, channels) in enumerate(table.columns.items())
+        for at, (who, values) in enumerate(columns.items())
     ]
     layout = {
         "margin": HEIGHT,
         "hovermode": "closest",
         "xaxis": {"title": {"text": "layer, in the order of the network"}, "type": "category",
                   "showticklabels": False, "showgrid": False},
-        "yaxis": {"title": {"text": "channels"}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": axis}, "rangemode": "tozero"},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0,
                    "font": {"size": 11}},
     }  # fmt: skip

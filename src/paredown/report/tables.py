@@ -31,9 +31,19 @@ def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> T
     table.caption = (
         f"The baseline takes {eager['latency_ms']:.2f} ms (p95 {eager['latency_ms_p95']:.2f}) in "
         f"eager PyTorch: the runtime alone is {eager['runtime_speedup']:.1f} times faster. "
-        "Speed-ups above are within the runtime, against the baseline."
+        "Speed-ups above are within the runtime, against the baseline." + _zeros(rows)
     )
     return table
+
+
+def _zeros(rows: Sequence[Row]) -> str:
+    """Tell what zeros are worth that stay in their place: nothing but when the file is packed."""
+    return "".join(
+        f"\nIn {row['stage']} {row['zeros']:.0%} of the weights are zeros: packed by DEFLATE it "
+        f"has {row['compressed_mb']:.2f} MB, and neither on the disk nor in the runtime fewer."
+        for row in rows
+        if row.get("zeros", 0) >= 0.01
+    )
 
 
 def path_cells(row: Row) -> list[str]:

@@ -18,12 +18,14 @@ class Widths:
         layers: Their names.
         columns: Channels of each layer, by the stage and runs that made them; `before` first.
         macs: Of all layers together, likewise.
+        shares: Of each layer in these MACs, likewise.
     """
 
     before: str
     layers: tuple[str, ...]
     columns: Mapping[str, tuple[int, ...]]
     macs: Mapping[str, int]
+    shares: Mapping[str, tuple[float, ...]]
 
 
 def widths(runs: Sequence[tuple[int, Mapping[str, Layers]]]) -> list[Widths]:
@@ -59,11 +61,16 @@ def _table(
         runs = "runs" if numbers[1:] else "run"
         told[f"{stage}, {runs} {spans(numbers)}"] = have[shape]
     names = tuple(have[first])
+    macs = {who: sum(layer["macs"] for layer in layers.values()) for who, layers in told.items()}
     return Widths(
         begins,
         names,
         {who: tuple(layers[name]["channels"] for name in names) for who, layers in told.items()},
-        {who: sum(layer["macs"] for layer in layers.values()) for who, layers in told.items()},
+        macs,
+        {
+            who: tuple(layers[name]["macs"] / max(macs[who], 1) for name in names)
+            for who, layers in told.items()
+        },
     )
 
 

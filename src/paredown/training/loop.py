@@ -29,7 +29,13 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def fit(
-    training: Training, module: nn.Module, dataset: Dataset, loss: Loss, seed: int, title: str
+    training: Training,
+    module: nn.Module,
+    dataset: Dataset,
+    loss: Loss,
+    seed: int,
+    title: str,
+    stop: int | None = None,
 ) -> list[dict[str, float]]:
     """Fit the weights of `module` in place and leave it in eval mode, on the CPU.
 
@@ -41,6 +47,7 @@ def fit(
             share of each class, (N, classes), where the data set blends images.
         seed: Draws order, augmentation and dropout.
         title: For the progress bar and errors.
+        stop: Epochs after which to end, before the schedule does; None: go on to its end.
 
     Returns:
         One mapping an epoch: mean loss, accuracy on the augmented batches, learning rate.
@@ -60,7 +67,7 @@ def fit(
     batches = _batches(training, dataset, np.random.default_rng(seed))
     batches = _ahead(batches) if dataset.streams else batches
     with _Bar(title, training, steps) as bar:
-        for _ in range(training.epochs):
+        for _ in range(training.epochs if stop is None else min(stop, training.epochs)):
             total = torch.zeros(2, device=device)  # loss and hits, summed
             for _ in range(steps):
                 pixels, labels = (tensor.to(device) for tensor in next(batches))

@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recovery:
-    """Fit a changed network to the baseline's logits and to the labels.
+    """How the weights that are left are fitted: by the baseline's answers and the labels.
 
     Args:
-        epochs: Passes over the training split; 0 trains nothing.
-        learning_rate: The highest of the schedule.
-        training: Everything else.
-        temperature: Softening of both logits, > 0.
-        alpha: Weight of the teacher's term, [0, 1]; 0 leaves it out.
+        epochs: Of recovery, in all; 0 trains nothing.
+        learning_rate: Of recovery, the highest of the schedule.
+        training: Everything else of recovery.
+        temperature, alpha: Of the teacher's term in recovery's loss; alpha 0 leaves it out.
     """
 
     epochs: int
@@ -38,12 +37,13 @@ class Recovery:
         require(0 < self.temperature < math.inf, "temperature", "be above 0", self.temperature)
         require(0 <= self.alpha <= 1, "alpha", "lie in [0, 1]", self.alpha)
 
-    def fit(self, module: "nn.Module", context: Context) -> Sequence[Mapping[str, float]]:
+    def recover(
+        self, module: "nn.Module", context: Context, epochs: int
+    ) -> Sequence[Mapping[str, float]]:
         """Fit the weights of `module` in place; give what training logged."""
         from paredown.distill.loss import teacher_loss
 
-        training = replace(self.training, epochs=self.epochs, learning_rate=self.learning_rate)
-        loss = teacher_loss(
-            context.teacher(), self.temperature, self.alpha, training.label_smoothing
-        )
+        training = replace(self.training, epochs=epochs, learning_rate=self.learning_rate)
+        smoothing = training.label_smoothing
+        loss = teacher_loss(context.teacher(), self.temperature, self.alpha, smoothing)
         return context.fit(training, module, loss)

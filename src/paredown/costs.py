@@ -1,0 +1,64 @@
+"""What a network costs as the files that ship, whatever its weights are."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from paredown import measure
+from paredown.dataset import Dataset
+from paredown.runtime import Runtime
+from paredown.timing import Timing, time_side_by_side
+from paredown.variant import Variant, Weigh
+
+METRICS = ("params", "macs", "size_mb", "latency_ms")
+TIMING = Timing(processes=3, rounds=20, turn_ms=3)
+"""Half a minute of bisection; the ratio of two programs repeats to a few percent."""
+
+
+@contextmanager
+def scale(runtime: Runtime, dataset: Dataset, given: Variant, metric: str) -> Iterator[Weigh]:
+    """Give a function that tells what variants cost in one metric, in float32.
+
+    Latency is measured beside that of the given variant, whose milliseconds are taken once: a
+    machine's mood then moves none of them against another.
+
+    Args:
+        runtime: Lowers and runs them.
+        dataset: Gives the image that is timed.
+        given: The variant that the others are compared with.
+        metric: One of METRICS.
+    """
+    counts = {
+        "params": lambda variant: measure.params(variant.module),
+        "macs": lambda variant: measure.macs(variant.module, dataset.input_shape),
+    }
+    if metric in counts:
+        yield counts[metric]
+        return
+    with tempfile.TemporaryDirectory(prefix="paredown-") as name:
+        lowered: dict[int, Path] = {}
+        kept: list[Variant] = []  # so that no two get the same id
+
+        def lower(variant: Variant) -> Path:
+            if id(variant.module) not in lowered:
+                folder = Path(name) / str(len(kept))
+                folder.mkdir()
+                runtime.lower(variant, dataset, folder)
+                lowered[id(variant.module)] = folder
+                kept.append(variant)
+            return lowered[id(variant.module)]
+
+        def size_mb(variant: Variant) -> float:
+            return measure.size_mb(lower(variant))
+
+        reference: list[float] = []
+
+        def latency_ms(variant: Variant) -> float:
+            image = dataset.normalize(dataset.val.images[:1])
+            programs = [(runtime, lower(given)), (runtime, lower(variant))]
+            own, other = time_side_by_side(programs, image, TIMING)
+            reference.append(own.latency_ms)
+            return reference[0] / (1.0 if variant is given else other.speedup)
+
+        yield size_mb if metric == "size_mb" else latency_ms

@@ -1,0 +1,69 @@
+"""Channels zeroed and left where they are, as `torch.nn.utils.prune` does it."""
+
+import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from paredown.errors import require
+from paredown.prune.criterion import Criterion, ranked, require_scope
+from paredown.prune.pruner import Pruner, require_amount, unchanged
+from paredown.variant import Context, Variant
+
+if TYPE_CHECKING:
+    from paredown.prune.channels import Pruning
+
+
+@dataclass(frozen=True)
+class Masked(Pruner):
+    """Zero the channels that `prune=structured` would remove, and recover.
+
+    The file keeps its shape, its bytes and its speed: this is what many tables call pruning.
+
+    Args:
+        criterion: Scores the channels.
+        amount: Fraction of the channels, [0, 1).
+        scope: What is ranked together: local, global or isomorphic; null: what suits the
+            criterion.
+        round_to: Channels that are not zeroed are a multiple of this.
+    """
+
+    note: ClassVar[str] = "shape unchanged"
+
+    criterion: Criterion
+    amount: float
+    scope: str | None
+    round_to: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_amount(self.amount)
+        require_scope(self.criterion, self.scope)
+        require(self.round_to >= 1, "round_to", "be at least 1 channel", self.round_to)
+
+    @property
+    def label(self) -> str:
+        """Such as masked0.30."""
+        return f"masked{self.amount:.2f}"
+
+    def pruning(self, context: Context) -> "Pruning":
+        """Say how channels are chosen."""
+        from paredown.prune.channels import Pruning
+
+        return Pruning(
+            self.criterion, ranked(self.criterion, self.scope), self.round_to, context.dataset
+        )
+
+    def __call__(self, variant: Variant | None, context: Context) -> Variant:
+        """Return a copy of the variant's network with zeros in it, fine-tuned around them."""
+        from paredown.prune.masks import channel_masks, masked
+
+        assert variant is not None
+        if self.amount == 0:
+            return unchanged(variant)
+        module, pruning = copy.deepcopy(variant.module), self.pruning(context)
+        scores = pruning.score(module, context.seed)
+        smaller = copy.deepcopy(module)  # it tells which go
+        units = {cut.name: cut.units for cut in pruning.prune(smaller, self.amount, scores)}
+        with masked(module, channel_masks(pruning.find(module).groups, units)):
+            curves = self.recover(module, context, self.epochs)
+        return replace(variant, module=module, curves=curves, facts={})

@@ -1,0 +1,142 @@
+"""An amount found by measuring: within the target, near it, and refused where none is."""
+
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from paredown import measure
+from paredown.costs import METRICS, scale
+from paredown.dataset import Dataset
+from paredown.errors import ConfigError
+from paredown.model.cnn4 import Cnn4
+from paredown.prune.structured import Structured
+from paredown.prune.target import Target
+from paredown.runtime.onnxruntime import OnnxRuntime
+from paredown.variant import Context, Variant
+
+SOURCE = Cnn4(width=32, name="cnn4")
+RUNTIME = OnnxRuntime(name="onnxruntime", threads=1)
+
+
+def target(**given: float | str) -> Target:
+    return Target(**{**dict.fromkeys(METRICS), **given})
+
+
+@pytest.fixture
+def stage(structured: Structured) -> Structured:
+    asked = target(params="50%")
+    return replace(structured, epochs=0, amount=None, target=asked, round_to=1)
+
+
+def context(dataset: Dataset, module: nn.Module) -> Context:
+    given = partial(scale, RUNTIME, dataset)
+    return Context(dataset, 0, lambda: deepcopy(module), "prune", scale=given)
+
+
+def cost(module: nn.Module, dataset: Dataset, metric: str) -> float:
+    if metric == "params":
+        return measure.params(module)
+    if metric == "macs":
+        return measure.macs(module, dataset.input_shape)
+    with scale(RUNTIME, dataset, Variant(module, SOURCE), metric) as weigh:
+        return weigh(Variant(module, SOURCE))
+
+
+@pytest.mark.parametrize(
+    ("metric", "share"),
+    [("params", 80), ("params", 50), ("params", 10), ("macs", 50), ("size_mb", 50)],
+)
+def test_a_share_is_met_within_3_percent_and_never_passed(
+    stage: Structured, cnn4: nn.Module, few: Dataset, metric: str, share: int
+) -> None:
+    asked = replace(stage, target=target(**{metric: f"{share}%"}))
+    found = asked(Variant(cnn4, SOURCE), context(few, cnn4))
+    limit = cost(cnn4, few, metric) * share / 100
+    assert limit * 0.97 <= cost(found.module, few, metric) <= limit
+    assert found.facts[f"target_{metric}"] == pytest.approx(limit)
+    assert found.facts[f"reached_{metric}"] == cost(found.module, few, metric)
+    assert 0 < found.facts["amount"] < 1
+
+
+@pytest.mark.parametrize("scope", ["local", "global", "isomorphic"])
+def test_an_absolute_number_is_met_in_every_scope(
+    stage: Structured, cnn4: nn.Module, few: Dataset, scope: str
+) -> None:
+    asked = replace(stage, target=target(params=100_000), scope=scope)
+    found = asked(Variant(cnn4, SOURCE), context(few, cnn4))
+    assert 97_000 <= measure.params(found.module) <= 100_000
+
+
+def test_wide_steps_come_within_one_step(stage: Structured, cnn4: nn.Module, few: Dataset) -> None:
+    rough = replace(stage, round_to=16)
+    found = rough(Variant(cnn4, SOURCE), context(few, cnn4))
+    amount, limit = found.facts["amount"], found.facts["target_params"]
+    less = replace(rough, amount=amount - 2**-10, target=target())
+    before = less(Variant(cnn4, SOURCE), context(few, cnn4))
+    assert measure.params(found.module) <= limit < measure.params(before.module)
+
+
+def test_a_network_within_its_target_stays_as_it_is(
+    stage: Structured, cnn4: nn.Module, few: Dataset
+) -> None:
+    found = replace(stage, target=target(params=10**9))(Variant(cnn4, SOURCE), context(few, cnn4))
+    assert found.module is cnn4
+    assert found.facts == {"target_params": 10**9}
+
+
+@pytest.mark.parametrize("metric", ["params", "macs", "size_mb"])
+def test_what_no_width_allows_is_refused_with_the_smallest_before_any_work(
+    stage: Structured, few: Dataset, metric: str
+) -> None:
+    asked = replace(stage, target=target(**{metric: 1e-6}), round_to=8)
+    build = partial(SOURCE.build, 10, (3, 32, 32))
+    message = rf"prune.target.{metric} must be at least \S+, the smallest that prune.round_to=8"
+    with pytest.raises(ConfigError, match=message):
+        asked.check(build, context(few, build()), None)
+
+
+def test_the_smallest_that_is_told_can_be_reached(
+    stage: Structured, cnn4: nn.Module, few: Dataset
+) -> None:
+    with pytest.raises(ConfigError) as told:
+        replace(stage, target=target(params=1))(Variant(cnn4, SOURCE), context(few, cnn4))
+    smallest = float(str(told.value).partition("at least ")[2].partition(",")[0])
+    found = replace(stage, target=target(params=smallest))
+    assert measure.params(found(Variant(cnn4, SOURCE), context(few, cnn4)).module) == smallest
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"params": 1, "macs": 1}, "target must name one metric at most, got 'prune.target.params"),
+        ({"params": "half"}, "target.params must be a number, or a share of what is pruned, such"),
+        ({"params": "0%"}, r"target.params must lie in \(0, 100\] %, got '0%'"),
+        ({"macs": "120%"}, r"target.macs must lie in \(0, 100\] %, got '120%'"),
+        ({"size_mb": 0}, "target.size_mb must be above 0, got 0"),
+        ({"latency_ms": float("nan")}, "target.latency_ms must be above 0, got nan"),
+    ],
+)
+def test_a_target_that_makes_no_sense_is_refused(given: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        target(**given)
+
+
+def test_the_label_tells_the_target(stage: Structured) -> None:
+    assert stage.label == "pruneparams50pct"
+    assert replace(stage, target=target(size_mb=0.8)).label == "prunesize_mb0.8"
+
+
+@pytest.mark.slow
+def test_latency_is_met_within_10_percent(stage: Structured, few: Dataset) -> None:
+    torch.manual_seed(0)
+    from paredown.model.torchvision import Torchvision
+
+    module = Torchvision("resnet18").build(10, few.input_shape).eval()
+    asked = replace(stage, target=target(latency_ms="50%"), round_to=8)
+    found = asked(Variant(module, SOURCE), context(few, module))
+    limit, reached = (found.facts[f"{which}_latency_ms"] for which in ("target", "reached"))
+    assert reached == pytest.approx(limit, rel=0.1)
