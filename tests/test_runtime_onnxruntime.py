@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import build_warm
 from onnx import TensorProto, helper
 from torch import nn
 from torch.nn import functional as F
@@ -17,6 +18,7 @@ from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
 from paredown.model import layers
 from paredown.model.cnn4 import Cnn4
+from paredown.model.torchvision import Torchvision
 from paredown.quantize.weights import rounded
 from paredown.runtime.onnxruntime import FILE, OnnxRuntime
 from paredown.runtime.onnxruntime.quantize import Formats, count_converted, formats
@@ -255,6 +257,18 @@ def test_a_layer_that_is_kept_in_float_keeps_its_weights(
     assert RUNTIME.lower(Variant(cnn4, SOURCE, asked), few, tmp_path, float32) == (3, 5)
     kept = [tensor.name for tensor in onnx.load(tmp_path / FILE).graph.initializer]
     assert {"0.weight"} <= {name for name in kept if name.endswith(".weight")}
+
+
+def test_what_stands_between_kept_layers_is_not_rounded_either(
+    few: Dataset, tmp_path: Path
+) -> None:
+    network = build_warm(Torchvision("mobilenet_v2"), few)
+    others = tuple(name for name in layers(network) if name != "features.3.conv.0.0")
+    asked = replace(INT8, keep_float=others)
+    RUNTIME.lower(Variant(network, SOURCE, asked), few, tmp_path)
+    kinds = [node.op_type for node in onnx.load(tmp_path / FILE).graph.node]
+    assert kinds.count("Add") == 10
+    assert kinds.count("QuantizeLinear") == 2  # what the one layer is given, and what it gives
 
 
 @pytest.mark.parametrize(("bits", "share"), [(4, 0.16), (8, 0.28)])

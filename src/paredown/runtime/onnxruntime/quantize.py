@@ -101,7 +101,7 @@ def _static(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics) 
         reduce_range=chosen.reduce_range,
         activation_type=QuantType[chosen.activations],
         weight_type=QuantType[chosen.weights],
-        nodes_to_exclude=_kept_nodes(prepared, numerics),
+        nodes_to_exclude=_kept_with_neighbours(prepared, numerics),
         extra_options={"ActivationSymmetric": numerics.symmetric},
     )
 
@@ -177,6 +177,40 @@ def _kept_nodes(file: Path, numerics: Numerics) -> list[str]:
         if node.op_type in FLOAT_NODES
     }
     return [name for name, layer in layers.items() if numerics.keeps_float(layer)]
+
+
+def _kept_with_neighbours(file: Path, numerics: Numerics) -> list[str]:
+    """List the nodes that stay in float32: kept layers, and what stands beside one of them.
+
+    An addition or a pooling between layers is an integer one only if all the layers next to it
+    are; else a network with one integer layer would still round at every addition.
+    """
+    import onnx
+
+    graph, kept = onnx.load(file).graph, set(_kept_nodes(file, numerics))
+    made = {name: node for node in graph.node for name in node.output}
+    used: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            used.setdefault(name, []).append(node)
+
+    def beside(node: "onnx.NodeProto", up: bool, seen: set[str]) -> bool:
+        """Tell whether the nearest layers in one direction include a kept one."""
+        if up:
+            near = [made[name] for name in node.input if name in made]
+        else:
+            near = [other for name in node.output for other in used.get(name, ())]
+        for other in near:
+            if other.name not in seen:
+                seen.add(other.name)
+                layer = other.op_type in FLOAT_NODES
+                if other.name in kept or (not layer and beside(other, up, seen)):
+                    return True
+        return False
+
+    between = [node for node in graph.node if node.op_type not in FLOAT_NODES]
+    found = [node.name for node in between if any(beside(node, up, set()) for up in (True, False))]
+    return [*kept, *found] if kept else []
 
 
 def count_converted(proto: "onnx.ModelProto") -> Conversion:
