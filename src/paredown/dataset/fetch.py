@@ -42,8 +42,12 @@ def fetch(url: str, md5: str, folder: Path, what: str) -> None:
             ) from error
         if found != md5:
             raise ConfigError(f"{url} must have the MD5 checksum {md5}, got {found}; try again")
+        whole = Path(scratch) / "whole"
         with tarfile.open(file) as archive:
-            archive.extractall(folder, filter="data")
+            archive.extractall(whole, filter="data")
+        for part in whole.iterdir():
+            if not (folder / part.name).exists():  # another process may have been faster
+                part.rename(folder / part.name)
 
 
 def _download(url: str, file: Path) -> str:
