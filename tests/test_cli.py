@@ -83,7 +83,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(
         ),
         (
             ("prune.amount=null", "prune.target.params=10"),
-            ", the smallest that prune.round_to=8 allows, got 10; a smaller round_to reaches",
+            ", the smallest that prune.round_to=16 allows, got 10; a smaller round_to reaches",
         ),
         (
             ("prune/criterion=lamp", "prune.scope=local"),
