@@ -13,6 +13,7 @@ SMALL = (  # seconds, not minutes; real all the same
     "student.width=4",
     "training.epochs=1",
     "prune.epochs=1",
+    "prune.round_to=8",
     "measure.processes=1",
     "measure.rounds=1",
 )

@@ -11,7 +11,7 @@ from command import ROOT, SMALL, paredown, runs_of
 BAD = [
     ("prune.amount=1.0", "prune.amount must lie in [0, 1), got 1.0"),
     ("prune.amount=-0.1", "prune.amount must lie in [0, 1), got -0.1"),
-    ("prune.amount=abc", "prune.amount must be a number, got 'abc'"),
+    ("prune.amount=abc", "prune.amount must be a number or null, got 'abc'"),
     ("prune.amount=nan", "prune.amount must lie in [0, 1), got nan"),
     ("distill.temperature=0", "distill.temperature must be above 0, got 0"),
     ("distill.alpha=1.5", "distill.alpha must lie in [0, 1], got 1.5"),
@@ -83,7 +83,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(
         ),
         (
             ("prune.amount=null", "prune.target.params=10"),
-            ", the smallest that prune.round_to=8 allows, got 10; a smaller round_to reaches",
+            ", the smallest that prune.round_to=16 allows, got 10; a smaller round_to reaches",
         ),
         (
             ("prune/criterion=lamp", "prune.scope=local"),

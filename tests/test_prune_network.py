@@ -1,9 +1,11 @@
 """Networks that cannot be pruned are refused in one line, before anything is trained."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from command import SMALL, paredown
 from torch import nn
 
 from paredown.dataset import Dataset
@@ -115,3 +117,54 @@ def test_halves_of_a_split_lose_the_same_channels(few: Dataset) -> None:
     assert (cut.before, cut.after) == (32, 16)
     assert torch.equal(network[0].weight, before[both])
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+NETS = """
+from torch import nn
+
+def head(width):
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10)]
+
+def tied():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3), *head(8))
+    network[2].weight = network[1].weight
+    return network
+
+def frozen():
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), *head(16))
+    network[0].requires_grad_(False)
+    return network
+
+class Gate(nn.Module):
+    def forward(self, images):
+        return images if images.mean() > 0 else -images
+
+def gated():
+    return nn.Sequential(nn.Conv2d(3, 16, 3), Gate(), *head(16))
+
+def flat():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+"""
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        ("tied", "model must not tie weights that are pruned, got 1.weight and 2.weight"),
+        ("frozen", "got 0.weight and 1 more; unfreeze them, or prune with prune.epochs=0"),
+        ("gated", "got 1 (Gate), which decides by the values of its input"),
+        ("flat", "model must have a layer whose channels can go, got none besides the classifier"),
+    ],
+)
+def test_a_users_own_network_is_refused_in_one_line_and_exit_code_2(
+    tmp_path: Path, net: str, message: str
+) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    settings = [setting for setting in SMALL if not setting.startswith(("model=", "model."))]
+    done = paredown(
+        tmp_path, "technique=prune", "model=custom", f"model.target=nets.py:{net}", *settings
+    )
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.safetensors"))

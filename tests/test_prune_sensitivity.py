@@ -19,7 +19,7 @@ def test_amounts_that_prune_nothing_or_all_are_refused(amounts: list[float]) -> 
 
 def test_the_experiment_leaves_a_picture_a_table_and_the_figures(tmp_path: Path) -> None:
     done = paredown(
-        tmp_path, "experiment=prune_sensitivity", "study.amounts=[0.5,0.9]", "prune.round_to=2",
+        tmp_path, "experiment=prune_sensitivity", "study.amounts=[0.5,0.9]", "study.round_to=2",
         "hydra.run.dir=here", *SMALL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

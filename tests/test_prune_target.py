@@ -85,7 +85,7 @@ def test_a_network_within_its_target_stays_as_it_is(
 ) -> None:
     found = replace(stage, target=target(params=10**9))(Variant(cnn4, SOURCE), context(few, cnn4))
     assert found.module is cnn4
-    assert found.facts == {"target_params": 10**9}
+    assert found.facts == {"target_params": 10**9, "before_params": measure.params(cnn4)}
 
 
 @pytest.mark.parametrize("metric", ["params", "macs", "size_mb"])

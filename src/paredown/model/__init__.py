@@ -1,6 +1,7 @@
 """Networks: built by name, saved and rebuilt in any pruned shape without pickle."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -52,13 +53,18 @@ class ModelSource(Protocol):
 
 def outline(source: ModelSource, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
     """Build a network for its shapes alone: without numbers, in no time, where its code can."""
+    return without_numbers(lambda: source.build(classes, input_shape))
+
+
+def without_numbers(build: "Callable[[], nn.Module]") -> "nn.Module":
+    """Call what builds a network on the meta device, where its code can."""
     import torch
 
     try:
         with torch.device("meta"):
-            return source.build(classes, input_shape)
+            return build()
     except (NotImplementedError, RuntimeError):  # RegNet's reads tensors of its own
-        return source.build(classes, input_shape)
+        return build()
 
 
 def classifier(module: "nn.Module", classes: int) -> "nn.Module":

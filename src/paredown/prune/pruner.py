@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from paredown.errors import require
+from paredown.model import without_numbers
 from paredown.training import Training
 from paredown.training.recovery import Recovery
 from paredown.variant import Build, Context, Variant
@@ -21,12 +22,9 @@ class Pruner(Recovery):
 
     def check(self, build: Build, context: Context, before: Training | None) -> None:
         """Raise ConfigError if the stage cannot work on a network; see `variant.Checks`."""
-        import torch
-
         from paredown.prune.network import require_groups, require_prunable
 
-        with torch.device("meta"):  # shapes are enough to tell
-            network = build()
+        network = without_numbers(build)  # shapes are enough to tell
         require_prunable(network, context.dataset, recovers=self.epochs > 0)
         pruning = self.pruning(context)
         if pruning is not None:

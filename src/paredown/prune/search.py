@@ -32,7 +32,8 @@ def search(
         context: Knows the runtime.
 
     Returns:
-        The amount, 0 if nothing has to go; and it and the limit by name, for the log.
+        The amount, 0 if nothing has to go; and what is told of it: the amount, the limit, and
+        what the variant costs before.
 
     Raises:
         ConfigError: If even the smallest widths cost more.
@@ -47,8 +48,9 @@ def search(
     assert context.scale is not None
     with context.scale(variant, target.metric) as weigh:
         limit = _limit(target, pruning, weigh, variant, pruned(MOST))
-        facts = {f"target_{target.metric}": limit}
-        if weigh(variant) <= limit:
+        before = weigh(variant)
+        facts = {f"target_{target.metric}": limit, f"before_{target.metric}": before}
+        if before <= limit:
             return 0.0, facts
         amount = _halve(target.metric, limit, lambda amount: weigh(pruned(amount)))
     return amount, {"amount": amount, **facts}
@@ -79,13 +81,21 @@ def require_reachable(
 
 
 def reached(
-    target: Target, variant: Variant, smaller: Variant, context: Context
+    target: Target, before: float, variant: Variant, smaller: Variant, context: Context
 ) -> dict[str, float]:
-    """Tell what the variant that was made costs in the target's metric."""
+    """Tell what the variant that was made costs in the target's metric.
+
+    Args:
+        target: Names the metric.
+        before: What the variant cost when the amount was searched: a machine may have slowed
+            down since, and what counts is the ratio.
+        variant: That was pruned.
+        smaller: What came of it.
+        context: Knows the runtime.
+    """
     assert context.scale is not None
     with context.scale(variant, target.metric) as weigh:
-        weigh(variant)
-        return {f"reached_{target.metric}": weigh(smaller)}
+        return {f"reached_{target.metric}": before / weigh(variant) * weigh(smaller)}
 
 
 def _limit(

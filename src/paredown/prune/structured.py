@@ -108,7 +108,8 @@ class Structured(Pruner):
         curves = self._shrink(module, amount, context)
         smaller = replace(variant, module=module, curves=curves, facts=facts)
         if self.amount is None:
-            facts |= reached(self.target, variant, smaller, context)
+            before = facts[f"before_{self.target.metric}"]
+            facts |= reached(self.target, before, variant, smaller, context)
             log.info("%s: %s", context.title, ", ".join(f"{k} {v:.6g}" for k, v in facts.items()))
         return smaller
 
