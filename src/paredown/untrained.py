@@ -1,6 +1,7 @@
 """What the file at the end of a path costs: known in seconds, before anything is trained."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,9 @@ def _untrained(parts: Plan, dataset: Dataset) -> Variant:
         variant = stage(variant, parts.context(dataset, "untrained"))
         _fill(variant.module)
     assert variant is not None
+    if variant.numerics is not None:  # a range is as many bytes from one image as from many
+        brief = replace(variant.numerics, calibration_images=1, range="minmax")
+        variant = replace(variant, numerics=brief)
     return variant
 
 
