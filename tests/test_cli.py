@@ -79,7 +79,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     [
         (
             ("prune.amount=null", "prune.target.params=1", "prune.target.macs=1"),
-            "prune.target must name one metric at most, got 'prune.target.params and",
+            "prune.target.params must be the only target, got 'macs beside it'",
         ),
         (
             ("prune.amount=null", "prune.target.params=10"),

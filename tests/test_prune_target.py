@@ -112,12 +112,12 @@ def test_the_smallest_that_is_told_can_be_reached(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"params": 1, "macs": 1}, "target must name one metric at most, got 'prune.target.params"),
-        ({"params": "half"}, "target.params must be a number, or a share of what is pruned, such"),
-        ({"params": "0%"}, r"target.params must lie in \(0, 100\] %, got '0%'"),
-        ({"macs": "120%"}, r"target.macs must lie in \(0, 100\] %, got '120%'"),
-        ({"size_mb": 0}, "target.size_mb must be above 0, got 0"),
-        ({"latency_ms": float("nan")}, "target.latency_ms must be above 0, got nan"),
+        ({"params": 1, "macs": 1}, "params must be the only target, got 'macs beside it'"),
+        ({"params": "half"}, "params must be a number, or a share of what is pruned, such"),
+        ({"params": "0%"}, r"params must lie in \(0, 100\] %, got '0%'"),
+        ({"macs": "120%"}, r"macs must lie in \(0, 100\] %, got '120%'"),
+        ({"size_mb": 0}, "size_mb must be above 0, got 0"),
+        ({"latency_ms": float("nan")}, "latency_ms must be above 0, got nan"),
     ],
 )
 def test_a_target_that_makes_no_sense_is_refused(given: dict, message: str) -> None:

@@ -55,7 +55,7 @@ def warm(source: ModelSource, dataset: Dataset) -> nn.Module:
     with torch.no_grad():
         module.train()(torch.from_numpy(dataset.normalize(dataset.train.images)))
     for part in norms:
-        part.running_var.clamp_(min=1e-3)  # of one pixel it is 0
+        part.running_var.clamp_(min=1e-2)  # of one pixel it is 0
         part.momentum = 0.1
     return module.eval()
 

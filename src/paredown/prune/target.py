@@ -29,10 +29,9 @@ class Target:
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in self._values().items() if value is not None}
-        names = " and ".join(f"prune.target.{name}" for name in given)
-        require(len(given) <= 1, "target", "name one metric at most", names, "leave one")
-        for name, value in given.items():
-            key = f"target.{name}"
+        beside = " and ".join(list(given)[1:])
+        require(not beside, next(iter(given), ""), "be the only target", f"{beside} beside it")
+        for key, value in given.items():
             if isinstance(value, str):
                 rule = "be a number, or a share of what is pruned, such as 25%"
                 require(re.fullmatch(r"\d+(\.\d+)?%", value) is not None, key, rule, value)

@@ -29,7 +29,7 @@ class _Gradient:
     def __post_init__(self) -> None:
         for name in ("images", "batch_size"):
             value = getattr(self, name)
-            require(value >= 1, f"criterion.{name}", "be at least 1", value)
+            require(value >= 1, name, "be at least 1", value)
 
     @property
     def gradients(self) -> tuple[int, int]:

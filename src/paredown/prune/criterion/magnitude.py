@@ -29,7 +29,7 @@ class Magnitude:
     power: float
 
     def __post_init__(self) -> None:
-        require(0 < self.power < 100, "criterion.power", "lie in (0, 100)", self.power)
+        require(0 < self.power < 100, "power", "lie in (0, 100)", self.power)
 
     def score(self, group: "Group", generator: "Generator") -> "Tensor | None":
         """Score by magnitude."""
