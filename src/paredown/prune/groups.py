@@ -108,11 +108,12 @@ def find_groups(module: nn.Module, classes: int, input_shape: tuple[int, int, in
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Maximum recursive depth")  # attention: it goes on
         graph = Graph().build_dependency(module, (example,), verbose=False)
+        stays = [classifier(module, classes), *(part.qkv for part in attention.values())]
+        together = list(graph.get_all_groups(ignored_layers=stays))
     module.train(training)
     names = {part: name for name, part in module.named_modules()}
-    stays = [classifier(module, classes), *(part.qkv for part in attention.values())]
     groups, fixed = [], {}
-    for found in graph.get_all_groups(ignored_layers=stays):
+    for found in together:
         root = found[0].dep.target.module
         reason = _reason(found)
         if reason:
