@@ -105,10 +105,14 @@ def test_each_setting_has_a_front_of_its_own(reported: Path) -> None:
 
 def test_widths_are_those_of_the_layers(reported: Path) -> None:
     rows = section((reported / "report.md").read_text(), "## The widths of the layers")
-    before, small, large = ([int(row[at]) for row in rows[:-1]] for at in (1, 2, 3))
+    before, small, large = (
+        [int(row[at].partition(" ")[0]) for row in rows[:-1]] for at in (1, 2, 3)
+    )
+    shares = [float(row[2].partition("(")[2].removesuffix("%)")) for row in rows[:-1]]
+    assert sum(shares) == pytest.approx(100, abs=0.3)
     assert before == [16, 32, 64, 128, 10]
-    assert small == [16, 24, 48, 104, 10]  # 0.8 of each, in multiples of 8
-    assert large == [8, 16, 24, 48, 10]
+    assert small == [16, 32, 48, 96, 10]  # 0.8 of each, in multiples of 16
+    assert large == [16, 16, 32, 48, 10]
     assert rows[-1][0] == "MMACs"
     assert float(rows[-1][1]) > float(rows[-1][2]) > float(rows[-1][3])
 
@@ -239,8 +243,8 @@ def test_a_browser_draws_every_point_and_nothing_runs_over_the_edge(
     shown = browse(reported / "report.html", *dark)
     drawn = Drawn(shown)
     traces = [t for figure in figures(shown).values() for t in figure["data"]]
-    assert len(figures(shown)) == 4 + 4 + 1
-    assert drawn.plots >= 9
+    assert len(figures(shown)) == 4 + 4 + 2
+    assert drawn.plots >= 10
     assert drawn.marks >= sum(len(t["x"]) for t in traces if t["mode"] != "lines")
     ink = "rgb(228, 231, 236)" if dark else "rgb(31, 36, 48)"
     assert f"fill: {ink}" in shown
