@@ -133,7 +133,7 @@ def test_mobilenet_v3_calibrated_on_eight_images_of_one_class_by_tensor_is_mende
     digits: Dataset, training: Training, tmp_path: Path
 ) -> None:
     source = Torchvision("mobilenet_v3_small")
-    stage = Baseline(source, replace(training, epochs=8, batch_size=64, learning_rate=0.005))
+    stage = Baseline(source, replace(training, epochs=8, batch_size=16, learning_rate=0.003))
     variant = stage(None, Context(digits, 0, lambda: None, "baseline"))
     one_class = digits.train.images[digits.train.labels == 1][:8]
     dataset = first_images(digits, one_class)
