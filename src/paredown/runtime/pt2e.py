@@ -83,6 +83,7 @@ def _apart(module: "nn.Module") -> "nn.Module":
     graph = getattr(module, "graph", None)  # of a network that could be traced
     seen = set()
     for node in () if graph is None else graph.nodes:
+        node.meta.pop("nn_module_stack", None)  # where the calls were; export says it anew
         if node.op == "call_module":
             part = module.get_submodule(node.target)
             if node.target in seen and not list(part.parameters()):
