@@ -10,7 +10,7 @@ from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.model.cnn4 import Cnn4
 from paredown.runtime.torch import Torch
-from paredown.variant import Variant
+from paredown.variant import Numerics, Variant
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +44,30 @@ def test_a_program_runs_on_the_threads_that_were_asked(
 def test_no_threads_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^threads must be at least 1, got 0"):
         Torch(0, "torch")
+
+
+class Residual(nn.Module):
+    """Calls one ReLU twice, as torchvision's ResNets do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        self.second = nn.Conv2d(3, 3, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.head = nn.Linear(3 * 32 * 32, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        hidden = self.second(self.relu(self.first(images)))
+        return self.head(self.relu(hidden + images).flatten(1))
+
+
+def test_a_relu_that_is_called_twice_does_not_keep_a_network_from_integers(few: Dataset) -> None:
+    pytest.importorskip("torchao")
+    from paredown.runtime import pt2e
+    from paredown.runtime.torch import _quantizer
+
+    torch.manual_seed(0)
+    module, numerics = Residual().eval(), Numerics("int8", calibration_images=16)
+    quantizer = _quantizer(Variant(module, Cnn4(32, "cnn4")), numerics)
+    made = pt2e.quantize(module, few, numerics, quantizer)
+    assert pt2e.count_converted(made.graph_module) == (3, 3)
