@@ -42,6 +42,15 @@ def test_normalized_pixels_are_those_worked_out_by_hand() -> None:
     assert found == pytest.approx(np.array([[[[-2.5, 2.5]], [[-0.1, 0.3]]]]), abs=1e-6)
 
 
+def test_normalized_images_lie_in_memory_as_they_read_even_where_channels_share_it() -> None:
+    grey = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 1, 4, 4)
+    shared = np.broadcast_to(grey, (2, 3, 4, 4))
+    wide = replace(dataset(), mean=(0.5,) * 3, std=(0.25,) * 3)
+    found = wide.normalize(shared)
+    assert found.flags.c_contiguous
+    assert np.array_equal(found, wide.normalize(shared.copy()))
+
+
 @given(st.integers(0, 2**32))
 def test_augmentation_without_crop_and_flip_changes_nothing(seed: int) -> None:
     assert np.array_equal(dataset().augment(PIXELS, RNG(seed)), PIXELS)

@@ -128,11 +128,13 @@ class Dataset:
             images: uint8, (N, C, H, W).
 
         Returns:
-            float32, (N, C, H, W): what every model and program takes.
+            float32, (N, C, H, W), contiguous: what every model and program takes. Channels that
+            share memory would keep their strides otherwise, and engines that ignore strides, as
+            ExecuTorch does, would read other pixels.
         """
         mean = np.asarray(self.mean, np.float32)[:, None, None]
         std = np.asarray(self.std, np.float32)[:, None, None]
-        return (images.astype(np.float32) / np.float32(255) - mean) / std
+        return (images.astype(np.float32, order="C") / np.float32(255) - mean) / std
 
     def augment(self, images: Images, rng: np.random.Generator) -> Images:
         """Shift each image by up to `crop` pixels and mirror half of them if `flip`.

@@ -37,7 +37,8 @@ def open_executorch(folder: Path, threads: int) -> "Program":
         portable_lib._unsafe_reset_threadpool(threads)  # unsafe for what is loaded already
     run = portable_lib._load_for_executorch(str(folder / "model.pte"))
     rows = torch.from_numpy
-    return lambda images: torch.cat([run([one[None]])[0] for one in rows(images)]).numpy()
+    # copied, since it takes memory as it lies and ignores strides
+    return lambda images: torch.cat([run([one[None]])[0] for one in rows(images.copy())]).numpy()
 
 
 @dataclass(frozen=True)
