@@ -7,21 +7,15 @@ seeds 0, 1 and 2; a teacher of 3 epochs, pruned one shot at four amounts, recove
 Accuracy on the validation split, of the file that ships. About 20 minutes on two cores.
 """
 
-import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from bench import ROOT, planned, setting, spread, walk
 
-from paredown import machine
-from paredown.path import VariantPath
-from paredown.plan import plan
 from paredown.store import Store
-from paredown.timing import student_t
 
-ROOT = Path(__file__).parents[1]
 SEEDS, AMOUNTS, CRITERIA = (0, 1, 2), (0.1, 0.3, 0.5, 0.7), ("l2", "taylor", "random")
 
 
@@ -29,20 +23,10 @@ def accuracies(
     folder: Path, data: list[str], seed: int, criterion: str, amount: float
 ) -> list[float]:
     """Give the accuracy of the teacher and of what is left of it."""
-    overrides = [
-        *data, "technique=prune", f"seed={seed}", "training.epochs=3", "prune.epochs=1",
-        f"prune/criterion={criterion}", f"prune.amount={amount}",
-    ]  # fmt: skip
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        parts = plan(compose("config", overrides=overrides))
-    path = VariantPath(parts.stages, parts.load(), parts.runtime, Store(folder), parts.seed)
+    short = ("technique=prune", f"seed={seed}", "training.epochs=3", "prune.epochs=1")
+    asked = f"prune/criterion={criterion}", f"prune.amount={amount}"
+    path = walk(planned(*data, *short, *asked), Store(folder))
     return [path.measured(index)["accuracy"] for index in (0, 1)]
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """Give Student's 95 % interval of the mean."""
-    margin = student_t(len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return statistics.mean(values) - margin, statistics.mean(values) + margin
 
 
 def main() -> None:
@@ -53,7 +37,7 @@ def main() -> None:
     data = [f"dataset={name}"]
     if name != "digits":
         data.append(f"dataset.train_images={images}")
-    print(f"{machine.cpu_name()}; {machine.versions('onnxruntime', 'torch', 'torch-pruning')}")
+    setting()
     print(f"ResNet-18, {' '.join(data)}, seeds {SEEDS}, teacher 3 epochs, recovery 1", flush=True)
     start = time.monotonic()
     teachers: dict[int, float] = {}
@@ -68,10 +52,9 @@ def main() -> None:
                         Path(folder), data, seed, criterion, amount
                     )
                     found.append(accuracy)
-                low, high = interval(found)
+                mean, low, high = spread([100 * value for value in found])
                 each = ", ".join(f"{100 * value:.2f}" for value in found)
-                mean = 100 * statistics.mean(found)
-                told = f"{mean:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
+                told = f"{mean:.2f} [{low:.2f}, {high:.2f}]"
                 print(f"| {amount} | {criterion} | {each} | {told} |", flush=True)
     told = ", ".join(f"{100 * value:.2f}" for value in teachers.values())
     print(f"teachers: {told} %; {time.monotonic() - start:.0f} s in all")

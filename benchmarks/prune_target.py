@@ -11,33 +11,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from bench import planned, setting, walk
 
-from paredown import machine
 from paredown.costs import METRICS
-from paredown.path import VariantPath
-from paredown.plan import plan
 from paredown.store import Store
-
-ROOT = Path(__file__).parents[1]
 
 
 def reach(metric: str, folder: Path) -> dict[str, float]:
     """Prune to half of what the network has of a metric."""
-    overrides = [
-        "technique=prune", "training.epochs=0", "prune.epochs=0", "prune.amount=null",
-        f"prune.target.{metric}=50%",
-    ]  # fmt: skip
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        parts = plan(compose("config", overrides=overrides))
-    path = VariantPath(parts.stages, parts.load(), parts.runtime, Store(folder), parts.seed)
-    return path.facts(1)
+    untrained = ("technique=prune", "training.epochs=0", "prune.epochs=0")
+    parts = planned(*untrained, "prune.amount=null", f"prune.target.{metric}=50%")
+    return walk(parts, Store(folder)).facts(1)
 
 
 def main() -> None:
     """Print a row a metric and repeat."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    print(f"{machine.cpu_name()}; {machine.versions('onnxruntime', 'torch', 'torch-pruning')}")
+    setting()
     print("| metric | asked | reached | reached / asked | amount |")
     print("|---|---|---|---|---|")
     for metric in METRICS:

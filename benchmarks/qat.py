@@ -8,16 +8,14 @@ at least 3 points of the pruned student's accuracy, and training wins two thirds
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from paredown import machine
+from bench import ROOT, setting
 
-ROOT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)
 
 
@@ -39,8 +37,7 @@ def sweep(folder: Path, overrides: list[str]) -> list[dict]:
 
 def main() -> None:
     """Print loss and gain by seed, and their spread."""
-    versions = machine.versions("torch", "onnxruntime")
-    print(f"{machine.cpu_name()}, {os.cpu_count()} cores, {versions}, seeds {SEEDS}")
+    setting()
     accuracies: dict[tuple[int, str], tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for job in sweep(Path(folder), sys.argv[1:]):

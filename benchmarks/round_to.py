@@ -14,15 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from bench import planned, setting, walk
 
-from paredown import machine
 from paredown.path import VariantPath
-from paredown.plan import plan
 from paredown.store import Store
 from paredown.timing import Lowered, time_side_by_side
 
-ROOT = Path(__file__).parents[1]
 MODELS, AMOUNTS, ROUNDS = ("resnet18", "mobilenet_v2"), (0.5, 0.6), (1, 4, 8, 16, 32)
 
 
@@ -30,21 +27,18 @@ def lower(
     folder: Path, model: str, amount: float, round_to: int
 ) -> tuple[VariantPath, Lowered, Lowered]:
     """Lower a network, and what pruning leaves of it, as a run does after no training."""
-    overrides = [f"model={model}", "technique=prune", "training.epochs=0", "prune.epochs=0"]
-    overrides.append(f"prune.amount={amount}")
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        parts = plan(compose("config", overrides=[*overrides, f"prune.round_to={round_to}"]))
-    path = VariantPath(parts.stages, parts.load(), parts.runtime, Store(folder), parts.seed)
+    untrained = (f"model={model}", "technique=prune", "training.epochs=0", "prune.epochs=0")
+    parts = planned(*untrained, f"prune.amount={amount}", f"prune.round_to={round_to}")
+    path = walk(parts, Store(folder))
     return path, (parts.runtime, path.shipped(0)), (parts.runtime, path.shipped(1))
 
 
 def main() -> None:
     """Print a table a network."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    print(f"{machine.cpu_name()}; {machine.versions('onnxruntime', 'torch', 'torch-pruning')}")
+    setting()
     print(f"seed 0, one thread, {repeats} repeats of 3 processes each")
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        timing = plan(compose("config", overrides=["measure.processes=3"])).timing
+    timing = planned("measure.processes=3").timing
     for model, amount in itertools.product(MODELS, AMOUNTS):
         with tempfile.TemporaryDirectory() as folder:
             made = [lower(Path(folder), model, amount, round_to) for round_to in ROUNDS]

@@ -8,21 +8,15 @@ processes. Goals, on a machine with VNNI: int8 within 0.5 points of float32 in e
 Runtime at least 1.2 times faster than its own float32, and at most 0.30 of its bytes.
 """
 
-import os
 import sys
-from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from bench import planned, setting, walk
 from rich.table import Table
 
-from paredown import machine
 from paredown.errors import ConfigError
-from paredown.path import VariantPath
-from paredown.plan import Plan, plan
 from paredown.report import show
 from paredown.timing import time_side_by_side
 
-ROOT = Path(__file__).parents[1]
 ENGINES = {  # runtime -> its overrides; the first is what all are compared with
     "onnxruntime": [],
     "openvino": [],
@@ -32,26 +26,20 @@ ENGINES = {  # runtime -> its overrides; the first is what all are compared with
 MODELS = ("resnet18", "mobilenet_v2")
 
 
-def planned(*overrides: str) -> Plan:
-    """Compose and build a run's parts."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return plan(compose("config", overrides=["technique=quantize", *overrides]))
-
-
 def measure(dataset: str, model: str, overrides: list[str]) -> Table:
     """Lower one network everywhere, and time it."""
     rows, programs = [], []
     for engine, own in ENGINES.items():
         try:
             parts = planned(
-                f"dataset={dataset}", f"model={model}", f"runtime={engine}", *own, *overrides
-            )
+                "technique=quantize", f"dataset={dataset}", f"model={model}",
+                f"runtime={engine}", *own, *overrides,
+            )  # fmt: skip
         except ConfigError as error:  # its engine is not installed
             print(f"left out: {error}")
             continue
         with parts.store.open() as store:
-            data = parts.load()
-            path = VariantPath(parts.stages, data, parts.runtime, store, parts.seed)
+            path = walk(parts, store)
             for index, numerics in enumerate(("float32", "int8")):
                 rows.append((engine, numerics, path.measured(index)))
                 programs.append((parts.runtime, path.shipped(index)))
@@ -83,10 +71,7 @@ def main() -> None:
     """Measure every network on every data set that is named."""
     names = [text for text in sys.argv[1:] if "=" not in text] or ["digits"]
     overrides = [text for text in sys.argv[1:] if "=" in text]
-    versions = machine.versions(*(engine for engine in ENGINES), "nncf", "torchao")
-    print(
-        f"{machine.cpu_name()} ({machine.int8_instructions()}), {os.cpu_count()} cores, {versions}"
-    )
+    setting(*ENGINES, "nncf", "torchao")
     for dataset in names:
         for model in MODELS:
             show(measure(dataset, model, overrides))

@@ -13,34 +13,28 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from bench import planned, setting, walk
 
-from paredown import machine
 from paredown.path import VariantPath
-from paredown.plan import plan
 from paredown.store import Store
 from paredown.timing import Lowered, time_side_by_side
 
-ROOT = Path(__file__).parents[1]
 KINDS = ("structured", "masked", "unstructured", "semi_structured")
 
 
 def lower(folder: Path, kind: str) -> tuple[VariantPath, Lowered, Lowered]:
     """Lower a network, and what pruning makes of it, as a run does after no training."""
-    overrides = ["technique=prune", f"prune={kind}", "training.epochs=0", "prune.epochs=0"]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        parts = plan(compose("config", overrides=overrides))
-    path = VariantPath(parts.stages, parts.load(), parts.runtime, Store(folder), parts.seed)
+    parts = planned("technique=prune", f"prune={kind}", "training.epochs=0", "prune.epochs=0")
+    path = walk(parts, Store(folder))
     return path, (parts.runtime, path.shipped(0)), (parts.runtime, path.shipped(1))
 
 
 def main() -> None:
     """Print a row a kind, and check what must hold."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    print(f"{machine.cpu_name()}; {machine.versions('onnxruntime', 'torch', 'torch-pruning')}")
+    setting()
     print(f"ResNet-18, seed 0, amount 0.5, one thread, {repeats} repeats of 3 processes each")
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        timing = plan(compose("config", overrides=["measure.processes=3"])).timing
+    timing = planned("measure.processes=3").timing
     with tempfile.TemporaryDirectory() as folder:
         made = {kind: lower(Path(folder), kind) for kind in KINDS}
         programs = [made[KINDS[0]][1], *(pruned for _, _, pruned in made.values())]

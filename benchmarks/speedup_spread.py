@@ -13,23 +13,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from bench import planned, setting, walk
 
-from paredown import machine
-from paredown.plan import plan
+from paredown.store import Store
 from paredown.timing import Latency, Lowered, time_side_by_side
-
-ROOT = Path(__file__).parents[1]
 
 
 def lower(folder: Path) -> tuple[list[Lowered], object, object]:
     """Lower the two files as a run does, after no training at all."""
-    from paredown.path import VariantPath
-    from paredown.store import Store
-
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        parts = plan(compose("config", overrides=["training.epochs=0", "prune.epochs=0"]))
-    path = VariantPath(parts.stages, parts.load(), parts.runtime, Store(folder), 0)
+    parts = planned("training.epochs=0", "prune.epochs=0")
+    path = walk(parts, Store(folder))
     ends = (0, len(path.names) - 1)
     return [(parts.runtime, path.shipped(index)) for index in ends], path.image, parts.timing
 
@@ -51,8 +44,7 @@ def report(title: str, found: list[Latency]) -> None:
 def main() -> None:
     """Measure quiet, then with a busy neighbour."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    print(f"{machine.cpu_name()}; {machine.int8_instructions()}; ", end="")
-    print(machine.versions("onnxruntime", "torch"))
+    setting()
     with tempfile.TemporaryDirectory() as folder:
         programs, image, timing = lower(Path(folder))
         for title, busy in (("as it is", 0), ("one process busy", 1)):
