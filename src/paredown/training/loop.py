@@ -134,7 +134,7 @@ def _optimizer(
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimizer = optim.AdamW(groups, lr=training.learning_rate)
+    optimizer = optim.AdamW(groups, lr=training.learning_rate, fused=True)  # a third of the time
     steps = max(steps, 1)  # no epochs, no steps; the schedules want one
     if training.schedule == "one_cycle":
         return optimizer, optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, steps)
