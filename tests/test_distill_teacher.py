@@ -57,13 +57,13 @@ def test_another_network_is_trained_once_and_the_baseline_stays(
     teacher = one._teacher()
     assert teacher[0].out_channels == 16
     assert equal(path(Cnn4(16, "larger"))._teacher(), teacher)
-    assert one.weights_key(0) == path().weights_key(0)
-    assert one.weights_key(1) != path().weights_key(1)
+    assert one.keys.weights(0) == path().keys.weights(0)
+    assert one.keys.weights(1) != path().keys.weights(1)
 
 
 def test_a_teacher_that_is_the_baseline_in_all_but_name_is_not_trained_again(path: Lay) -> None:
     twin = path(Cnn4(8, "large"))
-    assert twin._tutors[0].weights_key(0) == twin.weights_key(0)
+    assert twin._tutors[0].keys.weights(0) == twin.keys.weights(0)
 
 
 def test_no_epochs_leave_the_teacher_s_weights_as_they_are(path: Lay, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_several_teach_with_the_mean_of_their_logits(path: Lay, images: torch.Te
         assert torch.allclose(teacher(images), sum(each) / 3, atol=1e-6)
     assert equal(teacher.members[0], three.variant(0).module)
     assert not equal(teacher.members[1], teacher.members[2])
-    keys = {path(members=count).weights_key(1) for count in (1, 2, 3)}
+    keys = {path(members=count).keys.weights(1) for count in (1, 2, 3)}
     assert len(keys) == 3
 
 

@@ -36,6 +36,7 @@ OTHER = {  # another valid value of a field that is a name
     "macs": "50%",
     "scope": "global",
     "rewind": 1,
+    "ema": 0.9,
 }
 
 
@@ -44,8 +45,8 @@ def keys(folder: Path, *overrides: str) -> dict[str, str]:
         parts = plan(compose("config", overrides=[*BASE, *overrides]))
     data, store = parts.load(), Store(folder)
     path = VariantPath(parts.stages, data, parts.runtime, store, parts.seed, parts.teacher)
-    found = {name: path.program_key(index) for index, name in enumerate(path.names)}
-    weights = {f"{name} weights": path.weights_key(i) for i, name in enumerate(path.names)}
+    found = {name: path.keys.program(index) for index, name in enumerate(path.names)}
+    weights = {f"{name} weights": path.keys.weights(i) for i, name in enumerate(path.names)}
     return found | weights
 
 

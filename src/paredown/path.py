@@ -3,25 +3,25 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from paredown import machine, measure, model
+from paredown import measure, model
 from paredown.costs import scale
 from paredown.dataset import Batch, Dataset
 from paredown.describe import describe, sha256_of
+from paredown.keys import Keys
 from paredown.quantize import guard
 from paredown.runtime import Runtime
-from paredown.store import Store, code_of, key_of
-from paredown.variant import Context, Measures, Stage, Variant
+from paredown.store import Store
+from paredown.variant import Context, Stage, Variant
 
 if TYPE_CHECKING:
     from torch import nn
 
     from paredown.distill.teacher import Teacher
-    from paredown.model import ModelSource
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,9 @@ class VariantPath:
             VariantPath({"teacher": other or self._stages[0]}, dataset, runtime, store, seed + at)
             for at in range(self._baseline_teaches, members)
         )
+        tutors = [tutor.keys for tutor in self._tutors]
+        teaches = self._baseline_teaches
+        self.keys: Keys = Keys(self._stages, dataset, runtime, seed, tutors, teaches)
 
     @_once
     def program(self, index: int) -> Path:
@@ -103,7 +106,7 @@ class VariantPath:
             (folder / LAYERS).write_text(json.dumps(layers, indent=1) + "\n")
 
         about = self._about(index, self._runtime.name)
-        return self._store.get(self.program_key(index), about, make)
+        return self._store.get(self.keys.program(index), about, make)
 
     def _lower(self, variant: Variant, index: int, folder: Path) -> dict[str, float]:
         """Write the files that ship; give the counts of layers and what integers cost."""
@@ -128,7 +131,7 @@ class VariantPath:
 
     def is_kept(self, index: int) -> bool:
         """Tell whether the store has the files that ship."""
-        return (self._store.folder / self.program_key(index)).is_dir()
+        return (self._store.folder / self.keys.program(index)).is_dir()
 
     def measured(self, index: int) -> dict[str, float]:
         """What was measured on the program, latency aside."""
@@ -169,7 +172,7 @@ class VariantPath:
             (folder / CURVES).write_text(json.dumps(list(variant.curves)) + "\n")
             (folder / FACTS).write_text(json.dumps(dict(variant.facts)) + "\n")
 
-        return self._store.get(self.weights_key(index), self._about(index, "weights"), make)
+        return self._store.get(self.keys.weights(index), self._about(index, "weights"), make)
 
     def curves(self, index: int) -> list[dict[str, float]]:
         """What training logged, one mapping an epoch; empty for a stage that fits no weights."""
@@ -204,7 +207,7 @@ class VariantPath:
     def _context(self, index: int) -> Context:
         return Context(
             self._dataset,
-            self._stage_seed(index),
+            self.keys.seed(index),
             self._teacher,
             self.names[index],
             early=partial(self._early, index - 1),
@@ -226,70 +229,6 @@ class VariantPath:
         networks = [path.variant(0).module for path in paths]
         return networks[0] if len(networks) == 1 else Ensemble(networks)
 
-    def _identity(self, index: int) -> list[Any]:
-        """Say everything that determines the weights, versions and sources aside."""
-        stage = self._stages[index]
-        own = [describe(stage, key_only=True), self._precision(index)]
-        if stage.source is not None:
-            own.append(stage.source.fingerprint)
-        if isinstance(stage, Measures) and stage.measures:
-            runtime = self._runtime
-            code = code_of(type(runtime).__module__, "paredown.runtime", "paredown.costs")
-            own += [describe(runtime), runtime.fingerprint, code]
-        if index == 0:
-            return [*own, self._dataset.fingerprint, self._seed]
-        taught = [self._baseline_teaches, *(tutor._identity(0) for tutor in self._tutors)]
-        return [*own, self._identity(index - 1), taught]
-
-    def program_key(self, index: int) -> str:
-        """Name the store's entry for the files that ship and what was measured on them."""
-        return key_of(
-            self.weights_key(index),
-            describe(self._stages[index].numerics),
-            describe(self._runtime, key_only=True),
-            self._runtime.fingerprint,
-            code_of(
-                type(self._runtime).__module__,
-                "paredown.runtime",
-                "paredown.quantize",
-                "paredown.measure",
-                "paredown.dataset",
-            ),
-        )
-
-    def weights_key(self, index: int) -> str:
-        """Name the store's entry for a stage's weights."""
-        stage = self._stages[index]
-        if stage.training is None:
-            return self.weights_key(index - 1)
-        parts = [part for part in vars(stage).values() if is_dataclass(part)]
-        sources = (_package(type(part)) for part in (stage, self._source(index), *parts))
-        loop = ("paredown.training", "paredown.distill", "paredown.model", "paredown.dataset")
-        code = code_of(*dict.fromkeys(sources), *loop)
-        versions = machine.versions("torch", "torchvision", "torch-pruning")
-        upstream = [self.weights_key(index - 1)] if index else []
-        tutors = [tutor.weights_key(0) for tutor in self._tutors] if index else []
-        return key_of(self._identity(index), code, versions, upstream, tutors)
-
-    def _stage_seed(self, index: int) -> int:
-        """Give each stage a seed of its own, the same whether what came before was read or made."""
-        return int(key_of(self._identity(index))[:8], 16)
-
-    def _source(self, index: int) -> "ModelSource":
-        source = self._stages[index].source
-        return source if source is not None else self._source(index - 1)
-
-    @_once
-    def _precision(self, index: int) -> str | None:
-        from paredown.training.loop import resolve_precision
-
-        training = self._stages[index].training
-        if training is None:
-            return None
-        dataset = self._dataset
-        network = model.outline(self._source(index), len(dataset.classes), dataset.input_shape)
-        return resolve_precision(training, network)
-
     def _about(self, index: int, kind: str) -> dict[str, Any]:
         return {
             "stage": self.names[index],
@@ -299,8 +238,3 @@ class VariantPath:
             "seed": self._seed,
             "made_of": describe(self._stages[index]),
         }
-
-
-def _package(cls: type) -> str:
-    """Name the folder of a class's module, so that its neighbours count as its source too."""
-    return cls.__module__.rpartition(".")[0] or cls.__module__

@@ -1,0 +1,112 @@
+"""What determines the results on a path: the names of the store's entries, and stages' seeds."""
+
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from paredown import machine, model
+from paredown.dataset import Dataset
+from paredown.describe import describe
+from paredown.runtime import Runtime
+from paredown.store import code_of, key_of
+from paredown.variant import Measures, Stage
+
+if TYPE_CHECKING:
+    from paredown.model import ModelSource
+
+
+class Keys:
+    """Names the results of every stage of a path, and draws its seed.
+
+    Args:
+        stages: In order; stage 0 is the baseline.
+        dataset: Whose images everything learns from.
+        runtime: That lowers every variant.
+        seed: Of the run.
+        tutors: The keys of networks that teach besides the baseline, or in its place.
+        baseline_teaches: Whether it does.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        dataset: Dataset,
+        runtime: Runtime,
+        seed: int,
+        tutors: Sequence["Keys"],
+        baseline_teaches: bool,
+    ) -> None:
+        self._stages, self._dataset, self._runtime, self._seed = stages, dataset, runtime, seed
+        self._tutors, self._baseline_teaches = tutors, baseline_teaches
+        self._precisions: dict[int, str | None] = {}
+
+    def program(self, index: int) -> str:
+        """Name the store's entry for the files that ship and what was measured on them."""
+        return key_of(
+            self.weights(index),
+            describe(self._stages[index].numerics),
+            describe(self._runtime, key_only=True),
+            self._runtime.fingerprint,
+            code_of(
+                type(self._runtime).__module__,
+                "paredown.runtime",
+                "paredown.quantize",
+                "paredown.measure",
+                "paredown.dataset",
+            ),
+        )
+
+    def weights(self, index: int) -> str:
+        """Name the store's entry for a stage's weights."""
+        stage = self._stages[index]
+        if stage.training is None:
+            return self.weights(index - 1)
+        parts = [part for part in vars(stage).values() if is_dataclass(part)]
+        sources = (_package(type(part)) for part in (stage, self._source(index), *parts))
+        loop = ("paredown.training", "paredown.distill", "paredown.model", "paredown.dataset")
+        code = code_of(*dict.fromkeys(sources), *loop)
+        versions = machine.versions("torch", "torchvision", "torch-pruning")
+        upstream = [self.weights(index - 1)] if index else []
+        tutors = [tutor.weights(0) for tutor in self._tutors] if index else []
+        return key_of(self._identity(index), code, versions, upstream, tutors)
+
+    def seed(self, index: int) -> int:
+        """Give each stage a seed of its own, the same whether what came before was read or made."""
+        return int(key_of(self._identity(index))[:8], 16)
+
+    def _identity(self, index: int) -> list[Any]:
+        """Say everything that determines the weights, versions and sources aside."""
+        stage = self._stages[index]
+        own = [describe(stage, key_only=True), self._precision(index)]
+        if stage.source is not None:
+            own.append(stage.source.fingerprint)
+        if isinstance(stage, Measures) and stage.measures:
+            runtime = self._runtime
+            code = code_of(type(runtime).__module__, "paredown.runtime", "paredown.costs")
+            own += [describe(runtime), runtime.fingerprint, code]
+        if index == 0:
+            return [*own, self._dataset.fingerprint, self._seed]
+        taught = [self._baseline_teaches, *(tutor._identity(0) for tutor in self._tutors)]
+        return [*own, self._identity(index - 1), taught]
+
+    def _precision(self, index: int) -> str | None:
+        """Name the precision that a stage's network is fitted in; None for one that fits none."""
+        from paredown.training.loop import resolve_precision
+
+        training = self._stages[index].training
+        if training is None:
+            return None
+        if index not in self._precisions:
+            dataset = self._dataset
+            network = model.outline(self._source(index), len(dataset.classes), dataset.input_shape)
+            self._precisions[index] = resolve_precision(training, network)
+        return self._precisions[index]
+
+    def _source(self, index: int) -> "ModelSource":
+        source = self._stages[index].source
+        return source if source is not None else self._source(index - 1)
+
+
+def _package(cls: type) -> str:
+    """Name the folder of a class's module, so that its neighbours count as its source too."""
+    return cls.__module__.rpartition(".")[0] or cls.__module__
