@@ -127,8 +127,8 @@ def test_a_target_that_makes_no_sense_is_refused(given: dict, message: str) -> N
 
 
 def test_the_label_tells_the_target(stage: Structured) -> None:
-    assert stage.label == "pruneparams50pct"
-    assert replace(stage, target=target(size_mb=0.8)).label == "prunesize_mb0.8"
+    assert stage.label == "prune_params50pct"
+    assert replace(stage, target=target(size_mb=0.8)).label == "prune_size_mb0.8"
 
 
 def test_latency_is_met_within_10_percent_by_a_steady_clock(

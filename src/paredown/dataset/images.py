@@ -31,7 +31,7 @@ class View:
         size: Of the squares' side, in pixels.
         center: Share of the shorter side whose centred square is shown; None: all, stretched.
         area: Training shows random crops of at least this share; 1: what everybody is shown.
-        workers: Threads that decode; Pillow does it outside Python's lock.
+        workers: Threads that decode.
     """
 
     size: int

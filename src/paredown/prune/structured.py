@@ -73,8 +73,8 @@ class Structured(Pruner):
 
     @property
     def label(self) -> str:
-        """Such as prune0.30."""
-        return f"prune{self.target.label if self.amount is None else f'{self.amount:.2f}'}"
+        """Such as prune0.30 or prune_macs25pct."""
+        return f"prune_{self.target.label}" if self.amount is None else f"prune{self.amount:.2f}"
 
     @property
     def measures(self) -> bool:
