@@ -1,8 +1,8 @@
 """What quantization-aware training wins back of what few bits cost, over several seeds.
 
-    python benchmarks/qat.py [override ...]
+    python benchmarks/qat.py [override ...]      quantize.epochs= is for training's side alone
 
-One sweep: the default path (distill, prune, quantize) with `quantize=static` and with
+Two sweeps: the default path (distill, prune, quantize) with `quantize=static` and with
 `quantize=qat`, in 4-bit weights (simulated), for seeds 0, 1 and 2. Goals: rounding afterwards loses
 at least 3 points of the pruned student's accuracy, and training wins two thirds of that back.
 """
@@ -19,19 +19,19 @@ from bench import ROOT, setting
 SEEDS = (0, 1, 2)
 
 
-def sweep(folder: Path, overrides: list[str]) -> list[dict]:
-    """Run every technique with every seed; give the jobs' results."""
+def sweep(folder: Path, technique: str, overrides: list[str]) -> list[dict]:
+    """Run a technique with every seed; give the jobs' results."""
     asked = [
         f"seed={','.join(map(str, SEEDS))}",
-        "quantize=static,qat",
+        f"quantize={technique}",
         "quantize.bits=4",
         "quantize.ladder=[]",
-        f"hydra.sweep.dir={folder}/sweep",
+        f"hydra.sweep.dir={folder}/{technique}",
         f"tracking.uri=sqlite:///{folder}/mlflow.db",
         *overrides,
     ]
     subprocess.run([sys.executable, ROOT / "run.py", "-m", *asked], check=True, cwd=folder)
-    files = sorted(folder.glob("sweep/*/result.json"))
+    files = sorted(folder.glob(f"{technique}/*/result.json"))
     return [json.loads(file.read_text()) for file in files]
 
 
@@ -39,11 +39,14 @@ def main() -> None:
     """Print loss and gain by seed, and their spread."""
     setting()
     accuracies: dict[tuple[int, str], tuple[float, float]] = {}
+    given = sys.argv[1:]
+    untrained = [text for text in given if not text.startswith("quantize.epochs=")]
     with tempfile.TemporaryDirectory() as folder:
-        for job in sweep(Path(folder), sys.argv[1:]):
-            asked = dict(text.split("=", 1) for text in job["overrides"])
-            before, after = (row["accuracy"] for row in job["rows"][-2:])
-            accuracies[int(asked["seed"]), asked["quantize"]] = before, after
+        for technique, overrides in (("static", untrained), ("qat", given)):
+            for job in sweep(Path(folder), technique, overrides):
+                asked = dict(text.split("=", 1) for text in job["overrides"])
+                before, after = (row["accuracy"] for row in job["rows"][-2:])
+                accuracies[int(asked["seed"]), technique] = before, after
     lost, won = [], []
     for seed in SEEDS:
         before, static = accuracies[seed, "static"]
