@@ -10,11 +10,8 @@ from paredown.variant import Context, Numerics, Variant
 
 
 @dataclass(frozen=True)
-class Static:
-    """Ask the runtime for integer arithmetic, its ranges calibrated on training images.
-
-    Source: Jacob et al., Quantization and Training of Neural Networks for Efficient
-    Integer-Arithmetic-Only Inference, 2017, arXiv 1712.05877.
+class Integers:
+    """What integer arithmetic is asked of the runtime, its ranges calibrated on training images.
 
     Args:
         bits: Of a weight, 2 to 8; activations have 8. Engines compute in 8: below it the weights
@@ -33,7 +30,6 @@ class Static:
     """
 
     source: ClassVar[None] = None
-    training: ClassVar[None] = None
 
     bits: int
     per_channel: bool
@@ -74,6 +70,17 @@ class Static:
             calibration_images=self.calibration_images,
             keep_float=self.keep_float,
         )
+
+
+@dataclass(frozen=True)
+class Static(Integers):
+    """Lower trained weights as they are into integers.
+
+    Source: Jacob et al., Quantization and Training of Neural Networks for Efficient
+    Integer-Arithmetic-Only Inference, 2017, arXiv 1712.05877.
+    """
+
+    training: ClassVar[None] = None
 
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Return the weights, rounded if they get fewer than 8 bits, to be lowered in integers."""
