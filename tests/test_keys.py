@@ -36,7 +36,6 @@ OTHER = {  # another valid value of a field that is a name
     "macs": "50%",
     "scope": "global",
     "rewind": 1,
-    "ema": 0.9,
 }
 
 

@@ -1,3 +1,5 @@
+import logging
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -84,6 +86,14 @@ def test_the_highest_rate_is_the_one_that_was_asked(training: Training, few: Dat
     assert rates["one_cycle"].index(max(rates["one_cycle"])) == 2  # 30 % of 40 steps
     assert rates["cosine"] == sorted(rates["cosine"], reverse=True)
     assert rates["cosine"][0] == pytest.approx(0.003, rel=0.05)
+
+
+def test_training_tells_its_time(
+    training: Training, few: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        train(replace(training, epochs=2), few)
+    assert re.search(r"baseline: 2 epochs in \d+\.\d s, \d+ images/s", caplog.text)
 
 
 def test_no_epochs_change_no_weights(training: Training, few: Dataset) -> None:

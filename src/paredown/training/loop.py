@@ -4,6 +4,7 @@ Measured on 2 AVX-512 cores, batch 128, 3x32x32, against a plain contiguous Data
 see benchmarks/.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
 from paredown.training import Training
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -59,37 +62,53 @@ def fit(
         torch.set_num_threads(training.threads)
     torch.manual_seed(seed)
     device = resolve_device(training)
-    precision = resolve_precision(training, module)
+    fast = resolve_precision(training, module) == "bfloat16"
     steps = len(dataset.train) // training.batch_size  # of an epoch; the rest waits its turn
+    epochs = training.epochs if stop is None else min(stop, training.epochs)
     optimizer, schedule = _optimizer(training, module, steps * training.epochs)
     module.to(device).to(memory_format=torch.channels_last).train()
-    curves: list[dict[str, float]] = []
     batches = _batches(training, dataset, np.random.default_rng(seed))
     batches = _ahead(batches) if dataset.streams else batches
-    with _Bar(title, training, steps) as bar:
-        for _ in range(training.epochs if stop is None else min(stop, training.epochs)):
+    curves: list[dict[str, float]] = []
+    with _Bar(title, training.batch_size, epochs * steps) as bar:
+        for epoch in range(1, epochs + 1):
             total = torch.zeros(2, device=device)  # loss and hits, summed
             for _ in range(steps):
                 pixels, labels = (tensor.to(device) for tensor in next(batches))
-                with torch.autocast(device.type, torch.bfloat16, precision == "bfloat16"):
-                    logits = module(pixels)
-                    value = loss(logits.float(), pixels, labels)
-                _require_finite(value, title, "loss", len(curves) + 1, training)
-                optimizer.zero_grad(set_to_none=True)
-                value.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+                told = _step(module, optimizer, loss, pixels, labels, fast)
+                _require_finite(told[0], title, "loss", epoch, training)
                 rate = float(schedule.get_last_lr()[0])
                 schedule.step()
-                named = labels if labels.ndim == 1 else labels.argmax(dim=1)
-                hits = (logits.argmax(dim=1) == named).float().mean()
-                total += torch.stack([value.detach(), hits])
-                bar.step(value.item())
+                total += told
+                bar.step(told[0].item())
             mean_loss, accuracy = (total / steps).tolist()
             curves.append({"loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
     module.to("cpu").eval()
     for parameter in module.parameters():  # the last step can break what no loss has seen
         _require_finite(parameter.sum(), title, "weights", training.epochs, training)
+    if epochs:
+        log.info("%s: %d epochs in %.1f s, %.0f images/s", title, epochs, bar.seconds, bar.rate)
     return curves
+
+
+def _step(
+    module: nn.Module,
+    optimizer: optim.Optimizer,
+    loss: Loss,
+    pixels: Tensor,
+    labels: Tensor,
+    fast: bool,
+) -> Tensor:
+    """Take a step; give its loss and the share of images that were named rightly, (2,)."""
+    with torch.autocast(pixels.device.type, torch.bfloat16, fast):
+        logits = module(pixels)
+        value = loss(logits.float(), pixels, labels)
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    named = labels if labels.ndim == 1 else labels.argmax(dim=1)
+    hits = (logits.argmax(dim=1) == named).float().mean()
+    return torch.stack([value.detach(), hits])
 
 
 def _require_finite(value: Tensor, title: str, what: str, epoch: int, training: Training) -> None:
@@ -173,21 +192,26 @@ class _Bar:
     """A progress bar with loss, images/s and time left; silent when stderr is no terminal."""
 
     title: str
-    training: Training
+    batch_size: int
     steps: int
 
     def __enter__(self) -> "_Bar":
         quiet = not sys.stderr.isatty()
         self.progress = Progress(console=Console(stderr=True), transient=True, disable=quiet)
         self.progress.start()
-        self.task = self.progress.add_task(self.title, total=self.training.epochs * self.steps)
-        self.start, self.done = time.perf_counter(), 0
+        self.task = self.progress.add_task(self.title, total=self.steps)
+        self.start, self.done, self.seconds = time.perf_counter(), 0, 0.0
         return self
+
+    @property
+    def rate(self) -> float:
+        """Images a second."""
+        return self.done * self.batch_size / self.seconds
 
     def step(self, loss: float) -> None:
         self.done += 1
-        rate = self.done * self.training.batch_size / (time.perf_counter() - self.start)
-        text = f"{self.title}  loss {loss:.3f}  {rate:.0f} images/s"
+        self.seconds = time.perf_counter() - self.start
+        text = f"{self.title}  loss {loss:.3f}  {self.rate:.0f} images/s"
         self.progress.update(self.task, completed=self.done, description=text)
 
     def __exit__(self, *_: object) -> None:
