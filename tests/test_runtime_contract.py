@@ -18,6 +18,7 @@ from paredown.errors import ConfigError, RunError
 from paredown.model.cnn4 import Cnn4
 from paredown.plan import plan
 from paredown.runtime import RANGES, SCHEMES, Conversion, Runtime, require_engine
+from paredown.runtime.torch import Torch
 from paredown.variant import Numerics, Variant
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -306,6 +307,11 @@ def test_tensorrt_is_refused_before_any_work_without_its_package() -> None:
     told = r"must have an NVIDIA GPU and its engine here, got no package tensorrt; pip install"
     with pytest.raises(ConfigError, match=told):
         plan(composed("runtime=tensorrt"))
+
+
+def test_a_compiled_package_is_one_of_its_number_of_threads() -> None:
+    one, other, two = (Torch(threads, "torch", compile=True) for threads in (1, 1, 2))
+    assert one.fingerprint == other.fingerprint != two.fingerprint
 
 
 def test_a_compiler_that_is_not_there_is_named_before_any_work(

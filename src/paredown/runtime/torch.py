@@ -80,8 +80,7 @@ class Torch:
             return machine.versions("torch")
         return {
             **machine.versions("torch", "torchao"),
-            "isa": " ".join(sorted(machine.instructions())),
-            "threads": str(self.threads),
+            "isa": " ".join([*sorted(machine.instructions()), f"{self.threads}_threads"]),
         }
 
     def lower(
