@@ -52,8 +52,9 @@ def warm(source: ModelSource, dataset: Dataset) -> nn.Module:
         nn.init.uniform_(part.weight, 0.5, 1.5)
         nn.init.uniform_(part.bias, -0.5, 0.5)
         part.momentum = 1.0
+    shown = np.random.default_rng(1).integers(0, 256, (16, *dataset.input_shape), dtype=np.uint8)
     with torch.no_grad():
-        module.train()(torch.from_numpy(dataset.normalize(dataset.train.images)))
+        module.train()(torch.from_numpy(dataset.normalize(shown)))
     for part in norms:
         part.running_var.clamp_(min=1e-2)  # of one pixel it is 0
         part.momentum = 0.1
@@ -135,8 +136,11 @@ def require_same_when_lowered(
     images = dataset.normalize(dataset.val.images)
     with torch.inference_mode():
         expected = module(torch.from_numpy(images)).numpy()
-    error = np.abs(runtime.load(folder)(images) - expected).max()
-    assert error <= 1e-4 * max(1.0, np.abs(expected).max())
+        exact = deepcopy(module).double()(torch.from_numpy(images).double()).numpy()
+    found = runtime.load(folder)(images)
+    near = 1e-4 * max(1.0, np.abs(expected).max())
+    if np.abs(found - expected).max() > near:  # float32 itself is no nearer in a deep network
+        assert np.abs(found - exact).max() <= 2 * np.abs(expected - exact).max()
     for file in folder.iterdir():
         file.unlink()
 
