@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +173,9 @@ def torch_pruning(
     teacher: Variant, dataset: Dataset, amount: float, epochs: int, place: Path
 ) -> Point:
     """Prune by Torch-Pruning's own call, and fine-tune as we do."""
-    training = planned("dataset=fashion_mnist", "training.batch_size=128").stages["baseline"]
-    assert training.training is not None
+    given = planned("training.batch_size=128", f"training.epochs={epochs}")
+    training = given.stages["baseline"].training
+    assert training is not None
     module, runtime = deepcopy(teacher.module), OnnxRuntime(1, "onnxruntime")
     folder = place / f"tp{amount}"
     folder.mkdir()
@@ -190,8 +191,8 @@ def torch_pruning(
             out_channel_groups={},
             num_heads={},
         ).step()
-        loss = teacher_loss(teacher.module, TEMPERATURE, ALPHA, 0.0)
-        fit(replace(training.training, epochs=epochs), module, dataset, loss, 0, "Torch-Pruning")
+        loss = teacher_loss(teacher.module, TEMPERATURE, ALPHA, training)
+        fit(training, module, dataset, loss, 0, "Torch-Pruning")
         runtime.lower(Variant(module, teacher.source), dataset, folder)
         return Point(f"Torch-Pruning {amount}, float32", runtime, folder, seconds())
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from paredown.distill.loss import distillation_loss, teacher_loss
+from paredown.training import Training
 
 STUDENT = [[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]]
 TEACHER = [[2.0, 1.0, 0.0], [0.5, 0.5, 2.0]]
@@ -75,12 +77,12 @@ def network() -> nn.Module:
     )
 
 
-def test_a_teacher_teaches_in_eval_mode_and_is_left_as_it_was() -> None:
+def test_a_teacher_teaches_in_eval_mode_and_is_left_as_it_was(training: Training) -> None:
     torch.manual_seed(0)
     teacher, student = network().train(), network().train()
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
-    bound = teacher_loss(teacher, 4.0, 0.5, 0.0)
+    bound = teacher_loss(teacher, 4.0, 0.5, training)
     bound(student(images), images, labels).backward()
     assert all(parameter.grad is not None for parameter in student.parameters())
     assert not any(parameter.grad is not None for parameter in teacher.parameters())
@@ -92,13 +94,19 @@ def test_a_teacher_teaches_in_eval_mode_and_is_left_as_it_was() -> None:
     )
 
 
-def test_a_bound_teacher_answers_for_the_images_it_is_given() -> None:
+@pytest.mark.parametrize(("precision", "near"), [("float32", 1e-6), ("bfloat16", 0.02)])
+def test_a_bound_teacher_answers_for_the_images_it_is_given(
+    training: Training, precision: str, near: float
+) -> None:
     torch.manual_seed(0)
     teacher = network().eval()
     images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
     logits = torch.randn(4, 3)
     expected = distillation_loss(logits, teacher(images), labels, 3.0, 0.7, 0.1)
-    assert torch.allclose(teacher_loss(teacher, 3.0, 0.7, 0.1)(logits, images, labels), expected)
+    asked = replace(training, precision=precision, label_smoothing=0.1)
+    found = teacher_loss(teacher, 3.0, 0.7, asked)(logits, images, labels)
+    assert found.item() == pytest.approx(expected.item(), rel=near)
+    assert (found.item() == pytest.approx(expected.item(), rel=1e-6)) == (precision == "float32")
 
 
 def test_shares_of_classes_weigh_the_losses_of_their_labels() -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from torch import nn
 
-from paredown import measure
+from paredown import costs, measure
 from paredown.costs import METRICS, scale
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
@@ -17,6 +17,7 @@ from paredown.model.cnn4 import Cnn4
 from paredown.prune.structured import Structured
 from paredown.prune.target import Target
 from paredown.runtime.onnxruntime import OnnxRuntime
+from paredown.timing import Timing
 from paredown.variant import Context, Variant, Weigh
 
 SOURCE = Cnn4(width=32, name="cnn4")
@@ -147,8 +148,9 @@ def test_latency_is_met_within_10_percent_by_a_steady_clock(
 
 
 def test_latency_is_searched_by_the_clock_of_the_runtime(  # benchmarks/prune_target.py: how well
-    stage: Structured, cnn4: nn.Module, few: Dataset
+    stage: Structured, cnn4: nn.Module, few: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(costs, "TIMING", Timing(processes=1, rounds=3, turn_ms=1))
     asked = replace(stage, target=target(latency_ms="50%"), round_to=8)
     found = asked(Variant(cnn4, SOURCE), context(few, cnn4))
     assert found.facts["target_latency_ms"] == found.facts["before_latency_ms"] / 2 > 0

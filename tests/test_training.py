@@ -180,7 +180,7 @@ def test_blended_images_teach_by_labels_and_by_a_teacher(training: Training, few
     assert curves[-1]["loss"] < curves[0]["loss"]
     assert curves[-1]["accuracy"] > curves[0]["accuracy"]
     teacher = train(training, few).module
-    loss = teacher_loss(teacher, 4.0, 0.7, 0.1)
+    loss = teacher_loss(teacher, 4.0, 0.7, training)
     student = SOURCE.build(10, (3, 32, 32))
     points = fit(replace(training, epochs=6), student, blended, loss, 0, "")
     assert points[-1]["loss"] < points[0]["loss"]

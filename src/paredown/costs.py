@@ -12,8 +12,8 @@ from paredown.timing import Timing, time_side_by_side
 from paredown.variant import Variant, Weigh
 
 METRICS = ("params", "macs", "size_mb", "latency_ms")
-TIMING = Timing(processes=3, rounds=20, turn_ms=3)
-"""Half a minute of bisection; the ratio of two programs repeats to a few percent."""
+TIMING = Timing(processes=8, rounds=10, turn_ms=3)
+"""A minute or two of bisection. Where a network comes to fit a cache, processes differ by 20 %."""
 
 
 @contextmanager

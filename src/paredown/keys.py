@@ -38,7 +38,7 @@ class Keys:
     ) -> None:
         self._stages, self._dataset, self._runtime, self._seed = stages, dataset, runtime, seed
         self._tutors, self._baseline_teaches = tutors, baseline_teaches
-        self._precisions: dict[int, str | None] = {}
+        self._resolved: dict[int, list[str]] = {}
 
     def program(self, index: int) -> str:
         """Name the store's entry for the files that ship and what was measured on them."""
@@ -77,7 +77,7 @@ class Keys:
     def _identity(self, index: int) -> list[Any]:
         """Say everything that determines the weights, versions and sources aside."""
         stage = self._stages[index]
-        own = [describe(stage, key_only=True), self._precision(index)]
+        own = [describe(stage, key_only=True), self._precisions(index)]
         if stage.source is not None:
             own.append(stage.source.fingerprint)
         if isinstance(stage, Measures) and stage.measures:
@@ -89,18 +89,22 @@ class Keys:
         taught = [self._baseline_teaches, *(tutor._identity(0) for tutor in self._tutors)]
         return [*own, self._identity(index - 1), taught]
 
-    def _precision(self, index: int) -> str | None:
-        """Name the precision that a stage's network is fitted in; None for one that fits none."""
+    def _precisions(self, index: int) -> list[str]:
+        """Name the precision of a stage's network, and of those that teach it, in training."""
         from paredown.training.loop import resolve_precision
 
         training = self._stages[index].training
         if training is None:
-            return None
-        if index not in self._precisions:
-            dataset = self._dataset
-            network = model.outline(self._source(index), len(dataset.classes), dataset.input_shape)
-            self._precisions[index] = resolve_precision(training, network)
-        return self._precisions[index]
+            return []
+        if index not in self._resolved:
+            sources = [self._source(index)]
+            if index:
+                sources += [self._source(0)] * self._baseline_teaches
+                sources += [tutor._source(0) for tutor in self._tutors]
+            given = len(self._dataset.classes), self._dataset.input_shape
+            networks = (model.outline(source, *given) for source in sources)
+            self._resolved[index] = [resolve_precision(training, each) for each in networks]
+        return self._resolved[index]
 
     def _source(self, index: int) -> "ModelSource":
         source = self._stages[index].source

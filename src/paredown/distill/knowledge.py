@@ -53,9 +53,7 @@ class Knowledge:
         from paredown.distill.loss import teacher_loss
         from paredown.model.weights import start
 
-        loss = teacher_loss(
-            context.teacher(), self.temperature, self.alpha, self.training.label_smoothing
-        )
+        loss = teacher_loss(context.teacher(), self.temperature, self.alpha, self.training)
         dataset = context.dataset
         torch.manual_seed(context.seed)
         module = start(self.student, len(dataset.classes), dataset.input_shape)

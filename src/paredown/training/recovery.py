@@ -44,6 +44,5 @@ class Recovery:
         from paredown.distill.loss import teacher_loss
 
         training = replace(self.training, epochs=epochs, learning_rate=self.learning_rate)
-        smoothing = training.label_smoothing
-        loss = teacher_loss(context.teacher(), self.temperature, self.alpha, smoothing)
+        loss = teacher_loss(context.teacher(), self.temperature, self.alpha, training)
         return context.fit(training, module, loss)

@@ -1,0 +1,64 @@
+"""What a sweep costs beside its training, and what the store saves.
+
+    python benchmarks/sweep_cost.py [override ...]
+
+Fashion-MNIST, ResNet-18, four amounts, from a store that has the teacher: the whole command's time
+against the sum of the four recoveries. Then one trial without a store, teacher and all: trials an
+hour. An hour on two cores; `dataset.train_images=12000` makes it shorter and the share of what is
+not training larger. Goals: at most 1.1 times the recoveries; at least 3 times the trials an hour.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench import ROOT, keep, setting
+
+AMOUNTS = (0.1, 0.3, 0.5, 0.7)
+TOLD = re.compile(r"prune: \d+ epochs in ([\d.]+) s")
+
+
+def run(folder: Path, *overrides: str) -> float:
+    """Run a command whole; give its seconds."""
+    tracking = f"tracking.uri=sqlite:///{folder}/mlflow.db"
+    command = [sys.executable, str(ROOT / "run.py"), *overrides, "technique=prune_quantize"]
+    start = time.monotonic()
+    subprocess.run([*command, tracking], check=True, cwd=folder, capture_output=True)
+    return time.monotonic() - start
+
+
+def main() -> None:
+    """Print and keep the two ratios."""
+    about = setting()
+    asked = ["dataset=fashion_mnist", "training.batch_size=128", *sys.argv[1:]]
+    print(" ".join(asked), flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = f"store.folder={folder}/store"
+        teacher = run(folder, *asked, store, "prune.epochs=0", f"hydra.run.dir={folder}/teacher")
+        print(f"teacher, and all else but recovery: {teacher:.1f} s", flush=True)
+        amounts = f"prune.amount={','.join(map(str, AMOUNTS))}"
+        sweep = run(folder, "-m", *asked, store, amounts, f"hydra.sweep.dir={folder}/sweep")
+        logs = [file.read_text() for file in sorted(folder.glob("sweep/*/*.log"))]
+        recoveries = [float(seconds) for text in logs for seconds in TOLD.findall(text)]
+        assert len(recoveries) == len(AMOUNTS), recoveries
+        told = ", ".join(f"{seconds:.1f}" for seconds in recoveries)
+        print(f"sweep: {sweep:.1f} s; recoveries {told} s: {sweep / sum(recoveries):.3f} times")
+        alone = run(folder, *asked, "store.folder=off", f"hydra.run.dir={folder}/alone")
+    with_store, without = 3600 * len(AMOUNTS) / sweep, 3600 / alone
+    print(f"trials an hour: {with_store:.1f} with the store, {without:.1f} without ({alone:.1f} s)")
+    found = {
+        "sweep_s": sweep,
+        "recoveries_s": recoveries,
+        "against_recoveries": sweep / sum(recoveries),
+        "trials_an_hour": {"store": with_store, "no store": without},
+        "more_trials": with_store / without,
+    }
+    keep("sweep_cost", {**about, "overrides": asked}, found)
+
+
+if __name__ == "__main__":
+    main()
