@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from paredown.front import Budget
 from paredown.measure import wilson
 from paredown.pick.candidates import gather
-from paredown.pick.exam import mcnemar
+from paredown.pick.exam import Exam, mcnemar
 from paredown.pick.walk import walk
 from paredown.tracking.tracker import Logged
 
@@ -200,3 +200,15 @@ def test_what_cannot_be_compared_or_shipped_is_left_out_and_told() -> None:
     assert any("2 variants on another dataset, cifar10" in note for note in field.notes)
     assert any("2 variants in runtime torch" in note for note in field.notes)
     assert any("1 variants without all figures" in note for note in field.notes)
+
+
+@pytest.mark.parametrize(
+    ("exam", "told"),
+    [
+        (Exam(100, 90, 90, 0, 0), "names rightly the same images as the baseline"),
+        (Exam(100, 90, 93, 4, 1), "3.00 points lost, p = 0.38 (exact McNemar): may be chance"),
+        (Exam(100, 90, 80, 0, 10), "10.00 points won, p = 0.002 (exact McNemar): a real"),
+    ],
+)
+def test_a_verdict_tells_what_the_comparison_is_worth(exam: Exam, told: str) -> None:
+    assert told in exam.verdict()
