@@ -4,7 +4,7 @@
 
 Prunes an untrained ResNet-18 to 50 % of each quantity without recovery (weights do not matter),
 and prints what was asked and what was reached; latency `repeats` times (5), since a clock is not
-steady. About 3 minutes on two cores. Goals: within 3 % or one width, latency within 10 %.
+steady. About 10 minutes on two cores. Goals: within 3 % or one width, latency within 10 %.
 """
 
 import sys

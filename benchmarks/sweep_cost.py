@@ -4,7 +4,7 @@
 
 Fashion-MNIST, ResNet-18, four amounts, from a store that has the teacher: the whole command's time
 against the sum of the four recoveries. Then one trial without a store, teacher and all: trials an
-hour. An hour on two cores; `dataset.train_images=12000` makes it shorter and the share of what is
+hour. Not run whole so far; `dataset.train_images=12000` makes it shorter and the share of what is
 not training larger. Goals: at most 1.1 times the recoveries; at least 3 times the trials an hour.
 """
 

@@ -6,7 +6,7 @@ Fashion-MNIST as 3x32x32, shifted and mirrored, batch 128. The textbook's loop: 
 set and transforms, a shuffling DataLoader with two workers, float32, contiguous. The bare loop: one
 uint8 tensor, channels last, bfloat16 where it pays, the same augmentation, and nothing else: no
 progress bar, no curves, no check of the loss. Each round trains every loop for some seconds, one
-after the other; ratios are taken within a round. About 6 minutes on two cores.
+after the other; ratios are taken within a round. About 8 minutes on two cores.
 """
 
 import gzip

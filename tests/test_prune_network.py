@@ -79,7 +79,11 @@ def test_a_network_that_would_come_out_broken_is_refused(
 
 
 def test_frozen_parameters_are_let_through_where_nothing_fits_them(few: Dataset) -> None:
-    require_prunable(frozen(), few, recovers=False)
+    network = frozen()
+    before = [parameter.requires_grad for parameter in network.parameters()]
+    require_prunable(network, few, recovers=False)
+    assert [parameter.requires_grad for parameter in network.parameters()] == before
+    assert not all(before)
 
 
 def test_a_network_without_a_layer_to_prune_is_refused(few: Dataset) -> None:

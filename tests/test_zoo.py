@@ -61,8 +61,10 @@ def warm(source: ModelSource, dataset: Dataset) -> nn.Module:
     return module.eval()
 
 
-def walk(name: str, size: int, saved: tuple[float, ...], folder: Path) -> None:
+def walk(name: str, size: int, saved: tuple[float, ...], folder: Path) -> list[tuple[int, int]]:
     """Prune a network by every amount, and check all that is promised of each.
+
+    Gives parameters and MACs at every amount.
 
     Args:
         name: As torchvision knows it.
@@ -97,9 +99,13 @@ def walk(name: str, size: int, saved: tuple[float, ...], folder: Path) -> None:
             require_same_as_masked(scored, found, cuts, images, logits)
         del module
         gc.collect()
-    for more, less in pairwise(costs):
-        assert less[0] < more[0]
-        assert less[1] < more[1]
+    return costs
+
+
+def fall(costs: list[tuple[int, int]]) -> bool:
+    """Tell whether parameters and MACs are fewer at every amount than at the one before."""
+    pairs = list(pairwise(costs))
+    return len(pairs) > 0 and all(b[0] < a[0] and b[1] < a[1] for a, b in pairs)
 
 
 def require_widths(found: Found, cuts: list[Cut], amount: float) -> None:
@@ -166,13 +172,13 @@ def require_same_as_masked(
 
 @pytest.mark.parametrize("name", QUICK)
 def test_a_dozen_networks_keep_the_contract(name: str, tmp_path: Path) -> None:
-    walk(name, QUICK[name], SAVED, tmp_path)
+    assert fall(walk(name, QUICK[name], SAVED, tmp_path))
 
 
 @pytest.mark.zoo
 @pytest.mark.parametrize("name", sorted({**QUICK, **WHOLE})[PART - 1 :: PARTS])
 def test_every_network_keeps_the_contract(name: str, tmp_path: Path) -> None:
-    walk(name, {**QUICK, **WHOLE}[name], AMOUNTS, tmp_path)
+    assert fall(walk(name, {**QUICK, **WHOLE}[name], AMOUNTS, tmp_path))
 
 
 def test_the_table_names_every_network_and_what_stays() -> None:
