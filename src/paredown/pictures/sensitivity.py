@@ -69,7 +69,14 @@ def _draw_lines(
     axes.set_xticks(amounts)
     axes.grid(color="#e4e6ea", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=LETTER, frameon=False, title="the most sensitive", loc="lower left")
+    axes.legend(  # below the axis, where no line passes
+        fontsize=LETTER,
+        frameon=False,
+        title="the most sensitive",
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.16),
+        ncols=3,
+    )
 
 
 def _draw_table(axes: "Axes", amounts: Sequence[float], groups: Sequence[Sensitive]) -> None:
