@@ -30,8 +30,8 @@ from paredown.training.loop import fit
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-def loss(logits, images, labels):
-    return F.cross_entropy(logits, labels)
+def loss(logits, batch):
+    return F.cross_entropy(logits, batch.labels)
 
 asked = json.loads(sys.argv[1])
 source = ImageFolder(**asked)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,10 @@ from torch.utils.data import DataLoader
 
 from paredown import measure
 from paredown.dataset import Dataset
-from paredown.distill.loss import distillation_loss, teacher_loss
+from paredown.distill.loss import distillation_loss, told_loss
 from paredown.front import front
 from paredown.model.torchvision import Torchvision
+from paredown.path import VariantPath
 from paredown.report import show
 from paredown.runtime import Runtime, calibration_batches
 from paredown.runtime.onnxruntime import FILE, OnnxRuntime
@@ -42,6 +43,7 @@ from paredown.runtime.openvino import OpenVino
 from paredown.store import Store
 from paredown.timing import time_side_by_side
 from paredown.training.loop import fit
+from paredown.training.recovery import Recovery
 from paredown.variant import Variant
 
 OURS, THEIRS = (0.3, 0.5, 0.7, 0.8), (0.5, 0.7)
@@ -170,12 +172,13 @@ def nncf_int8(teacher: Variant, dataset: Dataset, place: Path) -> Point:
 
 
 def torch_pruning(
-    teacher: Variant, dataset: Dataset, amount: float, epochs: int, place: Path
+    path: VariantPath, recovery: Recovery, dataset: Dataset, amount: float, place: Path
 ) -> Point:
     """Prune by Torch-Pruning's own call, and fine-tune as we do."""
-    given = planned("training.batch_size=128", f"training.epochs={epochs}")
-    training = given.stages["baseline"].training
-    assert training is not None
+    training = replace(
+        recovery.training, epochs=recovery.epochs, learning_rate=recovery.learning_rate
+    )
+    teacher = path.variant(0)
     module, runtime = deepcopy(teacher.module), OnnxRuntime(1, "onnxruntime")
     folder = place / f"tp{amount}"
     folder.mkdir()
@@ -191,8 +194,10 @@ def torch_pruning(
             out_channel_groups={},
             num_heads={},
         ).step()
-        loss = teacher_loss(teacher.module, TEMPERATURE, ALPHA, training)
-        fit(training, module, dataset, loss, 0, "Torch-Pruning")
+        assert recovery.views is not None, "ours look the teacher's answers up, and so does this"
+        told = path.answers(recovery.views, training)
+        loss = told_loss(TEMPERATURE, ALPHA, training)
+        fit(training, module, dataset, loss, 0, "Torch-Pruning", told=told)
         runtime.lower(Variant(module, teacher.source), dataset, folder)
         return Point(f"Torch-Pruning {amount}, float32", runtime, folder, seconds())
 
@@ -212,8 +217,8 @@ def points(overrides: list[str], place: Path) -> tuple[list[Point], Dataset]:
     """Make every file; the teacher's own is the first."""
     parts = planned(*overrides)
     dataset = parts.load()
-    prune_stage: Any = parts.stages["prune"]
-    epochs = prune_stage.epochs
+    recovery: Any = parts.stages["prune"]
+    epochs = recovery.epochs
     with parts.store.open() as store:
         path = walk(parts, store, dataset)
         with clock() as seconds:
@@ -224,7 +229,7 @@ def points(overrides: list[str], place: Path) -> tuple[list[Point], Dataset]:
         made.append(onnxruntime_static(float32, dataset, place))
         made.append(nncf_int8(teacher, dataset, place))
         for amount in THEIRS:
-            made.append(torch_pruning(teacher, dataset, amount, epochs, place))
+            made.append(torch_pruning(path, recovery, dataset, amount, place))
         made.append(textbook(teacher.module, dataset, epochs, place))
     return made, dataset
 

@@ -99,7 +99,7 @@ def ours(module: nn.Module, dataset: Dataset, parts: Plan) -> float:
     assert training is not None
     once = replace(training, epochs=1, batch_size=BATCH)
     start = time.perf_counter()
-    fit(once, module, dataset, lambda logits, _, labels: F.cross_entropy(logits, labels), 0, "")
+    fit(once, module, dataset, lambda logits, batch: F.cross_entropy(logits, batch.labels), 0, "")
     return COUNT / (time.perf_counter() - start)
 
 

@@ -70,6 +70,7 @@ def structured(training: Training) -> Structured:
         training=training,
         temperature=4.0,
         alpha=0.7,
+        views=None,
         criterion=Magnitude(2),
         amount=0.5,
         target=Target(None, None, None, None),

@@ -22,7 +22,7 @@ def parts(training: Training, structured: Structured) -> dict[str, object]:
         "model": small,
         "training": training,
         "baseline": Baseline(small, training),
-        "distill": Knowledge(small, training, 4.0, 0.7),
+        "distill": Knowledge(small, training, 4.0, 0.7, None),
         "prune": structured,
         "quantize": Static(8, True, False, "minmax", False, 64, [], 0.02, [{"range": "mse"}]),
         "runtime": OnnxRuntime(1, "onnxruntime"),

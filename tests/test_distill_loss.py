@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from paredown.distill.loss import distillation_loss, teacher_loss
 from paredown.training import Training
+from paredown.training.loop import Batch
 
 STUDENT = [[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]]
 TEACHER = [[2.0, 1.0, 0.0], [0.5, 0.5, 2.0]]
@@ -83,15 +84,14 @@ def test_a_teacher_teaches_in_eval_mode_and_is_left_as_it_was(training: Training
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
     bound = teacher_loss(teacher, 4.0, 0.5, training)
-    bound(student(images), images, labels).backward()
+    bound(student(images), Batch(images, labels)).backward()
     assert all(parameter.grad is not None for parameter in student.parameters())
     assert not any(parameter.grad is not None for parameter in teacher.parameters())
     assert all(parameter.requires_grad for parameter in teacher.parameters())
     # in train mode the batch norm's running mean would have moved, and dropout would differ
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
-    assert bound(student_logits := torch.randn(4, 3), images, labels) == bound(
-        student_logits, images, labels
-    )
+    logits = torch.randn(4, 3)
+    assert bound(logits, Batch(images, labels)) == bound(logits, Batch(images, labels))
 
 
 @pytest.mark.parametrize(("precision", "near"), [("float32", 1e-6), ("bfloat16", 0.02)])
@@ -104,7 +104,7 @@ def test_a_bound_teacher_answers_for_the_images_it_is_given(
     logits = torch.randn(4, 3)
     expected = distillation_loss(logits, teacher(images), labels, 3.0, 0.7, 0.1)
     asked = replace(training, precision=precision, label_smoothing=0.1)
-    found = teacher_loss(teacher, 3.0, 0.7, asked)(logits, images, labels)
+    found = teacher_loss(teacher, 3.0, 0.7, asked)(logits, Batch(images, labels))
     assert found.item() == pytest.approx(expected.item(), rel=near)
     assert (found.item() == pytest.approx(expected.item(), rel=1e-6)) == (precision == "float32")
 

@@ -30,7 +30,7 @@ def path(few: Dataset, training: Training, tmp_path: Path) -> Lay:
     """Lay a path for a teacher over one store."""
     stages = {
         "baseline": Baseline(Cnn4(8, "large"), training),
-        "distill": Knowledge(Cnn4(4, "small"), training, 4.0, 0.7),
+        "distill": Knowledge(Cnn4(4, "small"), training, 4.0, 0.7, None),
     }
 
     def lay(model: Cnn4 | None = None, epochs: int | None = None, members: int = 1) -> VariantPath:

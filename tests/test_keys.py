@@ -36,6 +36,7 @@ OTHER = {  # another valid value of a field that is a name
     "macs": "50%",
     "scope": "global",
     "rewind": 1,
+    "views": 4,
 }
 
 

@@ -26,7 +26,7 @@ PRUNE = 2  # its place on the path
 def stages(training: Training, structured: Structured) -> dict[str, Stage]:
     return {
         "baseline": Baseline(Cnn4(8, "large"), training),
-        "distill": Knowledge(Cnn4(4, "small"), training, 4.0, 0.7),
+        "distill": Knowledge(Cnn4(4, "small"), training, 4.0, 0.7, None),
         "prune": replace(structured, round_to=2),
     }
 

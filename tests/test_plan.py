@@ -26,7 +26,7 @@ def parts(training: Training, structured: Structured) -> dict[str, object]:
         "training": training,
         "quantize": Static(8, True, False, "minmax", False, 256, [], 0.02, []),
         "prune": replace(structured, amount=0.3),
-        "distill": Knowledge(Torchvision("mobilenet_v2"), training, 4.0, 0.7),
+        "distill": Knowledge(Torchvision("mobilenet_v2"), training, 4.0, 0.7, None),
         "baseline": Baseline(Torchvision("resnet18"), training),
         "runtime": OnnxRuntime(1, "onnxruntime"),
     }

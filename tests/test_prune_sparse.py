@@ -26,7 +26,13 @@ SOURCE = Cnn4(width=32, name="cnn4")
 
 @pytest.fixture
 def stages(training: Training) -> dict[str, Pruner]:
-    common = {"learning_rate": 0.003, "training": training, "temperature": 4.0, "alpha": 0.7}
+    common = {
+        "learning_rate": 0.003,
+        "training": training,
+        "temperature": 4.0,
+        "alpha": 0.7,
+        "views": None,
+    }
     return {
         "masked": Masked(
             epochs=1, **common, criterion=Magnitude(2), amount=0.5, scope=None, round_to=8

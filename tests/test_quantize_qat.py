@@ -106,6 +106,7 @@ def made(training: Training, **changed: object) -> Qat:
         "training": training,
         "temperature": 4.0,
         "alpha": 0.7,
+        "views": None,
     }
     return Qat(**{**asked, **changed})
 

@@ -16,7 +16,7 @@ from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
 from paredown.training import Training
 from paredown.training.baseline import Baseline
-from paredown.training.loop import fit, resolve_precision
+from paredown.training.loop import Batch, fit, resolve_precision
 from paredown.variant import Context, Variant
 
 SOURCE = Cnn4(width=8, name="small")
@@ -25,6 +25,10 @@ SOURCE = Cnn4(width=8, name="small")
 def train(training: Training, dataset: Dataset, seed: int = 0) -> Variant:
     stage = Baseline(SOURCE, training)
     return stage(None, Context(dataset, seed, nn.Module, "baseline"))
+
+
+def cross_entropy(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    return F.cross_entropy(logits, batch.labels)
 
 
 def equal(first: nn.Module, second: nn.Module) -> bool:
@@ -53,14 +57,7 @@ def test_a_seed_draws_the_order_of_the_images_too(training: Training, few: Datas
     modules = [SOURCE.build(10, (3, 32, 32)) for _ in range(2)]
     modules[1].load_state_dict(modules[0].state_dict())
     for seed, module in enumerate(modules):
-        fit(
-            training,
-            module,
-            few,
-            lambda logits, _, labels: F.cross_entropy(logits, labels),
-            seed,
-            "",
-        )
+        fit(training, module, few, cross_entropy, seed, "")
     assert not equal(*modules)
 
 
@@ -109,7 +106,7 @@ def test_a_frozen_weight_stays(training: Training, few: Dataset) -> None:
     module = SOURCE.build(10, (3, 32, 32))
     module[0].requires_grad_(False)
     frozen, free = module[0].weight.clone(), module[4].weight.clone()
-    fit(training, module, few, lambda logits, _, labels: F.cross_entropy(logits, labels), 0, "")
+    fit(training, module, few, cross_entropy, 0, "")
     assert torch.equal(module[0].weight, frozen)
     assert not torch.equal(module[4].weight, free)
 
@@ -129,9 +126,9 @@ def test_weight_decay_pulls_weights_but_neither_biases_nor_norms(
 def test_every_image_is_seen_once_an_epoch(training: Training, few: Dataset) -> None:
     seen: list[torch.Tensor] = []
 
-    def loss(logits: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        seen.append(images)
-        return F.cross_entropy(logits, labels)
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        seen.append(batch.images)
+        return cross_entropy(logits, batch)
 
     plain = replace(few, crop=0)
     fit(training, SOURCE.build(10, (3, 32, 32)), plain, loss, 0, "")
@@ -144,7 +141,7 @@ def test_every_image_is_seen_once_an_epoch(training: Training, few: Dataset) -> 
 class Streamed:
     """Images that are read when they are asked for, as those of a folder are."""
 
-    digest = "made"
+    digest, crops = "made", False
 
     def __init__(self, images: np.ndarray) -> None:
         self.images, self.shape = images, images.shape

@@ -13,6 +13,7 @@ from paredown.variant import Measures, Stage
 
 if TYPE_CHECKING:
     from paredown.model import ModelSource
+    from paredown.training import Training
 
 
 class Keys:
@@ -69,6 +70,21 @@ class Keys:
         upstream = [self.weights(index - 1)] if index else []
         tutors = [tutor.weights(0) for tutor in self._tutors] if index else []
         return key_of(self._identity(index), code, versions, upstream, tutors)
+
+    def answers(self, views: int, training: "Training") -> str:
+        """Name the store's entry for the teacher's answers to the training images."""
+        from paredown.training.loop import resolve_precision
+
+        teaching = [self] * self._baseline_teaches + list(self._tutors)
+        given = len(self._dataset.classes), self._dataset.input_shape
+        networks = [model.outline(each._source(0), *given) for each in teaching]
+        return key_of(
+            [each.weights(0) for each in teaching],
+            [resolve_precision(training, network) for network in networks],
+            self._dataset.fingerprint,
+            views,
+            code_of("paredown.training", "paredown.distill", "paredown.dataset"),
+        )
 
     def seed(self, index: int) -> int:
         """Give each stage a seed of its own, the same whether what came before was read or made."""

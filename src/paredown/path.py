@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from paredown.distill.teacher import Teacher
+    from paredown.training import Training
+    from paredown.training.loop import Told
 
 log = logging.getLogger(__name__)
 
@@ -211,6 +213,7 @@ class VariantPath:
             self._teacher,
             self.names[index],
             early=partial(self._early, index - 1),
+            answers=self.answers,
             scale=partial(scale, self._runtime, self._dataset),
         )
 
@@ -218,6 +221,18 @@ class VariantPath:
         """Begin a stage's training again, and end it after some epochs: a seed gives equal bits."""
         context = replace(self._context(index), stop=epochs)
         return self._stages[index](None, context).module
+
+    def answers(self, views: int, training: "Training") -> "Told":
+        """Give what the teacher said to every training image; it is asked once, and never again."""
+        from paredown.distill import answers
+
+        def make(folder: Path) -> None:
+            file = folder / answers.FILE
+            answers.ask(self._teacher(), self._dataset, views, training, file)
+
+        about = {**self._about(0, "answers"), "stage": "teacher"}
+        key = self.keys.answers(views, training)
+        return answers.kept(self._dataset, self._store.get(key, about, make))
 
     def _teacher(self) -> "nn.Module":
         from paredown.distill.ensemble import Ensemble

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from paredown.config import build_all, check_type
 from paredown.costs import scale
 from paredown.dataset import Dataset, DatasetSource
+from paredown.distill import check_views
 from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.front import Budget
@@ -78,6 +79,7 @@ class Plan:
         for title, stage in self.stages.items():
             if stage.training is not None:
                 stage.training.check(dataset)
+                check_views(getattr(stage, "views", None), dataset)
             if stage.source is not None:
                 build = partial(stage.source.build, classes, shape)
                 names = layers(tried(stage.source, dataset))

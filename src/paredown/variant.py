@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from paredown.model import ModelSource
     from paredown.training import Training
-    from paredown.training.loop import Loss
+    from paredown.training.loop import Loss, Told
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ class Context:
         trains: Whether `fit` does anything; a file's size and speed are known without.
         stop: Epochs after which `fit` ends, before its schedule does; None: it goes on.
         early: Gives the network of the stage before as it was after so many epochs.
+        answers: Gives the teacher's answers in so many views, kept from one stage to the next; how
+            it trains names the precision.
         scale: `with scale(variant, metric) as weigh` tells what other variants cost as the files
             that ship, measured beside the given one.
     """
@@ -130,10 +132,15 @@ class Context:
     trains: bool = True
     stop: int | None = None
     early: "Callable[[int], nn.Module] | None" = None
+    answers: "Callable[[int, Training], Told] | None" = None
     scale: Callable[[Variant, str], AbstractContextManager[Weigh]] | None = None
 
     def fit(
-        self, training: "Training", module: "nn.Module", loss: "Loss"
+        self,
+        training: "Training",
+        module: "nn.Module",
+        loss: "Loss",
+        told: "Told | None" = None,
     ) -> Sequence[Mapping[str, float]]:
         """Fit the weights of `module` in place; see `training.loop.fit`."""
         from paredown.training.loop import fit
@@ -141,7 +148,7 @@ class Context:
         if not self.trains:
             module.eval()
             return ()
-        return fit(training, module, self.dataset, loss, self.seed, self.title, self.stop)
+        return fit(training, module, self.dataset, loss, self.seed, self.title, self.stop, told)
 
 
 @runtime_checkable

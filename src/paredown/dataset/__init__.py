@@ -33,6 +33,11 @@ class Rows(Protocol):
         """Hash of what they are, told without reading them all."""
         ...
 
+    @property
+    def crops(self) -> bool:
+        """Whether training shows another crop every time."""
+        ...
+
     def __getitem__(self, picked: Picked) -> Images:
         """Read some, uint8, (N, C, H, W): the same pixels every time."""
         ...
@@ -146,9 +151,8 @@ class Dataset:
         Returns:
             uint8, (N, C, H, W).
         """
-        if self.crop:
-            images = way.shift(images, self.crop, rng)
-        return way.mirror(images, rng) if self.flip else images
+        ways = way.draw_ways(len(images), self.crop, self.flip, rng)
+        return way.show(images, self.crop, ways)
 
     def draw(
         self, picked: NDArray[np.int64], rng: np.random.Generator
@@ -169,6 +173,24 @@ class Dataset:
             return images, labels
         sure = np.eye(len(self.classes), dtype=np.float32)[labels]
         return way.blend(images, sure, self.mixup, rng)
+
+    def view(self, number: int) -> way.Ways:
+        """Say how every training image is shown in one of the views that never change.
+
+        Args:
+            number: Of the view, from 0.
+        """
+        rng = np.random.default_rng(number)
+        return way.draw_ways(len(self.train), self.crop, self.flip, rng)
+
+    def seen(self, picked: Picked, ways: way.Ways) -> Batch:
+        """Give training images the way that a view shows them, normalized.
+
+        Args:
+            picked: Numbers of training images.
+            ways: Of these images.
+        """
+        return self.normalize(way.show(self.train.images[picked], self.crop, ways))
 
 
 class DatasetSource(Protocol):

@@ -1,6 +1,7 @@
 """How training shows images: shifted, mirrored, and blended with one another."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ def check(crop: int, mixup: float, size: int) -> None:
     """Raise ConfigError for what cannot work.
 
     Args:
-        crop: As in `shift`.
+        crop: As in `draw_ways`.
         mixup: As in `blend`; 0 for none.
         size: Of an image's side, in pixels.
     """
@@ -23,26 +24,43 @@ def check(crop: int, mixup: float, size: int) -> None:
     require(0 <= mixup < math.inf, "mixup", "be at least 0", mixup, "0.2 is usual, 0 blends none")
 
 
-def shift(images: Images, crop: int, rng: np.random.Generator) -> Images:
-    """Move each image by up to `crop` pixels in both directions; black comes in.
+class Ways(NamedTuple):
+    """How each of N images is shown.
 
     Args:
-        images: (N, C, H, W).
-        crop: At least 1.
-        rng: Draws the shifts.
+        shifts: Down and right, 0 to 2 * crop with crop as the middle, (2, N); None: not shifted.
+        mirrored: Left to right, (N,); None: none is.
     """
-    count, _, height, width = images.shape
-    padded = np.pad(images, ((0, 0), (0, 0), (crop, crop), (crop, crop)))
-    top, left = rng.integers(0, 2 * crop + 1, size=(2, count, 1))
-    rows, columns = top + np.arange(height), left + np.arange(width)
-    pick = np.arange(count)[:, None, None], slice(None), rows[:, :, None], columns[:, None]
-    return padded[pick].transpose(0, 3, 1, 2)  # fancy indices put the channels last
+
+    shifts: NDArray[np.int64] | None
+    mirrored: NDArray[np.bool_] | None
+
+    def take(self, picked: slice | NDArray[np.int64]) -> "Ways":
+        """Give the ways of some of the images."""
+        return Ways(
+            None if self.shifts is None else self.shifts[:, picked],
+            None if self.mirrored is None else self.mirrored[picked],
+        )
 
 
-def mirror(images: Images, rng: np.random.Generator) -> Images:
-    """Mirror half of the images, (N, C, H, W), left to right."""
-    mirrored = rng.random((len(images), 1, 1, 1)) < 0.5
-    return np.where(mirrored, images[..., ::-1], images)
+def draw_ways(count: int, crop: int, flip: bool, rng: np.random.Generator) -> Ways:
+    """Draw shifts of up to `crop` pixels in both directions, and which half is mirrored."""
+    shifts = rng.integers(0, 2 * crop + 1, size=(2, count)) if crop else None
+    return Ways(shifts, rng.random(count) < 0.5 if flip else None)
+
+
+def show(images: Images, crop: int, ways: Ways) -> Images:
+    """Show each image, (N, C, H, W), its own way; black comes in where it is moved."""
+    if ways.shifts is not None:
+        count, _, height, width = images.shape
+        padded = np.pad(images, ((0, 0), (0, 0), (crop, crop), (crop, crop)))
+        top, left = ways.shifts[..., None]
+        rows, columns = top + np.arange(height), left + np.arange(width)
+        pick = np.arange(count)[:, None, None], slice(None), rows[:, :, None], columns[:, None]
+        images = padded[pick].transpose(0, 3, 1, 2)  # fancy indices put the channels last
+    if ways.mirrored is not None:
+        images = np.where(ways.mirrored[:, None, None, None], images[..., ::-1], images)
+    return images
 
 
 def blend(

@@ -44,6 +44,11 @@ class Decoded:
         return len(self.names), 3, self.view.size, self.view.size
 
     @property
+    def crops(self) -> bool:
+        """Whether training shows another crop every time."""
+        return self.view.area < 1
+
+    @property
     def digest(self) -> str:
         """Hash of the folder, of which images are meant, and of what is shown of them."""
         shown = (self.source, self.view.size, self.view.center, self.view.area)
@@ -60,9 +65,9 @@ class Decoded:
 
     def draw(self, picked: NDArray[np.int64], rng: np.random.Generator) -> Images:
         """Decode some in another random crop every time, unless the view's area is 1."""
-        area = self.view.area
-        if area == 1:
+        if not self.crops:
             return self[picked]
+        area = self.view.area
         seeds = rng.integers(2**63, size=len(picked)).tolist()  # threads end in any order
         return self._read(self.names[picked], [random_crop(area, seed) for seed in seeds])
 
@@ -98,6 +103,11 @@ class Mapped:
         """Number of images, channels, height and width."""
         _, channels, height, width = self.images.shape
         return len(self.index), channels, height, width
+
+    @property
+    def crops(self) -> bool:
+        """Never: the file has one."""
+        return False
 
     @property
     def digest(self) -> str:

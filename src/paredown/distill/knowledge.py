@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from paredown.distill import require_views
 from paredown.errors import require
 from paredown.model import ModelSource
 from paredown.training import Training
@@ -21,6 +22,7 @@ class Knowledge:
         training: How it is fitted.
         temperature: Softening of both logits, > 0.
         alpha: Weight of the teacher's term, [0, 1]; the labels get 1 - alpha.
+        views: Ways to show each image, whose answers are kept; None: fresh ones every time.
     """
 
     numerics: ClassVar[None] = None
@@ -30,11 +32,13 @@ class Knowledge:
     training: Training
     temperature: float
     alpha: float
+    views: int | None
 
     def __post_init__(self) -> None:
         warm = 0 < self.temperature < math.inf
         require(warm, "temperature", "be above 0", self.temperature, "1 leaves logits as they are")
         require(0 <= self.alpha <= 1, "alpha", "lie in [0, 1]", self.alpha)
+        require_views(self.views)
 
     @property
     def label(self) -> str:
@@ -50,12 +54,11 @@ class Knowledge:
         """Build the student and fit it; the variant before only taught."""
         import torch
 
-        from paredown.distill.loss import teacher_loss
+        from paredown.distill.loss import learn
         from paredown.model.weights import start
 
-        loss = teacher_loss(context.teacher(), self.temperature, self.alpha, self.training)
         dataset = context.dataset
         torch.manual_seed(context.seed)
         module = start(self.student, len(dataset.classes), dataset.input_shape)
-        curves = context.fit(self.training, module, loss)
+        curves = learn(context, self.training, module, self.temperature, self.alpha, self.views)
         return Variant(module, self.student, curves=curves)

@@ -1,14 +1,15 @@
 """What a student minimizes: the teacher's softened answers and the labels, weighed."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paredown.training import Training
-from paredown.training.loop import resolve_precision
+from paredown.training.loop import Batch, Loss, resolve_precision
+from paredown.variant import Context
 
 
 def distillation_loss(
@@ -47,9 +48,48 @@ def distillation_loss(
     return alpha * temperature**2 * soft + (1 - alpha) * hard
 
 
-def teacher_loss(
-    teacher: nn.Module, temperature: float, alpha: float, training: Training
-) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def learn(
+    context: Context,
+    training: Training,
+    module: nn.Module,
+    temperature: float,
+    alpha: float,
+    views: int | None,
+) -> Sequence[Mapping[str, float]]:
+    """Fit the weights of `module` in place by the teacher's answers and the labels.
+
+    Args:
+        context: Has the teacher.
+        training: How they are fitted.
+        module: Maps (N, C, H, W) to logits (N, classes).
+        temperature: As in `distillation_loss`, and so is the next.
+        alpha: Weight of the teacher's term.
+        views: Ways to show each image, whose answers are given once and kept; None: every image
+            is augmented afresh each time, and the teacher answers to that.
+
+    Returns:
+        What training logged.
+    """
+    if views is None or not context.trains:
+        loss = teacher_loss(context.teacher(), temperature, alpha, training)
+        return context.fit(training, module, loss)
+    assert context.answers is not None
+    told = context.answers(views, training)
+    return context.fit(training, module, told_loss(temperature, alpha, training), told)
+
+
+def told_loss(temperature: float, alpha: float, training: Training) -> Loss:
+    """Bind the two numbers into a loss for `training.loop.fit`, of batches that hold answers."""
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        assert batch.told is not None
+        smoothing = training.label_smoothing
+        return distillation_loss(logits, batch.told, batch.labels, temperature, alpha, smoothing)
+
+    return loss
+
+
+def teacher_loss(teacher: nn.Module, temperature: float, alpha: float, training: Training) -> Loss:
     """Bind a teacher, frozen and in eval mode, into a loss for `training.loop.fit`.
 
     It answers in the precision that it would be trained in, whatever the student's is: ResNet-18
@@ -65,10 +105,12 @@ def teacher_loss(
     frozen.to(memory_format=torch.channels_last)
     fast = resolve_precision(training, frozen) == "bfloat16"
 
-    def loss(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, fast):
-            told = frozen.to(images.device)(images).float()
-        smoothing = training.label_smoothing
-        return distillation_loss(logits, told, labels, temperature, alpha, smoothing)
+    given = told_loss(temperature, alpha, training)
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        device = batch.images.device
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, fast):
+            told = frozen.to(device)(batch.images).float()
+        return given(logits, batch._replace(told=told))
 
     return loss

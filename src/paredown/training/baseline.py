@@ -10,6 +10,8 @@ from paredown.variant import Context, Variant
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from paredown.training.loop import Batch
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -43,8 +45,9 @@ class Baseline:
 
         from paredown.model.weights import start
 
-        def loss(logits: "Tensor", images: "Tensor", labels: "Tensor") -> "Tensor":
-            return F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
+        def loss(logits: "Tensor", batch: "Batch") -> "Tensor":
+            smoothing = self.training.label_smoothing
+            return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
 
         dataset = context.dataset
         torch.manual_seed(context.seed)

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import count
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn, optim
@@ -27,8 +29,37 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(logits, images, labels) -> one number to minimize."""
+
+class Batch(NamedTuple):
+    """What one step learns from.
+
+    Args:
+        images: Normalized, (N, C, H, W).
+        labels: (N,), or the share of each class, (N, classes), where the data set blends images.
+        told: The teacher's logits for these images, (N, classes), where they were kept.
+    """
+
+    images: Tensor
+    labels: Tensor
+    told: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """Move it, with its images in channels last."""
+        images = self.images.contiguous(memory_format=torch.channels_last).to(device)
+        told = None if self.told is None else self.told.to(device)
+        return Batch(images, self.labels.to(device), told)
+
+
+Loss = Callable[[Tensor, Batch], Tensor]
+"""(logits, batch) -> one number to minimize."""
+
+
+class Told(Protocol):
+    """Training images in views that never change, and what a teacher answered to each."""
+
+    def draw(self, picked: NDArray[np.int64], epoch: int) -> Batch:
+        """Give a batch of an epoch, which is counted from 0."""
+        ...
 
 
 def fit(
@@ -39,6 +70,7 @@ def fit(
     seed: int,
     title: str,
     stop: int | None = None,
+    told: Told | None = None,
 ) -> list[dict[str, float]]:
     """Fit the weights of `module` in place and leave it in eval mode, on the CPU.
 
@@ -46,11 +78,11 @@ def fit(
         training: Epochs, batch size, rates and precision.
         module: The network; changed in place.
         dataset: Its train split is seen, augmented, in an order drawn from `seed`.
-        loss: Of logits (N, classes), normalized images (N, C, H, W) and labels: (N,), or the
-            share of each class, (N, classes), where the data set blends images.
+        loss: Of logits (N, classes) and the batch.
         seed: Draws order, augmentation and dropout.
         title: For the progress bar and errors.
         stop: Epochs after which to end, before the schedule does; None: go on to its end.
+        told: Shows the images in the data set's place, with the teacher's answers.
 
     Returns:
         One mapping an epoch: mean loss, accuracy on the augmented batches, learning rate.
@@ -67,20 +99,19 @@ def fit(
     epochs = training.epochs if stop is None else min(stop, training.epochs)
     optimizer, schedule = _optimizer(training, module, steps * training.epochs)
     module.to(device).to(memory_format=torch.channels_last).train()
-    batches = _batches(training, dataset, np.random.default_rng(seed))
+    batches = _batches(training, dataset, np.random.default_rng(seed), told)
     batches = _ahead(batches) if dataset.streams else batches
     curves: list[dict[str, float]] = []
     with _Bar(title, training.batch_size, epochs * steps) as bar:
         for epoch in range(1, epochs + 1):
             total = torch.zeros(2, device=device)  # loss and hits, summed
             for _ in range(steps):
-                pixels, labels = (tensor.to(device) for tensor in next(batches))
-                told = _step(module, optimizer, loss, pixels, labels, fast)
-                _require_finite(told[0], title, "loss", epoch, training)
+                found = _step(module, optimizer, loss, next(batches).to(device), fast)
+                _require_finite(found[0], title, "loss", epoch, training)
                 rate = float(schedule.get_last_lr()[0])
                 schedule.step()
-                total += told
-                bar.step(told[0].item())
+                total += found
+                bar.step(found[0].item())
             mean_loss, accuracy = (total / steps).tolist()
             curves.append({"loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
     module.to("cpu").eval()
@@ -95,18 +126,17 @@ def _step(
     module: nn.Module,
     optimizer: optim.Optimizer,
     loss: Loss,
-    pixels: Tensor,
-    labels: Tensor,
+    batch: Batch,
     fast: bool,
 ) -> Tensor:
     """Take a step; give its loss and the share of images that were named rightly, (2,)."""
-    with torch.autocast(pixels.device.type, torch.bfloat16, fast):
-        logits = module(pixels)
-        value = loss(logits.float(), pixels, labels)
+    with torch.autocast(batch.images.device.type, torch.bfloat16, fast):
+        logits = module(batch.images)
+        value = loss(logits.float(), batch)
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    named = labels if labels.ndim == 1 else labels.argmax(dim=1)
+    named = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(dim=1)
     hits = (logits.argmax(dim=1) == named).float().mean()
     return torch.stack([value.detach(), hits])
 
@@ -161,20 +191,18 @@ def _optimizer(
 
 
 def _batches(
-    training: Training, dataset: Dataset, rng: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images (B, C, H, W), normalized and channels last, and their labels, without end.
-
-    Labels are (B,), or (B, classes) where images are blended.
-    """
-    count, size = len(dataset.train), training.batch_size
-    while True:
-        order = rng.permutation(count)
-        for start in range(0, count - size + 1, size):
+    training: Training, dataset: Dataset, rng: np.random.Generator, told: Told | None
+) -> Iterator[Batch]:
+    """Yield batches in an order that is drawn anew for each epoch, without end."""
+    images, size = len(dataset.train), training.batch_size
+    for epoch in count():
+        order = rng.permutation(images)
+        for start in range(0, images - size + 1, size):
             picked = order[start : start + size]
-            images, labels = dataset.draw(picked, rng)
-            pixels = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
-            yield pixels, torch.from_numpy(labels)
+            if told is not None:
+                yield told.draw(picked, epoch)
+            else:
+                yield Batch(*map(torch.from_numpy, dataset.draw(picked, rng)))
 
 
 def _ahead(batches: Iterator[T]) -> Iterator[T]:

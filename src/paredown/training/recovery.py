@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from paredown.distill import require_views
 from paredown.errors import require
 from paredown.training import Training
 from paredown.variant import Context
@@ -22,6 +23,7 @@ class Recovery:
         learning_rate: Of recovery, the highest of the schedule.
         training: Everything else of recovery.
         temperature, alpha: Of the teacher's term in recovery's loss; alpha 0 leaves it out.
+        views: Ways to show each image, whose answers are kept; null: fresh ones every time.
     """
 
     epochs: int
@@ -29,6 +31,7 @@ class Recovery:
     training: Training
     temperature: float
     alpha: float
+    views: int | None
 
     def __post_init__(self) -> None:
         require(self.epochs >= 0, "epochs", "be at least 0", self.epochs)
@@ -36,13 +39,13 @@ class Recovery:
         require(positive, "learning_rate", "be above 0", self.learning_rate)
         require(0 < self.temperature < math.inf, "temperature", "be above 0", self.temperature)
         require(0 <= self.alpha <= 1, "alpha", "lie in [0, 1]", self.alpha)
+        require_views(self.views)
 
     def recover(
         self, module: "nn.Module", context: Context, epochs: int
     ) -> Sequence[Mapping[str, float]]:
         """Fit the weights of `module` in place; give what training logged."""
-        from paredown.distill.loss import teacher_loss
+        from paredown.distill.loss import learn
 
         training = replace(self.training, epochs=epochs, learning_rate=self.learning_rate)
-        loss = teacher_loss(context.teacher(), self.temperature, self.alpha, training)
-        return context.fit(training, module, loss)
+        return learn(context, training, module, self.temperature, self.alpha, self.views)
