@@ -1,5 +1,7 @@
 """Distill, prune, quantize and measure one model; with -m, one run a value."""
 
+from typing import Any
+
 import hydra
 from omegaconf import DictConfig
 
@@ -7,12 +9,12 @@ from paredown.config import user_errors
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(cfg: DictConfig) -> None:
-    """Do one job."""
+def main(cfg: DictConfig) -> dict[str, Any]:
+    """Do one job; give its result, as plain data, to a sweep on another machine."""
     with user_errors():
         from paredown import pipeline  # heavy, so only once there is work
 
-        pipeline.run(cfg)
+        return pipeline.run(cfg)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,13 @@ def test_a_part_is_rebuilt_from_its_description_written_as_json(
 
 def test_a_description_names_the_class_and_every_field() -> None:
     target = "paredown.timing.Timing"
-    expected = {"_target_": target, "processes": 2, "rounds": 3, "turn_ms": 1.5}
+    expected = {
+        "_target_": target,
+        "processes": 2,
+        "rounds": 3,
+        "turn_ms": 1.5,
+        "latency": "now",
+    }
     assert describe(Timing(2, 3, 1.5)) == expected
 
 

@@ -37,6 +37,7 @@ OTHER = {  # another valid value of a field that is a name
     "scope": "global",
     "rewind": 1,
     "views": 4,
+    "latency": "deferred",
 }
 
 
@@ -98,7 +99,7 @@ def other(key: str, value: object) -> object:
 
 with initialize_config_dir(CONF, version_base="1.3"):
     CFG = compose("config", overrides=list(BASE))
-REFUSED = ("quantize.bias_correction", "teacher.epochs")  # with what stands beside them
+REFUSED = ("quantize.bias_correction", "teacher.epochs", "tracking.version")  # with what is beside
 APART = (*REFUSED, "teacher.model", "model.weights", "student.weights")  # tested below
 FIELDS = [key for key in fields(CFG) if key not in APART]
 

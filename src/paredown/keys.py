@@ -1,9 +1,11 @@
 """What determines the results on a path: the names of the store's entries, and stages' seeds."""
 
+import pkgutil
 from collections.abc import Sequence
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
+import paredown
 from paredown import machine, model
 from paredown.dataset import Dataset
 from paredown.describe import describe
@@ -14,6 +16,14 @@ from paredown.variant import Measures, Stage
 if TYPE_CHECKING:
     from paredown.model import ModelSource
     from paredown.training import Training
+
+
+def version() -> str:
+    """Name what makes results here: two workers of one sweep must be the same in it."""
+    rooms = [f"paredown.{room.name}" for room in pkgutil.iter_modules(paredown.__path__)]
+    packages = machine.versions("torch", "torchvision", "torch-pruning")
+    own = machine.versions("paredown")["paredown"]
+    return f"{own}-{key_of(code_of('paredown', *rooms), packages)[:12]}"
 
 
 class Keys:

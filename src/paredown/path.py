@@ -133,7 +133,7 @@ class VariantPath:
 
     def is_kept(self, index: int) -> bool:
         """Tell whether the store has the files that ship."""
-        return (self._store.folder / self.keys.program(index)).is_dir()
+        return self._store.has(self.keys.program(index))
 
     def measured(self, index: int) -> dict[str, float]:
         """What was measured on the program, latency aside."""

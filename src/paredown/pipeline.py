@@ -1,5 +1,6 @@
 """The way through the house: plan, walk the path, time it, log it, show it."""
 
+import contextlib
 import json
 import logging
 import shlex
@@ -13,18 +14,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from paredown import machine, untrained
+from paredown.config import build
 from paredown.dataset import Dataset
-from paredown.errors import BudgetError
+from paredown.errors import BudgetError, ConfigError
 from paredown.path import LAYERS, RECIPE, VariantPath
 from paredown.plan import Plan, plan
-from paredown.report import markdown, path_table, show
-from paredown.results import OVER_BUDGET, RESULT, own_overrides, read_result, write_result
+from paredown.report import markdown, path_table, show, told_busy
+from paredown.results import DEFERRED, OVER_BUDGET, RESULT, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch
 from paredown.store import key_of
 from paredown.timing import Stopwatch
 from paredown.tracking import as_params
 from paredown.tracking.run import Run
-from paredown.tracking.tracker import NOTE, STAGES, Tracker
+from paredown.tracking.tracker import COMMAND, ERROR, JOB, NOTE, OVER, STAGES, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,13 @@ Row = dict[str, Any]
 """A variant: its stage and its metrics by name."""
 
 
-def run(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> dict[str, Any]:
     """Do one Hydra job: compress and evaluate a model, log it, and print a row a stage.
 
     In a sweep a failing job is told in its log and in its result file, and the others go on.
+
+    Returns:
+        What the result file says.
 
     Raises:
         ConfigError: For what the user can mend; nothing was trained then.
@@ -55,30 +60,43 @@ def run(cfg: DictConfig) -> None:
         if hydra.mode != RunMode.MULTIRUN:
             raise
         told = str(error).partition("\n")[0] or type(error).__name__
-        write_result(folder, {**job, "status": "FAILED", "error": told})
+        failed = {**job, "status": "FAILED", "error": told}
+        _log_failure(cfg, folder, told)
+        write_result(folder, failed)
         log.exception("this job failed; the others go on")
-        return
+        return failed
     done = {"seconds": round(time.monotonic() - start, 3), **job, **done}
     write_result(folder, done)
     if done["status"] == OVER_BUDGET and hydra.mode != RunMode.MULTIRUN:
         raise BudgetError(UNTRAINED % done["error"])
+    return done
+
+
+def _log_failure(cfg: DictConfig, folder: Path, told: str) -> None:
+    """Let the sweep know of a job that failed before its run was open, on whatever machine."""
+    with contextlib.suppress(ConfigError):  # the sweep has told that its server is away
+        tracking = build(cfg, "tracking")
+        tracker, number = tracking.connect(), _number()
+        if not any(job["number"] == number for job in tracker.jobs(tracking.parent)):
+            tags = {JOB: str(number), COMMAND: _command(), ERROR: told}
+            tracker.start("failed", folder, tracking.parent, tags).end("FAILED")
 
 
 def _digest(cfg: DictConfig) -> str:
     """Tell two jobs' settings apart, whichever sweep they belong to."""
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
-    plain["tracking"] = {**plain["tracking"], "parent": None, "trial": None}
+    plain["tracking"] = {**plain["tracking"], "parent": None, "trial": None, "version": None}
     del plain["budget"]  # it judges results, and makes none
     return key_of(plain)
 
 
 def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, Any]:
     """Do the work of a job; give its rows and the id of its MLflow run."""
-    engine = parts.runtime.engine
+    engine, now = parts.runtime.engine, _times_now(parts)
     with (
-        Stopwatch(parts.timing.processes, engine) as watch,  # they import while we do
-        Stopwatch(1, "torch", "torchvision", engine) as eager_watch,
+        Stopwatch(parts.timing.processes * now, engine) as watch,  # they import while we do
+        Stopwatch(1 * now, "torch", "torchvision", engine) as eager_watch,
         parts.store.open() as store,
     ):
         dataset = parts.load()
@@ -94,7 +112,7 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
             )
             over = _over_budget(parts, dataset, path)
             if over:
-                kept.log(metrics=over["rows"][0], tags={"over_budget": over["error"]})
+                kept.log(metrics=over["rows"][0], tags={OVER: over["error"]})
                 return {**over, "run_id": kept.id}
             rows: list[Row] = []
             for index, name in enumerate(path.names):
@@ -102,14 +120,20 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
                 rows.append({"stage": name, "note": note, **path.measured(index)})
                 log.info(_step(rows))
                 kept.log_curves(f"train/{name}", path.curves(index))
-            _time(watch, parts, path, rows)
-            eager = _time_eager(eager_watch, parts, path)
+            for row in rows:
+                row["sparsity"] = 1 - row["params"] / rows[0]["params"]
+            eager: Row = {}
+            if now:
+                _time(watch, parts, path, rows)
+                eager = _time_eager(eager_watch, parts, path)
+                kept.log(metrics={"timing/busy_cores": watch.busy_cores})
             _log_rows(kept, rows, eager)
             _log_details(kept, path)
             _keep_files(tracker, kept, path)
             found = _look_into(parts, dataset, path, folder, kept)
     table = path_table(parts.name, rows, eager)
-    show(table, _where(parts, dataset), *found, *tracker.where(kept))
+    lines = [_where(parts, dataset), *told_busy(watch.busy_cores), *found]
+    show(table, *lines, *tracker.where(kept))
     return {"status": "FINISHED", "rows": rows, "run_id": kept.id}
 
 
@@ -152,13 +176,24 @@ def _where(parts: Plan, dataset: Dataset) -> str:
 
 def _tags(parts: Plan, dataset: Dataset) -> dict[str, str]:
     """Say what the figures hold for, and what makes them again."""
-    overrides = own_overrides(HydraConfig.get().overrides.task)
     number = parts.tracking.trial
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     return {
         **({} if number is None else {"trial": str(number)}),
-        "command": shlex.join(["python", "run.py", *overrides]),
+        **({JOB: str(_number())} if sweep else {}),
+        COMMAND: _command(),
         **conditions(parts, dataset),
     }
+
+
+def _number() -> int:
+    """Number the job within its sweep."""
+    return int(HydraConfig.get().job.num)
+
+
+def _command() -> str:
+    """Give the command that does this job alone."""
+    return shlex.join(["python", "run.py", *own_overrides(HydraConfig.get().overrides.task)])
 
 
 def _look_into(
@@ -183,12 +218,17 @@ def _step(rows: list[Row]) -> str:
     return f"{rows[-1]['stage']}: " + ", ".join(told)
 
 
+def _times_now(parts: Plan) -> bool:
+    """Tell whether a job takes latency itself; a sweep may leave that for its end."""
+    alone = HydraConfig.get().mode != RunMode.MULTIRUN
+    return alone or parts.timing.latency != DEFERRED
+
+
 def _time(watch: Stopwatch, parts: Plan, path: VariantPath, rows: list[Row]) -> None:
     """Add latency and speed-up to every row; the first is the baseline."""
     programs = [(parts.runtime, path.shipped(index)) for index in range(len(rows))]
     for row, latency in zip(rows, watch.time(programs, path.image, parts.timing), strict=True):
         row |= latency.metrics()
-        row["sparsity"] = 1 - row["params"] / rows[0]["params"]
 
 
 def _time_eager(watch: Stopwatch, parts: Plan, path: VariantPath) -> Row:
@@ -225,9 +265,9 @@ def _log_settings(cfg: DictConfig, kept: Run) -> None:
 def _log_rows(kept: Run, rows: list[Row], eager: Row) -> None:
     """Log every stage's metrics under its name, and the last one's without."""
     metrics = {
-        "eager/latency_ms": eager["latency_ms"],
-        "eager/latency_ms_p95": eager["latency_ms_p95"],
-        "eager/runtime_speedup": eager["runtime_speedup"],
+        f"eager/{name}": eager[name]
+        for name in ("latency_ms", "latency_ms_p95", "runtime_speedup")
+        if name in eager
     }
     for row in rows:
         numbers = {name: value for name, value in row.items() if name not in ("stage", "note")}

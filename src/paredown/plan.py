@@ -1,5 +1,6 @@
 """A run's parts, built and checked before any work."""
 
+import socket
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from paredown.distill import check_views
 from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.front import Budget
+from paredown.keys import version
 from paredown.model import layers
 from paredown.model.check import tried
 from paredown.runtime import Runtime, calibration_batches, require_engine
@@ -115,6 +117,7 @@ def plan(cfg: DictConfig) -> Plan:
     check_type("seed", cfg.seed, int)
     require(cfg.seed >= 0, "seed", "be at least 0", cfg.seed)
     parts = build_all(cfg, *NEEDED)
+    _require_version(parts["tracking"])
     names = OmegaConf.select(cfg, STAGES)
     require(isinstance(names, ListConfig), STAGES, "be a list, such as [distill,prune]", names)
     stages = _in_order(list(names), parts)
@@ -132,6 +135,14 @@ def plan(cfg: DictConfig) -> Plan:
         study=parts.get("study"),
         teacher=parts["teacher"],
     )
+
+
+def _require_version(tracking: Tracking) -> None:
+    """Refuse a job that another Paredown launched: the same settings would have other keys."""
+    here = version() if tracking.version is not None else None
+    rule = f"be that of this worker, {here} on {socket.gethostname()}"
+    hint = "install the same Paredown and torch on every worker"
+    require(tracking.version == here, "tracking.version", rule, tracking.version, hint)
 
 
 def _in_order(names: list[str], parts: dict[str, Any]) -> dict[str, Stage]:

@@ -7,7 +7,8 @@ from typing import Any
 
 RESULT = "result.json"
 FRONT = "front.json"
-PARENT, TRIAL = "tracking.parent=", "tracking.trial="
+PARENT, TRIAL, VERSION = "tracking.parent=", "tracking.trial=", "tracking.version="
+DEFERRED = "deferred"  # of measure.latency: the sweep takes it when its jobs are done
 OVER_BUDGET = "OVER_BUDGET"  # a status: nothing was trained, the file would miss the budget
 
 
@@ -32,7 +33,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 def own_overrides(overrides: Iterable[str]) -> list[str]:
     """List what a person asked of a job, without what the sweep added."""
-    return [text for text in overrides if not text.startswith((PARENT, TRIAL))]
+    return [text for text in overrides if not text.startswith((PARENT, TRIAL, VERSION))]
 
 
 def titled(stage: str, note: str) -> str:

@@ -34,7 +34,8 @@ class StoreFolder:
     """Where results are kept.
 
     Args:
-        folder: A path; null for the user's cache folder; `off` to keep nothing.
+        folder: A path; null for the user's cache folder; `off` to keep nothing; or a URL such as
+            s3://bucket/folder, of which the cache folder keeps what is used.
     """
 
     folder: str | None
@@ -46,16 +47,26 @@ class StoreFolder:
             with tempfile.TemporaryDirectory(prefix="paredown-") as folder:
                 yield Store(Path(folder))
             return
+        if self._is_remote:
+            from paredown.remote import RemoteStore
+
+            yield RemoteStore(str(self.folder), self.path)
+            return
         yield Store(self.path)
 
     @property
     def path(self) -> Path:
-        """The folder of a store that is not off."""
-        if self.folder is None:
-            from platformdirs import user_cache_path
+        """The folder of a store that is not off; what of a remote one is kept here."""
+        if self.folder is not None and not self._is_remote:
+            return Path(self.folder).expanduser().absolute()
+        from platformdirs import user_cache_path
 
-            return user_cache_path("paredown") / "store"
-        return Path(self.folder).expanduser().absolute()
+        cache = user_cache_path("paredown")
+        return cache / "remote" / key_of(self.folder) if self.folder else cache / "store"
+
+    @property
+    def _is_remote(self) -> bool:
+        return self.folder is not None and "://" in self.folder
 
 
 class Store:
@@ -65,6 +76,10 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._aside: tempfile.TemporaryDirectory[str] | None = None
+
+    def has(self, key: str) -> bool:
+        """Tell whether an entry is there; nothing is read."""
+        return (self.folder / key).is_dir()
 
     def get(self, key: str, about: dict[str, Any], make: Callable[[Path], None]) -> Path:
         """Return the folder of an entry, made first if it is not there or damaged.

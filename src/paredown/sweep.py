@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from paredown.config import user_errors
-from paredown.errors import BudgetError, ConfigError, RunError
-from paredown.results import FRONT, PARENT, read_results
+from paredown.errors import BudgetError, ConfigError, RunError, require
+from paredown.results import DEFERRED, FRONT, PARENT, VERSION, read_results
 
 SWEEP = "paredown.sweep"
+LAUNCHERS = ("joblib", "ray", "submitit")  # extras, each a plugin of Hydra
 
 
 class SweepCallback(Callback):
@@ -30,12 +32,15 @@ class SweepCallback(Callback):
     def __init__(self) -> None:
         self._end: Any = None
         self._parent: Any = None
+        self._tracker: Any = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a job that cannot work, then open the parent run and name it to every job."""
         with _fatal():
+            from paredown.keys import version
             from paredown.plan import plan
 
+            _require_launcher(config.hydra.launcher._target_)
             jobs = _jobs(config)
             name = kwargs["config_name"]
             plans = [plan(compose(name, overrides=job)) for job in jobs]
@@ -53,17 +58,22 @@ class SweepCallback(Callback):
             parent = tracker.reopen(SWEEP, str(folder), folder) or tracker.start(
                 swept, folder, tags={SWEEP: str(folder)}
             )
-            self._end, self._parent = parent.end, parent
+            self._end, self._parent, self._tracker = parent.end, parent, tracker
             atexit.register(self._interrupted, config)
             with read_write(config.hydra.overrides):
                 overrides.append(PARENT + parent.id)
+                overrides.append(VERSION + version())
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show all jobs in one table; a failed one makes the exit code 1."""
         with _fatal():
             from paredown.report import jobs_table, show
 
-            jobs = read_results(_folder(config))
+            if OmegaConf.select(config, "measure.latency") == DEFERRED:
+                from paredown.deferred import time_sweep
+
+                time_sweep(self._tracker, self._parent.id, _folder(config))
+            jobs = self._jobs(config)
             found = self._keep_front(config)
             # A search goes on over failed jobs, and ends by itself where they are too many.
             failed = not found and any(job["status"] == "FAILED" for job in jobs)
@@ -74,6 +84,13 @@ class SweepCallback(Callback):
                 raise SystemExit(1)
             if found.get("missed"):
                 raise BudgetError(found["missed"])
+
+    def _jobs(self, config: DictConfig) -> list[dict[str, Any]]:
+        """Read the results of all jobs; those that ran elsewhere left theirs in MLflow only."""
+        here = {job["number"]: job for job in read_results(_folder(config))}
+        elsewhere = {job["number"]: job for job in self._tracker.jobs(self._parent.id)}
+        both = elsewhere | here
+        return [both[number] for number in sorted(both)]
 
     def _interrupted(self, config: DictConfig) -> None:
         """Show what was done when the process ends before the sweep does."""
@@ -125,6 +142,14 @@ def _swept(overrides: Sequence[str]) -> list[str]:
     """List the overrides that have more than one value."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return [str(override.input_line) for override in parsed if override.is_sweep_override()]
+
+
+def _require_launcher(target: str) -> None:
+    """Refuse a launcher whose package is not installed."""
+    extra = next((name for name in LAUNCHERS if f"hydra_{name}_launcher" in target), None)
+    there = extra is None or find_spec(f"hydra_plugins.hydra_{extra}_launcher") is not None
+    hint = f"pip install 'paredown[{extra}]'"
+    require(there, "hydra/launcher", "be one that is installed", extra, hint)
 
 
 def _folder(config: DictConfig) -> Path:

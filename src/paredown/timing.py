@@ -2,28 +2,39 @@
 
 On a shared machine milliseconds drift by 40 % within minutes, and a process's memory layout alone
 moves them by some percent. So every program is timed in turn, round by round, in each of several
-child processes, and the speed-up is taken within a round.
+child processes, and the speed-up is taken within a round. Jobs that run side by side time one
+after the other, and each says how busy other work kept the host meanwhile.
 """
 
+import getpass
 import importlib
+import logging
 import math
 import pickle
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from paredown.dataset import Batch
-from paredown.errors import RunError, require
+from paredown.errors import RunError, require, require_one_of
+from paredown.results import DEFERRED
 from paredown.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
 
 Lowered = tuple[Runtime, Path]
 """A runtime, and the folder with the files that it lowered."""
+Rounds = list[list[list[float]]]
+"""[round][program] -> ms of each inference."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +45,20 @@ class Timing:
         processes: Fresh child processes, one after the other; with one there is no interval.
         rounds: Of each process; every program has its turn in each.
         turn_ms: A turn repeats one image for at least this long, and at least 5 times.
+        latency: now; or deferred: the jobs of a sweep take none, and the sweep times all of their
+            files when they are done, so that no job trains beside it.
     """
 
     processes: int
     rounds: int
     turn_ms: float
+    latency: str = "now"
 
     def __post_init__(self) -> None:
         require(self.processes >= 1, "processes", "be at least 1", self.processes)
         require(self.rounds >= 1, "rounds", "be at least 1", self.rounds)
         require(0 < self.turn_ms < math.inf, "turn_ms", "be above 0", self.turn_ms)
+        require_one_of(("now", DEFERRED), "latency", self.latency)
 
     def brief(self) -> "Timing":
         """Time less, for a figure that is shown but never compared: one process, no interval."""
@@ -76,6 +91,8 @@ class Stopwatch:
 
     Started early, they import their engines while the parent has other work. Each is used once,
     ends when the parent closes its input or dies, and hears no Ctrl-C of the parent's.
+
+    After it has timed, `busy_cores` says how many cores other work kept busy in the mean.
     """
 
     def __init__(self, processes: int, *engines: str) -> None:
@@ -85,6 +102,7 @@ class Stopwatch:
             subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
             for _ in range(processes)
         ]
+        self.busy_cores = 0.0
 
     def __enter__(self) -> "Stopwatch":
         return self
@@ -111,13 +129,18 @@ class Stopwatch:
             RunError: If a child could not run a program.
         """
         turns = []  # [process][round][program] -> ms of each inference
+        busy = []
         asked = pickle.dumps((list(programs), image, timing))
-        for child in self._children:
-            answer, complaint = child.communicate(asked)
-            if child.returncode:
-                reason = complaint.decode(errors="replace").strip().rpartition("\n")[2]
-                raise RunError(f"timing failed in its own process: {reason}")
-            turns.append(pickle.loads(answer))  # noqa: S301, our own child's
+        with _alone():
+            for child in self._children:
+                answer, complaint = child.communicate(asked)
+                if child.returncode:
+                    reason = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+                    raise RunError(f"timing failed in its own process: {reason}")
+                rounds, others = pickle.loads(answer)  # noqa: S301, our own child's
+                turns.append(rounds)
+                busy.append(others)
+        self.busy_cores = statistics.fmean(busy)
         return [_summarize(turns, index) for index in range(len(programs))]
 
 
@@ -127,8 +150,44 @@ def time_side_by_side(programs: Sequence[Lowered], image: Batch, timing: Timing)
         return watch.time(programs, image, timing)
 
 
-def _rounds(programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[list[list[float]]]:
-    """Time all programs in turn; runs in a child process. Gives [round][program] -> ms."""
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other job of this user times on this host."""
+    from filelock import FileLock, Timeout
+
+    folder = Path(tempfile.gettempdir())
+    lock = FileLock(folder / f"paredown-timing-{getpass.getuser()}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("another job is timing on this host; waiting")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _watched(programs: Sequence[Lowered], image: Batch, timing: Timing) -> tuple[Rounds, float]:
+    """Time all programs in turn, and tell how many cores other processes kept busy meanwhile."""
+    before, own, start = _busy_seconds(), time.process_time(), time.perf_counter()
+    rounds = _rounds(programs, image, timing)
+    others = (_busy_seconds() - before) - (time.process_time() - own)
+    return rounds, max(0.0, others / (time.perf_counter() - start))
+
+
+def _busy_seconds() -> float:
+    """Give the seconds that all cores were busy since the host started, stolen ones included."""
+    import psutil
+
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # in user and nice
+    return float(sum(times) - idle - guests)
+
+
+def _rounds(programs: Sequence[Lowered], image: Batch, timing: Timing) -> Rounds:
+    """Time all programs in turn; runs in a child process."""
     loaded = [runtime.load(folder) for runtime, folder in programs]
     calls = []
     for program in loaded:
@@ -151,7 +210,7 @@ def _timed(program: object, image: Batch) -> float:
     return (time.perf_counter_ns() - start) / 1e6
 
 
-def _summarize(turns: list[list[list[list[float]]]], index: int) -> Latency:
+def _summarize(turns: list[Rounds], index: int) -> Latency:
     inferences = [ms for process in turns for turn in process for ms in turn[index]]
     logs = []
     for process in turns:
@@ -187,8 +246,8 @@ def main() -> None:
         importlib.import_module(engine)
     asked = sys.stdin.buffer.read()
     if asked:
-        rounds = _rounds(*pickle.loads(asked))  # noqa: S301, from our own parent
-        sys.stdout.buffer.write(pickle.dumps(rounds))
+        found = _watched(*pickle.loads(asked))  # noqa: S301, from our own parent
+        sys.stdout.buffer.write(pickle.dumps(found))
 
 
 if __name__ == "__main__":

@@ -42,14 +42,18 @@ def outcome_of(job: JobReturn, objectives: Iterable[str]) -> Outcome:
         return Outcome(error=str(error).partition("\n")[0] or type(error).__name__)
     if (folder / RESULT).is_file():
         return read_outcome(folder, objectives)
-    if isinstance(job.return_value, Mapping):
-        return _checked([job.return_value], objectives)
+    found = job.return_value
+    if isinstance(found, Mapping):  # the job's folder is on another machine
+        return _read(found, objectives) if "status" in found else _checked([found], objectives)
     return Outcome(error=f"the job left no {RESULT} in {folder}")
 
 
 def read_outcome(folder: Path, objectives: Iterable[str]) -> Outcome:
     """Read the result in a job's folder."""
-    result = json.loads((folder / RESULT).read_text())
+    return _read(json.loads((folder / RESULT).read_text()), objectives)
+
+
+def _read(result: Mapping[str, Any], objectives: Iterable[str]) -> Outcome:
     seconds = result.get("seconds")
     if result["status"] == OVER_BUDGET:
         return Outcome(_numbers(result["rows"][-1]), untrained=True, seconds=seconds)

@@ -23,7 +23,7 @@ from paredown.config import build, build_all
 from paredown.errors import RunError, require, require_one_of
 from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
 from paredown.report import show
-from paredown.results import TRIAL
+from paredown.results import DEFERRED, TRIAL
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Search:
             build_all(self._job)
         self._default = self._unsearched(loader)
         self._budget = self._read_budget()
+        self._check_latency()
         self._folder = Path(self._config.hydra.sweep.dir).absolute()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._study = SharedStudy(
@@ -173,6 +174,16 @@ class Search:
         budget = build(self._config, "budget")
         assert isinstance(budget, Budget)
         return budget
+
+    def _check_latency(self) -> None:
+        """Refuse to search what is measured only when the search is over."""
+        if OmegaConf.select(self._job, "measure.latency") != DEFERRED:
+            return
+        limits = self._budget.limits if self._budget else {}
+        for name in (*self._objectives, *limits):
+            timed = name.startswith(("latency", "speedup"))
+            rule, hint = f"be now where {name} is searched", "or name other objectives"
+            require(not timed, "measure.latency", rule, DEFERRED, hint)
 
     def _identity(self) -> dict[str, Any]:
         """Say what must not change within a study."""

@@ -1,5 +1,6 @@
 """Tables of what was measured."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ Row = Mapping[str, Any]
 """A variant: its stage and its metrics by name."""
 PATH = ("stage", "accuracy, % [95 %]", "MB", "ms (p95)", "speed-up [95 %]", "params", "MMACs",
         "sparsity")  # fmt: skip
+BUSY = 0.25  # cores of other work that are worth a warning
 
 
 def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> Table:
@@ -21,19 +23,39 @@ def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> T
     Args:
         title: The run's name.
         rows: In the order of the path; the first is the baseline.
-        eager: latency_ms, latency_ms_p95, and the runtime's own gain, runtime_speedup.
+        eager: latency_ms, latency_ms_p95, and the runtime's own gain, runtime_speedup; empty if
+            latency is taken later.
     """
     table = Table(title=title, title_justify="left", caption_justify="left")
     for name in PATH:
         table.add_column(name, justify="left" if name == "stage" else "right")
     for row in rows:
         table.add_row(*path_cells(row))
-    table.caption = (
+    table.caption = _told_eager(eager) + _zeros(rows)
+    return table
+
+
+def _told_eager(eager: Mapping[str, float]) -> str:
+    """Tell what the runtime is worth by itself."""
+    if not eager:
+        return "Latency is taken when the jobs of the sweep are done."
+    return (
         f"The baseline takes {eager['latency_ms']:.2f} ms (p95 {eager['latency_ms_p95']:.2f}) in "
         f"eager PyTorch: the runtime alone is {eager['runtime_speedup']:.1f} times faster. "
-        "Speed-ups above are within the runtime, against the baseline." + _zeros(rows)
+        "Speed-ups above are within the runtime, against the baseline."
     )
-    return table
+
+
+def told_busy(cores: float) -> list[str]:
+    """Warn where other work kept the host busy while latency was taken.
+
+    Args:
+        cores: That it kept busy, in the mean.
+    """
+    if cores < BUSY:
+        return []
+    told = f"busy:    other work took {cores:.1f} of {os.cpu_count()} cores while this was timed"
+    return [f"{told}: trust the speed-ups more than the milliseconds"]
 
 
 def _zeros(rows: Sequence[Row]) -> str:
@@ -52,7 +74,7 @@ def path_cells(row: Row) -> list[str]:
         titled(row["stage"], row.get("note", "")),
         f"{row['accuracy']:.2%} [{row['accuracy_low']:.1%}, {row['accuracy_high']:.1%}]",
         f"{row['size_mb']:.3f}",
-        f"{row['latency_ms']:.3f} ({row['latency_ms_p95']:.3f})",
+        _latency(row),
         _speedup(row),
         f"{row['params']:,.0f}",
         f"{row['macs'] / 1e6:.2f}",
@@ -60,10 +82,23 @@ def path_cells(row: Row) -> list[str]:
     ]
 
 
+def _latency(row: Row) -> str:
+    if "latency_ms" not in row:
+        return ""
+    return f"{row['latency_ms']:.3f} ({row['latency_ms_p95']:.3f})"
+
+
 def _speedup(row: Row) -> str:
+    if "speedup" not in row:
+        return ""
     if "speedup_low" not in row:  # timed in one process only
         return f"{row['speedup']:.2f}"
     return f"{row['speedup']:.2f} [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]"
+
+
+def _number(row: Row, name: str, form: str) -> str:
+    """Write a figure; nothing for one that is not taken yet."""
+    return format(row[name], form) if name in row else ""
 
 
 def jobs_table(title: str, jobs: Sequence[Mapping[str, Any]]) -> Table:
@@ -94,8 +129,8 @@ def jobs_table(title: str, jobs: Sequence[Mapping[str, Any]]) -> Table:
             overrides,
             f"{last['accuracy']:.2%}",
             f"{last['size_mb']:.3f}",
-            f"{last['latency_ms']:.3f}",
-            f"{last['speedup']:.2f}",
+            _number(last, "latency_ms", ".3f"),
+            _number(last, "speedup", ".2f"),
             f"{last['params']:,.0f}",
             f"{last['macs'] / 1e6:.2f}",
             "FINISHED",
@@ -112,7 +147,8 @@ def markdown(rows: Sequence[Row]) -> str:
     lines += [
         f"| {titled(row['stage'], row.get('note', ''))} "
         f"| {row['accuracy']:.2%} | {row['size_mb']:.3f} "
-        f"| {row['latency_ms']:.3f} | {row['speedup']:.2f} | {row['params']:,.0f} "
+        f"| {_number(row, 'latency_ms', '.3f')} | {_number(row, 'speedup', '.2f')} "
+        f"| {row['params']:,.0f} "
         f"| {row['macs'] / 1e6:.2f} |"
         for row in rows
     ]

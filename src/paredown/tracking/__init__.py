@@ -24,12 +24,15 @@ class Tracking:
         experiment: Its name; made at the first run.
         parent: Id of the run of the sweep that this run belongs to; a sweep sets it itself.
         trial: Number of the search's trial that this run is; a search sets it itself.
+        version: Of the Paredown that launched this run, as `keys.version` names it; a sweep sets it
+            itself, so that a worker of another version refuses.
     """
 
     uri: str
     experiment: str
     parent: str | None
     trial: int | None
+    version: str | None = None
 
     def __post_init__(self) -> None:
         scheme = urlparse(self.uri).scheme

@@ -41,6 +41,16 @@ class Logged:
         return titled(stage, self.tags.get(f"{stage}/{NOTE}", ""))
 
 
+def under(stage: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Give the metrics of one stage, by their names."""
+    prefix = f"{stage}/"
+    return {
+        name.removeprefix(prefix): value
+        for name, value in metrics.items()
+        if name.startswith(prefix)
+    }
+
+
 def read(client: "MlflowClient", uri: str, experiment: str, parent: str | None) -> list[Logged]:
     """List the jobs that came to their end, the newest first.
 

@@ -2,6 +2,7 @@
 
 import getpass
 import logging
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.process import alive, owner
-from paredown.tracking.contact import PARENT, lost_contact, twice
-from paredown.tracking.reader import NOTE, STAGES, Logged, read
+from paredown.results import OVER_BUDGET
+from paredown.tracking.contact import PARENT, first_line, lost_contact, twice
+from paredown.tracking.reader import NOTE, STAGES, Logged, read, under
 from paredown.tracking.run import Run, file_tag, upload_command
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+JOB, COMMAND, ERROR, OVER = "job", "command", "error", "over_budget"
 HOST, PID, STARTED = "paredown.host", "paredown.pid", "paredown.started"
 Tags = Mapping[str, str]
 
@@ -64,7 +67,8 @@ class Tracker:
         run = self.start(name, folder, parent, tags)
         try:
             yield run
-        except Exception:
+        except Exception as error:
+            run.log(tags={ERROR: first_line(error) or type(error).__name__})
             run.end("FAILED")
             raise
         except BaseException:
@@ -96,6 +100,10 @@ class Tracker:
         self.client.update_run(run.id, status="RUNNING")
         run.log(tags=_owner())
         return run
+
+    def resume(self, run_id: str, folder: Path) -> Run:
+        """Log more to a run that has ended; its status stays."""
+        return Run(self.client, run_id, self.uri, folder)
 
     def has(self, run_id: str) -> bool:
         """Tell whether the store knows a run, and has not deleted it."""
@@ -136,6 +144,15 @@ class Tracker:
         """
         return read(self.client, self.uri, self.experiment_id, parent)
 
+    def jobs(self, parent: str) -> list[dict[str, Any]]:
+        """List the jobs of a sweep as their result files would tell them, from what they logged.
+
+        Args:
+            parent: Id of the run of the sweep.
+        """
+        runs = self._search(f"tags.`{PARENT}` = '{parent}'", limit=50_000)
+        return [_result(run) for run in runs if JOB in run.data.tags]
+
     def tagged(self, tag: str) -> list[Named]:
         """List the runs that carry a tag, the newest first."""
         runs = self._search(f"tags.`{tag}` != ''", limit=50_000)  # as many as MLflow takes
@@ -163,6 +180,25 @@ class Tracker:
             [self.experiment_id], condition, max_results=limit
         )
         return found
+
+
+def _result(run: Any) -> dict[str, Any]:
+    """Read a job's result from its run, as `results.write_result` has it."""
+    tags, metrics = run.data.tags, run.data.metrics
+    found: dict[str, Any] = {
+        "number": int(tags[JOB]),
+        "run_id": run.info.run_id,
+        "status": run.info.status,
+        "overrides": shlex.split(tags.get(COMMAND, ""))[2:],
+    }
+    if OVER in tags:
+        return {**found, "status": OVER_BUDGET, "error": tags[OVER]}
+    if ERROR in tags:
+        return {**found, "error": tags[ERROR]}
+    if run.info.status != "FINISHED" or STAGES not in tags:
+        return {**found, "error": "it did not come to its end"}
+    stages = tags[STAGES].split(",")
+    return {**found, "rows": [{"stage": stage, **under(stage, metrics)} for stage in stages]}
 
 
 def _owner() -> dict[str, str]:

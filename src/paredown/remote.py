@@ -1,0 +1,154 @@
+"""A store that lies in an object store, such as S3: the same guarantees without a shared disk.
+
+Entries are used from a local folder, and fetched into it. One is there when its manifest is: that
+is written last, in one request, and its checksums are compared after every download. Who makes an
+entry holds a lease on it, an object that only one can create; a dead holder stops renewing it.
+"""
+
+import contextlib
+import json
+import logging
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from paredown.errors import ConfigError
+from paredown.process import owner
+from paredown.store import MANIFEST, Store, find_fault
+
+log = logging.getLogger(__name__)
+
+MARK = ".paredown"  # written at every start: a place that cannot be written is of no use
+BEAT = 10.0  # seconds between two renewals of a lease
+DEAD = 60.0  # a lease that was not renewed for so long is anybody's
+POLL = 1.0
+
+
+class RemoteStore(Store):
+    """Entries by key, below a URL that fsspec knows.
+
+    Args:
+        url: Such as s3://bucket/paredown; credentials and endpoint come from where its client
+            takes them, mostly the environment.
+        folder: Local; what is used is kept here too.
+
+    Raises:
+        ConfigError: If the place cannot be reached, or the package for it is missing.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(folder)
+        from fsspec.core import url_to_fs
+
+        told = f"store.folder must be a URL that can be read and written, got {url}"
+        try:
+            self._fs, root = url_to_fs(url, use_listings_cache=False)
+            self._fs.pipe_file(f"{root.rstrip('/')}/{MARK}", b"")
+        except ImportError as error:
+            raise ConfigError(f"{told}: {error}; pip install 'paredown[s3]'") from error
+        except Exception as error:  # each client has errors of its own
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            lacks = "credential" in reason.lower()
+            hint = "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if lacks else ""
+            raise ConfigError(f"{told}: {reason}{hint}") from error
+        self._root = root.rstrip("/")
+
+    def has(self, key: str) -> bool:
+        """Tell whether an entry is here or there."""
+        return super().has(key) or bool(self._fs.exists(f"{self._root}/{key}/{MANIFEST}"))
+
+    def _write(self, place: Path, about: dict[str, Any], make: Callable[[Path], None]) -> None:
+        """Fetch an entry; or make it, while all others wait, and send it."""
+        if self._fetch(place):
+            return
+        with self._lease(place.name, str(about["stage"])):
+            if self._fetch(place):  # somebody made it while we waited
+                return
+            super()._write(place, about, make)
+            self._send(place)
+
+    def _fetch(self, place: Path) -> bool:
+        """Copy an entry here, compared with its manifest; False if there is no whole one."""
+        there = f"{self._root}/{place.name}"
+        try:
+            manifest = self._fs.cat_file(f"{there}/{MANIFEST}")
+        except FileNotFoundError:
+            return False
+        work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+        try:
+            for name in json.loads(manifest)["files"]:
+                (work / name).parent.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    self._fs.get_file(f"{there}/{name}", str(work / name))
+            (work / MANIFEST).write_bytes(manifest)
+            fault = find_fault(work)
+            if fault is None:
+                work.rename(place)
+                return True
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        log.warning("store: %s of %s; making it again", fault, place.name)
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(f"{there}/{MANIFEST}")
+        return False
+
+    def _send(self, place: Path) -> None:
+        """Copy an entry there, its manifest last."""
+        names = json.loads((place / MANIFEST).read_text())["files"]
+        for name in (*names, MANIFEST):
+            self._fs.put_file(str(place / name), f"{self._root}/{place.name}/{name}")
+
+    @contextmanager
+    def _lease(self, key: str, stage: str) -> Iterator[None]:
+        """Be the only one who makes an entry; wait while somebody else is."""
+        path, told = f"{self._root}/{key}.lease", False
+        own = {**owner(), "token": secrets.token_hex(8)}
+        seen, since = b"", time.monotonic()
+        while not self._create(path, _content(own, 0)):
+            if not told:
+                log.info("%s: another worker is making it; waiting", stage)
+                told = True
+            with contextlib.suppress(FileNotFoundError):
+                now = self._fs.cat_file(path)
+                if now != seen:
+                    seen, since = now, time.monotonic()
+                elif time.monotonic() - since > DEAD:
+                    log.warning("%s: whoever made it has died; making it", stage)
+                    self._fs.rm_file(path)
+            time.sleep(POLL)
+        done = threading.Event()
+        beat = threading.Thread(target=self._renew, args=(path, own, done), daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            done.set()
+            beat.join()
+            with contextlib.suppress(FileNotFoundError):
+                self._fs.rm_file(path)
+
+    def _create(self, path: str, content: bytes) -> bool:
+        """Create an object that must not exist, in one request; False if it does."""
+        try:
+            self._fs.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def _renew(self, path: str, own: dict[str, Any], done: threading.Event) -> None:
+        """Write the lease again and again, so that others see its holder alive."""
+        beat = 0
+        while not done.wait(BEAT):
+            beat += 1
+            with contextlib.suppress(OSError):  # the next one may arrive
+                self._fs.pipe_file(path, _content(own, beat))
+
+
+def _content(own: dict[str, Any], beat: int) -> bytes:
+    return json.dumps({**own, "beat": beat}).encode()
