@@ -1,11 +1,17 @@
 """Distill, prune, quantize and measure one model; with -m, one run a value."""
 
+import warnings
 from typing import Any
 
 import hydra
 from omegaconf import DictConfig
 
 from paredown.config import user_errors
+
+# conf/hydra/launcher has the names of the plugins' own configs, which Hydra says at every start
+warnings.filterwarnings(
+    "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
+)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -4,7 +4,7 @@
 
 SWEEP is the folder of a search: `python run.py -m experiment=fashion hydra.sweeper.n_trials=8`.
 From its front the most accurate variant (validation split) is taken that is 100 times smaller and
-10 times faster than the teacher in the same runtime. Its settings are run again with seeds 0, 1 and
+20 times faster than the teacher in the same runtime. Its settings are run again with seeds 0, 1 and
 2, each with a teacher of its own, and the test split is looked at. All files of a seed are timed
 side by side. Overrides must be those of the search, such as store.folder=. Goals: teacher at least
 92.5 %, 100 times smaller, 10 times faster, 60 times faster than eager float32, at most 1.0 point
@@ -23,7 +23,7 @@ from paredown.runtime.torch import Torch
 from paredown.timing import time_side_by_side
 
 SEEDS = (0, 1, 2)
-SMALLER, FASTER = 100, 10
+SMALLER, FASTER = 100, 20  # eager PyTorch takes 3.0 to 3.4 times as long as the runtime: 60
 FIGURES = ("teacher", "accuracy", "lost", "smaller", "faster", "faster_than_eager")
 
 

@@ -1,4 +1,9 @@
+import logging
 import math
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +13,9 @@ import torch
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.model.cnn4 import Cnn4
+from paredown.report import told_busy
 from paredown.runtime.onnxruntime import OnnxRuntime
-from paredown.timing import Timing, _summarize, student_t, time_side_by_side
+from paredown.timing import Stopwatch, Timing, _alone, _summarize, student_t, time_side_by_side
 from paredown.variant import Variant
 
 
@@ -100,3 +106,53 @@ def test_a_much_smaller_network_is_timed_faster_and_the_first_is_the_unit(
 def test_a_timing_that_times_nothing_is_refused(values: tuple, named: str) -> None:
     with pytest.raises(ConfigError, match=f"^{named} must"):
         Timing(*values)
+
+
+def lowered(few: Dataset, folder: Path) -> OnnxRuntime:
+    """Lower a small network into a folder."""
+    source, runtime = Cnn4(4, "small"), OnnxRuntime(1, "onnxruntime")
+    runtime.lower(Variant(source.build(10, (3, 32, 32)).eval(), source), few, folder)
+    return runtime
+
+
+def test_two_jobs_of_a_host_time_one_after_the_other(
+    few: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = OnnxRuntime(1, "onnxruntime")
+    runtime.lower(
+        Variant(Cnn4(4, "small").build(10, (3, 32, 32)).eval(), Cnn4(4, "small")), few, tmp_path
+    )
+    found: list[object] = []
+    image = few.normalize(few.val.images[:1])
+    job = threading.Thread(
+        target=lambda: found.extend(
+            time_side_by_side([(runtime, tmp_path)], image, Timing(1, 1, 1.0))
+        )
+    )
+    with caplog.at_level(logging.INFO), _alone():
+        job.start()
+        while "another job is timing on this host; waiting" not in caplog.text:
+            assert job.is_alive()
+            time.sleep(0.01)
+        assert found == []
+    job.join(30)
+    assert len(found) == 1
+
+
+def test_other_work_on_the_host_is_told(few: Dataset, tmp_path: Path) -> None:
+    runtime = OnnxRuntime(1, "onnxruntime")
+    runtime.lower(
+        Variant(Cnn4(4, "small").build(10, (3, 32, 32)).eval(), Cnn4(4, "small")), few, tmp_path
+    )
+    image = few.normalize(few.val.images[:1])
+    spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        with Stopwatch(1, "onnxruntime") as watch:
+            watch.time([(runtime, tmp_path)], image, Timing(1, 100, 5.0))
+    finally:
+        spin.kill()
+        spin.wait()
+    assert watch.busy_cores > 0.3  # of the one that it takes, on however busy a host
+    told = told_busy(watch.busy_cores)
+    assert told[0].startswith("busy:    other work took ")
+    assert told_busy(0.1) == []

@@ -3,10 +3,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from paredown.errors import ConfigError
 from paredown.tracking import Tracking, as_params
-from paredown.tracking.contact import connect
+from paredown.tracking.contact import connect, patiently
 from paredown.tracking.run import UNSENT, Run, upload
 from paredown.tracking.tracker import STARTED, Tracker, git_commit
 
@@ -106,6 +108,33 @@ def test_finished_jobs_are_listed_newest_first_with_everything_they_logged(
     assert (one.params["seed"], one.metrics["prune/accuracy"]) == ("0", 0.5)
 
 
+def test_the_jobs_of_a_sweep_are_told_from_what_they_logged(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    """As their result files would, which may lie on another machine."""
+    parent = tracker.start("sweep", tmp_path)
+    command = "python run.py prune.amount=0.3 'a=[1, 2]'"
+    with tracker.run("good", tmp_path, parent.id, {"job": "1", "command": command}) as run:
+        run.log(metrics={"baseline/accuracy": 0.5, "prune/accuracy": 0.25, "accuracy": 0.25})
+        run.log(tags={"stages": "baseline,prune"})
+    told = {"job": "0", "command": "python run.py", "over_budget": "size_mb by 1 MB"}
+    with tracker.run("over", tmp_path, parent.id, told):
+        pass
+    with pytest.raises(ValueError), tracker.run("bad", tmp_path, parent.id, {"job": "2"}):
+        raise ValueError("no such thing\nat all")
+    tracker.start("other", tmp_path, tags={"job": "3"})
+    jobs = {job["number"]: job for job in tracker.jobs(parent.id)}
+    assert sorted(jobs) == [0, 1, 2]
+    assert jobs[0]["status"] == "OVER_BUDGET"
+    assert jobs[0]["error"] == "size_mb by 1 MB"
+    assert jobs[1]["overrides"] == ["prune.amount=0.3", "a=[1, 2]"]
+    assert jobs[1]["rows"] == [
+        {"stage": "baseline", "accuracy": 0.5},
+        {"stage": "prune", "accuracy": 0.25},
+    ]
+    assert (jobs[2]["status"], jobs[2]["error"]) == ("FAILED", "no such thing")
+
+
 def test_artifacts_lie_beside_the_database(tracker: Tracker, uri: str, tmp_path: Path) -> None:
     with tracker.run("cnn4", tmp_path) as run:
         run.log_text("seed: 0\n", "config.yaml")
@@ -166,6 +195,24 @@ def test_a_server_that_does_not_answer_is_refused_within_seconds() -> None:
     with pytest.raises(ConfigError, match=r"^tracking\.uri must name a store that answers"):
         Tracking("http://127.0.0.1:9", "paredown", None, None).connect()
     assert time.perf_counter() - start < 15
+
+
+def test_a_job_of_a_sweep_waits_for_its_server(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([MlflowException("connection refused"), OSError("reset"), "there"])
+
+    def attempt() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert patiently(attempt) == "there"
+    assert caplog.text.count("the tracking server does not answer (connection refused)") == 1
+    refused = MlflowException("no", INVALID_PARAMETER_VALUE)
+    with pytest.raises(MlflowException, match="no"):
+        patiently(lambda: (_ for _ in ()).throw(refused))
 
 
 def test_a_relative_sqlite_file_counts_from_here(

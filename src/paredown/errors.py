@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+LAUNCHERS = ("joblib", "ray", "submitit")  # packages, each an extra and a plugin of Hydra
+
 
 class ConfigError(ValueError):
     """What the user can mend: `<key> must <rule>, got <value>; <what to do>`. Exit code 2."""
@@ -18,6 +20,11 @@ class BudgetError(RunError):
     """Nothing that was found meets the budget. Exit code 3."""
 
     code = 3
+
+
+def worker_died(error: BaseException) -> bool:
+    """Tell the end of a launcher's worker, which the launcher reports, from an error of a job."""
+    return type(error).__module__.partition(".")[0] in LAUNCHERS
 
 
 def require(ok: bool, key: str, rule: str, got: object, hint: str = "") -> None:

@@ -1,7 +1,10 @@
 """What holds a sweep together: all jobs checked first, one parent run, one table, one exit code."""
 
 import atexit
+import contextlib
 import json
+import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -19,11 +22,12 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from paredown.config import user_errors
-from paredown.errors import BudgetError, ConfigError, RunError, require
+from paredown.errors import LAUNCHERS, BudgetError, ConfigError, RunError, require
 from paredown.results import DEFERRED, FRONT, PARENT, VERSION, read_results
 
+log = logging.getLogger(__name__)
+
 SWEEP = "paredown.sweep"
-LAUNCHERS = ("joblib", "ray", "submitit")  # extras, each a plugin of Hydra
 
 
 class SweepCallback(Callback):
@@ -55,6 +59,7 @@ class SweepCallback(Callback):
             )
             folder = _folder(config)
             folder.mkdir(parents=True, exist_ok=True)
+            _settle(config, len(jobs))
             parent = tracker.reopen(SWEEP, str(folder), folder) or tracker.start(
                 swept, folder, tags={SWEEP: str(folder)}
             )
@@ -69,6 +74,7 @@ class SweepCallback(Callback):
         with _fatal():
             from paredown.report import jobs_table, show
 
+            _send_left(config)
             if OmegaConf.select(config, "measure.latency") == DEFERRED:
                 from paredown.deferred import time_sweep
 
@@ -80,6 +86,7 @@ class SweepCallback(Callback):
             show(jobs_table(str(config.hydra.sweep.dir), jobs))
             end, self._end = self._end, None
             end("FAILED" if failed else "FINISHED")
+            _send_left(config)
             if failed:
                 raise SystemExit(1)
             if found.get("missed"):
@@ -87,8 +94,12 @@ class SweepCallback(Callback):
 
     def _jobs(self, config: DictConfig) -> list[dict[str, Any]]:
         """Read the results of all jobs; those that ran elsewhere left theirs in MLflow only."""
+        from paredown.tracking.contact import lost_contact
+
         here = {job["number"]: job for job in read_results(_folder(config))}
-        elsewhere = {job["number"]: job for job in self._tracker.jobs(self._parent.id)}
+        elsewhere: dict[int, dict[str, Any]] = {}
+        with contextlib.suppress(*lost_contact()):  # then those that are here have to do
+            elsewhere = {job["number"]: job for job in self._tracker.jobs(self._parent.id)}
         both = elsewhere | here
         return [both[number] for number in sorted(both)]
 
@@ -150,6 +161,37 @@ def _require_launcher(target: str) -> None:
     there = extra is None or find_spec(f"hydra_plugins.hydra_{extra}_launcher") is not None
     hint = f"pip install 'paredown[{extra}]'"
     require(there, "hydra/launcher", "be one that is installed", extra, hint)
+
+
+def _settle(config: DictConfig, jobs: int) -> None:
+    """Let workers find the sweep's folder wherever they stand, and share the cores of this host.
+
+    Args:
+        config: Of the sweep; changed.
+        jobs: Of a grid; 0 where a sweeper makes them as it goes.
+    """
+    target = config.hydra.launcher._target_
+    if not any(f"hydra_{name}_launcher" in target for name in LAUNCHERS):
+        return
+    with read_write(config.hydra):
+        config.hydra.sweep.dir = str(_folder(config))
+        if target.endswith("submitit_launcher.LocalLauncher"):  # all at once, and no limits
+            at_once = jobs or config.hydra.sweeper.n_jobs or 2
+            threads = max(1, (os.cpu_count() or 1) // at_once)
+            config.hydra.job.env_set.setdefault("OMP_NUM_THREADS", str(threads))
+
+
+def _send_left(config: DictConfig) -> None:
+    """Send what a tracking server could not take while it was away."""
+    from paredown.tracking.run import upload
+
+    try:
+        count = upload(_folder(config))
+    except ConfigError as error:
+        log.warning("%s", error)
+        return
+    if count:
+        log.info("sent %d runs that the tracking server could not take before", count)
 
 
 def _folder(config: DictConfig) -> Path:

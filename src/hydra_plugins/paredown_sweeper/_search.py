@@ -2,34 +2,38 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, distribution_to_json
+from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState
+from sqlalchemy.exc import OperationalError
 
 from hydra_plugins.paredown_sweeper import _report, _samplers
-from hydra_plugins.paredown_sweeper._outcome import outcome_of, read_outcome
+from hydra_plugins.paredown_sweeper._outcome import Outcome, outcome_of, read_outcome
 from hydra_plugins.paredown_sweeper._space import Space, Value, marks, parse, values_of
 from hydra_plugins.paredown_sweeper._storage import where
 from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
 from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf, ParetoSweeper
 from paredown.config import build, build_all
-from paredown.errors import RunError, require, require_one_of
+from paredown.errors import RunError, require, require_one_of, worker_died
 from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
 from paredown.report import show
-from paredown.results import DEFERRED, TRIAL
+from paredown.results import DEFERRED, RESULT, TRIAL
 
 log = logging.getLogger(__name__)
 
 DEFAULT = {"accuracy": MAXIMIZE, "size_mb": MINIMIZE, "speedup": MAXIMIZE}
 # The speed-up, not milliseconds: they drift by 40 % on a shared machine, the ratio by 5 to 8 %.
 ELSEWHERE = ("tracking.", "store.", "budget.")  # overrides that do not change what is measured
+T = TypeVar("T")
+PATIENCE = 120  # seconds that a search waits for its database
 POLL = 0.5  # seconds between two looks at what other processes do
 
 
@@ -93,11 +97,11 @@ class Search:
     def _loop(self) -> list[Sequence[JobReturn]]:
         start, batches = time.monotonic(), []
         waited = False
-        while not self._study.is_done():
+        while not _patiently(self._study.is_done):
             if self._settings.timeout and time.monotonic() - start > self._settings.timeout:
                 log.info("hydra.sweeper.timeout is over; the same command goes on")
                 break
-            trials = self._study.ask()
+            trials = _patiently(self._study.ask)
             if trials:
                 batches.append(self._do(trials))
                 continue
@@ -113,14 +117,13 @@ class Search:
         for trial in trials:
             if trial not in fresh:
                 folder = self._study.folder_of(trial.user_attrs[FINISHED])
-                self._study.tell(trial, read_outcome(folder, self._objectives))
+                self._tell(trial, read_outcome(folder, self._objectives))
         if not fresh:
             return []
         overrides = [self._overrides(trial) for trial in fresh]
-        jobs = self._launcher.launch(overrides, initial_job_idx=fresh[0].user_attrs[JOB])
-        for trial, job in zip(fresh, jobs, strict=True):
-            outcome = outcome_of(job, self._objectives)
-            self._study.tell(trial, outcome)
+        jobs, outcomes = self._launch(overrides, fresh[0].user_attrs[JOB])
+        for trial, outcome in zip(fresh, outcomes, strict=True):
+            self._tell(trial, outcome)
             if outcome.error is not None:
                 log.warning("trial %d failed: %s", trial.number, outcome.error)
                 self._failures += 1
@@ -132,6 +135,27 @@ class Search:
                 f"allows; the last one: {last}"
             )
         return jobs
+
+    def _launch(
+        self, overrides: Sequence[Sequence[str]], number: int
+    ) -> tuple[Sequence[JobReturn], list[Outcome]]:
+        """Run a batch; of one whose worker died take the jobs that were done before."""
+        try:
+            jobs = self._launcher.launch(overrides, initial_job_idx=number)
+            return jobs, [outcome_of(job, self._objectives) for job in jobs]
+        except Exception as error:
+            if not worker_died(error):
+                raise
+            log.warning("a worker died: %s", str(error).strip().partition("\n")[0])
+        folders = [self._study.folder_of(number + at) for at in range(len(overrides))]
+        lost = Outcome(error="its worker died")
+        return [], [
+            read_outcome(folder, self._objectives) if (folder / RESULT).is_file() else lost
+            for folder in folders
+        ]
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        _patiently(lambda: self._study.tell(trial, outcome))
 
     def _overrides(self, trial: Trial) -> list[str]:
         """Write a job's overrides; its MLflow run learns which trial it is."""
@@ -198,6 +222,24 @@ class Search:
         }
 
 
+def _patiently(attempt: Callable[[], T]) -> T:
+    """Try until the study's database answers again; it may be restarted."""
+    end, told = time.monotonic() + PATIENCE, False
+    while True:
+        try:
+            return attempt()
+        except (StorageInternalError, OperationalError) as error:
+            if time.monotonic() > end:
+                raise RunError(
+                    f"hydra.sweeper.storage has not answered for {PATIENCE} s: "
+                    f"{str(error).partition(chr(10))[0]}; the same command goes on"
+                ) from error
+            if not told:
+                log.warning("the study's database does not answer; waiting")
+            told = True
+            time.sleep(1)
+
+
 def check(settings: ParetoConf) -> None:
     """Refuse settings that cannot work.
 
@@ -206,7 +248,8 @@ def check(settings: ParetoConf) -> None:
     """
     at = "hydra.sweeper."
     require(settings.n_trials >= 1, f"{at}n_trials", "be at least 1", settings.n_trials)
-    require(settings.n_jobs >= 1, f"{at}n_jobs", "be at least 1", settings.n_jobs)
+    jobs = settings.n_jobs or 0
+    require(jobs >= 1, f"{at}n_jobs", "be at least 1, or null", settings.n_jobs)
     require(settings.seed >= 0, f"{at}seed", "be at least 0", settings.seed)
     rate = settings.max_failure_rate
     require(0 <= rate <= 1, f"{at}max_failure_rate", "lie in [0, 1]", rate)

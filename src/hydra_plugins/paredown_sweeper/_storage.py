@@ -88,7 +88,7 @@ def _storage(url: str | None, folder: Path) -> BaseStorage:
             "be a postgresql:// URL, or null for a file in the sweep's folder",
             url,
         )
-        return RDBStorage(url)
+        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # it may be restarted
     path = folder / JOURNAL
     if path.is_file():
         with path.open("rb") as file:

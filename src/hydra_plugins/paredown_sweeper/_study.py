@@ -50,6 +50,7 @@ class SharedStudy:
         self._starts: list[dict[str, Value]] = _samplers.starts(
             settings.sampler, space, settings.enqueue, default
         )
+        self._held: set[int] = set()  # trials that were asked here, and are not told yet
         self._lock = FileLock(folder / ".study.lock")
         with self._lock:
             self.study = open_study(settings.storage, settings.study_name, folder, identity)
@@ -58,17 +59,25 @@ class SharedStudy:
         """Take the next trials, n_jobs at most, as this process's own."""
         with self._lock:
             self._reap()
-            count = min(self._settings.n_jobs, self._missing())
+            count = min(self._settings.n_jobs or 1, self._missing())
             trials = [self._ask_one() for _ in range(count)]
             number = self._free_number()
             for trial in trials:
                 done = trial.user_attrs.get(FINISHED)
                 trial.set_user_attr(JOB, number if done is None else done)
                 number += done is None
+            self._held |= {trial.number for trial in trials}
         return trials
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
         """Finish a trial: its values, and by how much it misses the budget; or FAIL."""
+        self._finish(trial, outcome)
+        self._held.discard(trial.number)
+
+    def _finish(self, trial: Trial, outcome: Outcome) -> None:
+        (now,) = self.study.get_trials(deepcopy=False)[trial.number : trial.number + 1]
+        if now.state.is_finished():  # told, but the storage went away before it said so
+            return
         if outcome.error is not None:
             trial.set_user_attr(ERROR, outcome.error)
             self.study.tell(trial, state=TrialState.FAIL)
@@ -181,7 +190,8 @@ class SharedStudy:
     def _is_orphan(self, trial: FrozenTrial) -> bool:
         who = trial.user_attrs.get(OWNER)
         if who is not None:
-            return died(who)
+            lost = who == owner() and trial.number not in self._held  # the storage went away
+            return lost or died(who)
         # Somebody died between two lines of _ask_one, unless it is asked under another lock.
         age = datetime.now() - (trial.datetime_start or datetime.min)
         return self._settings.storage is None or age > timedelta(minutes=1)

@@ -1,5 +1,6 @@
 """What Hydra reads at every start: the sweeper's settings and its name; nothing heavy."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ class ParetoConf:
 
     Args:
         n_trials: COMPLETE trials of the study in all, those of earlier sweeps counted.
-        n_jobs: Jobs given to the launcher at once.
+        n_jobs: Jobs given to the launcher at once; None: as many as `width` says it runs.
         timeout: No job starts after this many seconds; None: no limit.
         max_failure_rate: The sweep ends when more than this share of n_trials failed, [0, 1].
         seed: Of the sampler.
@@ -36,7 +37,7 @@ class ParetoConf:
 
     _target_: str = "hydra_plugins.paredown_sweeper.paredown_sweeper.ParetoSweeper"
     n_trials: int = 32
-    n_jobs: int = 1
+    n_jobs: int | None = None
     timeout: float | None = None
     max_failure_rate: float = 0.25
     seed: int = 0
@@ -47,6 +48,19 @@ class ParetoConf:
     storage: str | None = None
     study_name: str | None = None
     warm_start: bool = False
+
+
+def width(launcher: DictConfig) -> int:
+    """Say how many jobs a launcher runs at once, from its settings; 1 for Hydra's own.
+
+    Of Ray and of submitit's local jobs they do not tell: 4 and 2 then.
+    """
+    target = str(launcher._target_)
+    if "joblib" in target:
+        return os.cpu_count() or 1 if launcher.n_jobs == -1 else int(launcher.n_jobs)
+    if "Slurm" in target:
+        return int(launcher.array_parallelism)
+    return 4 if "ray" in target else 2 if "submitit" in target else 1
 
 
 class ParetoSweeper(Sweeper):
@@ -65,6 +79,8 @@ class ParetoSweeper(Sweeper):
     ) -> None:
         """Keep what Hydra hands over, and make the launcher."""
         self.hydra_context, self.config = hydra_context, config
+        if self.settings.n_jobs is None:
+            self.settings.n_jobs = width(config.hydra.launcher)
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from paredown.errors import ConfigError, require, require_one_of
-from paredown.tracking.contact import SQLITE, connect, first_line, twice
+from paredown.tracking.contact import SQLITE, connect, first_line, patiently, twice
 from paredown.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class Tracking:
                 return Tracker(client, self._experiment(client, artifacts), uri)
 
         with self.answering():
-            tracker = touch() if uri.startswith("http") else twice(touch)
+            if not uri.startswith("http"):
+                tracker = twice(touch)
+            else:  # a person is told at once, the jobs of a sweep have time
+                tracker = touch() if self.parent is None else patiently(touch)
             tracker.tidy()
         return tracker
 

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +13,11 @@ from paredown.describe import NO_SPACE
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+PATIENCE = 120  # seconds that a job of a sweep waits for its server
 
 SQLITE = "sqlite:///"
 PARENT = "mlflow.parentRunId"
@@ -47,6 +52,21 @@ def twice(attempt: Callable[[], T]) -> T:
         if not may_answer_later(error):
             raise
         return attempt()
+
+
+def patiently(attempt: Callable[[], T]) -> T:
+    """Try until a store answers again: a server that is restarted is away for some seconds."""
+    end, told = time.monotonic() + PATIENCE, False
+    while True:
+        try:
+            return attempt()
+        except lost_contact() as error:
+            if not may_answer_later(error) or time.monotonic() > end:
+                raise
+            if not told:
+                log.warning("the tracking server does not answer (%s); waiting", first_line(error))
+            told = True
+            time.sleep(1)
 
 
 def lost_contact() -> tuple[type[Exception], ...]:

@@ -1,0 +1,114 @@
+"""Tables and pictures of what the other benchmarks left in results/, for the README.
+
+    python benchmarks/draw.py
+
+Prints a Markdown table for each of headline, peers and sweep_cost that has a result, and writes
+docs/pictures/headline.png and peers.png.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench import RESULTS, ROOT
+
+from paredown.pictures.sheet import save, sheet
+
+PICTURES = ROOT / "docs" / "pictures"
+OURS, THEIRS = "#1f5fbf", "#b04a00"
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """Read a result; None if there is none."""
+    file = RESULTS / f"{name}.json"
+    found: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
+    return found
+
+
+def headline(found: dict[str, Any], file: Path) -> None:
+    """Draw what the search found, and the picked settings with three seeds; print the table."""
+    rows, means, search = found["seeds"], found["means"], found["search"]
+    baseline = found["baseline"]
+    figure, (axes,) = sheet("Fashion-MNIST, ResNet-18: what the search found", 1, 7.2, 4.4)
+    smaller = [baseline["size_mb"] / point["size_mb"] for point in search]
+    axes.scatter(
+        smaller, [100 * p["accuracy"] for p in search], color="#9aa3af", label="trials, val"
+    )
+    axes.axhline(100 * baseline["accuracy"], color="#9aa3af", linestyle=":", linewidth=1.2)
+    axes.annotate("teacher, val", (min(smaller), 100 * baseline["accuracy"]), (0, 4),
+                  textcoords="offset points", fontsize=9, color="#555")  # fmt: skip
+    axes.scatter(
+        [row["smaller"] for row in rows],
+        [row["accuracy"] for row in rows],
+        color=OURS,
+        marker="D",
+        label="picked, three seeds, test",
+    )
+    axes.scatter(
+        [row["smaller"] for row in rows],
+        [row["teacher"] for row in rows],
+        color=THEIRS,
+        marker="*",
+        s=90,
+        label="its teachers, test",
+    )
+    axes.set_xlabel("times smaller than the teacher, as files")
+    axes.set_ylabel("accuracy, %")
+    axes.legend(loc="lower left", fontsize=9)
+    save(figure, file)
+    print("| | mean of three seeds [95 %] | seeds |\n|---|---|---|")
+    told = {
+        "teacher": "teacher, test, %",
+        "accuracy": "picked variant, test, %",
+        "lost": "points lost",
+        "smaller": "times smaller",
+        "faster": "times faster, same runtime",
+        "faster_than_eager": "times faster than eager PyTorch",
+    }
+    for name, words in told.items():
+        mean, low, high = means[name]
+        own = ", ".join(f"{row[name]:.2f}" for row in rows)
+        print(f"| {words} | {mean:.2f} [{low:.2f}, {high:.2f}] | {own} |")
+
+
+def peers(rows: list[dict[str, Any]], file: Path) -> None:
+    """Draw accuracy against size and against speed; print the table."""
+    figure, panels = sheet("Fashion-MNIST: files of the same teacher, test split", 2, 5.6, 4.4)
+    numbered = list(enumerate(rows, start=1))
+    for axes, (key, label) in zip(
+        panels, (("size_mb", "MB"), ("latency_ms", "ms, one image, one thread")), strict=True
+    ):
+        for number, row in numbered:
+            own = row["who"].startswith("Paredown")
+            color, marker = (OURS, "o") if own else (THEIRS, "s")
+            filled = color if row["on_front"] else "none"
+            place = row[key], 100 * row["accuracy"]
+            axes.scatter(*place, marker=marker, facecolors=filled, edgecolors=color, s=46)
+            axes.annotate(str(number), place, (5, 5), textcoords="offset points", fontsize=9)
+        axes.set_xscale("log")
+        axes.set_xlabel(label)
+        axes.set_ylabel("accuracy, %")
+    save(figure, file)
+    print("| | | accuracy, % [95 %] | MB | ms | times faster [95 %] | s | front |")
+    print("|---|---|---|---|---|---|---|---|")
+    for number, row in numbered:
+        print(
+            f"| {number} | {row['who']} | {row['accuracy']:.2%} [{row['accuracy_low']:.1%}, "
+            f"{row['accuracy_high']:.1%}] | {row['size_mb']:.3f} | {row['latency_ms']:.3f} | "
+            f"{row['speedup']:.1f} [{row['speedup_low']:.1f}, {row['speedup_high']:.1f}] | "
+            f"{row['seconds']:.0f} | {'yes' if row['on_front'] else ''} |"
+        )
+
+
+def main() -> None:
+    """Draw and print what there is."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name, draw in (("headline", headline), ("peers", peers)):
+        result = read(name)
+        if result is not None:
+            print(f"\n{name}: {result['cpu']}, {result['cores']} cores\n")
+            draw(result["found"], PICTURES / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

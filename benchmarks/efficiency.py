@@ -1,0 +1,54 @@
+"""What two workers on two cores are worth: a single-threaded grid, one job at a time and two.
+
+    python benchmarks/efficiency.py [override ...]
+
+Eight seeds of a student on digits, one thread each; joblib with one process and with two, three
+times in turn, the store off, so that nothing is shared. Efficiency is the time of one worker over
+twice the time of two. Goal: at least 0.85.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench import ROOT, keep, setting, spread
+
+REPEATS = 3
+
+
+def clock(workers: int, folder: Path, overrides: list[str]) -> float:
+    """Time the whole sweep."""
+    command = [
+        *(sys.executable, str(ROOT / "run.py"), "-m", "hydra/launcher=joblib"),
+        *(f"hydra.launcher.n_jobs={workers}", f"hydra.sweep.dir={folder}/sweep", *overrides),
+        f"tracking.uri=sqlite:///{folder}/mlflow.db",
+    ]
+    start = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure, print and keep."""
+    about = setting("torch", "hydra-core", "joblib", "mlflow")
+    asked = [
+        *("technique=baseline", "model=cnn4", "training.epochs=60", "training.threads=1"),
+        *("store.folder=off", "measure.latency=deferred", "seed=range(8)", *sys.argv[1:]),
+    ]
+    print(" ".join(asked), flush=True)
+    taken: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(REPEATS):
+        for workers, times in taken.items():
+            with tempfile.TemporaryDirectory() as name:
+                times.append(clock(workers, Path(name), asked))
+            print(f"{workers} workers: {times[-1]:.1f} s", flush=True)
+    found = [one / (2 * two) for one, two in zip(taken[1], taken[2], strict=True)]
+    mean, low, high = spread(found)
+    print(f"efficiency {mean:.2f} [{low:.2f}, {high:.2f}]")
+    keep("efficiency", {**about, "overrides": asked}, {"seconds": taken, "efficiency": found})
+
+
+if __name__ == "__main__":
+    main()
