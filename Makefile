@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+EXTRAS ?= openvino,executorch
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-slow test-zoo zoo-1 zoo-2 lint store store-clean clean
@@ -40,5 +41,5 @@ clean:  ## Remove what runs left here: multirun/ and mlruns/ (the store stays)
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install -q $$(grep -E '^torch(vision)?==' constraints.txt)
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev,openvino,executorch]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,$(EXTRAS)]'
 	touch $@

@@ -30,12 +30,14 @@ def headline(found: dict[str, Any], file: Path) -> None:
     rows, means, search = found["seeds"], found["means"], found["search"]
     baseline = found["baseline"]
     figure, (axes,) = sheet("Fashion-MNIST, ResNet-18: what the search found", 1, 7.2, 4.4)
-    smaller = [baseline["size_mb"] / point["size_mb"] for point in search]
-    axes.scatter(
-        smaller, [100 * p["accuracy"] for p in search], color="#9aa3af", label="trials, val"
-    )
+    for criterion, color, marker in (("l2", "#8a93a0", "s"), ("lamp", "#4d5563", "o")):
+        own = [point for point in search if point["criterion"] == criterion]
+        smaller = [baseline["size_mb"] / point["size_mb"] for point in own]
+        found_there = [100 * point["accuracy"] for point in own]
+        told = f"trials pruned by {criterion}, val"
+        axes.scatter(smaller, found_there, color=color, marker=marker, label=told)
     axes.axhline(100 * baseline["accuracy"], color="#9aa3af", linestyle=":", linewidth=1.2)
-    axes.annotate("teacher, val", (min(smaller), 100 * baseline["accuracy"]), (0, 4),
+    axes.annotate("teacher, val", (70, 100 * baseline["accuracy"]), (0, 4),
                   textcoords="offset points", fontsize=9, color="#555")  # fmt: skip
     axes.scatter(
         [row["smaller"] for row in rows],
@@ -54,7 +56,7 @@ def headline(found: dict[str, Any], file: Path) -> None:
     )
     axes.set_xlabel("times smaller than the teacher, as files")
     axes.set_ylabel("accuracy, %")
-    axes.legend(loc="lower left", fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     save(figure, file)
     print("| | mean of three seeds [95 %] | seeds |\n|---|---|---|")
     told = {

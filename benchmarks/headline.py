@@ -1,8 +1,9 @@
 """The headline: how small and fast a ResNet-18 on Fashion-MNIST becomes, and what that costs.
 
-    python benchmarks/headline.py SWEEP [override ...]
+    python benchmarks/headline.py SWEEP[,OTHER ...] [override ...]
 
 SWEEP is the folder of a search: `python run.py -m experiment=fashion hydra.sweeper.n_trials=8`.
+Trials of OTHER searches, such as one with another criterion, are only kept beside its own.
 From its front the most accurate variant (validation split) is taken that is 100 times smaller and
 20 times faster than the teacher in the same runtime. Its settings are run again with seeds 0, 1 and
 2, each with a teacher of its own, and the test split is looked at. All files of a seed are timed
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import keep, planned, setting, spread, walk
+from omegaconf import OmegaConf
 
 from paredown import measure
 from paredown.runtime.torch import Torch
@@ -43,6 +45,12 @@ def chosen(sweep: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not enough:
         raise SystemExit(f"no trial of {sweep} is {SMALLER}x smaller and {FASTER}x faster")
     return front, max(enough, key=lambda trial: trial["metrics"]["accuracy"])
+
+
+def criterion_of(sweep: Path) -> str:
+    """Name the criterion that all trials of a search pruned by."""
+    config = OmegaConf.load(sweep / "multirun.yaml")
+    return str(config.hydra.runtime.choices["prune/criterion"])
 
 
 def repeat(seed: int, overrides: list[str]) -> dict[str, Any]:
@@ -76,7 +84,8 @@ def repeat(seed: int, overrides: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Print and keep a row a seed, and the means with their spread."""
     about = setting()
-    front, trial = chosen(Path(sys.argv[1]))
+    sweep, *others = map(Path, sys.argv[1].split(","))
+    front, trial = chosen(sweep)
     settings = [f"{name}={value}" for name, value in trial["params"].items()]
     print(f"trial {trial['trial']} of {len(front['trials'])}: {' '.join(settings)}", flush=True)
     overrides = ["experiment=fashion", *settings, *sys.argv[2:]]
@@ -90,7 +99,11 @@ def main() -> None:
     means = {name: spread([row[name] for row in rows]) for name in FIGURES}
     for name, (mean, low, high) in means.items():
         print(f"{name}: {mean:.2f} [{low:.2f}, {high:.2f}]")
-    points = [{**each["params"], **each["metrics"]} for each in front["trials"]]
+    points = [
+        {"criterion": criterion_of(folder), **each["params"], **each["metrics"]}
+        for folder in (sweep, *others)
+        for each in json.loads((folder / "front.json").read_text())["trials"]
+    ]
     found = {"settings": settings, "seeds": rows, "means": means}
     keep("headline", about, {**found, "baseline": front["baseline"], "search": points})
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from paredown.config import build_part
-from paredown.describe import describe, sha256_of
+from paredown.describe import describe, hide_passwords, sha256_of
 from paredown.distill.knowledge import Knowledge
 from paredown.model.cnn4 import Cnn4
 from paredown.prune.structured import Structured
@@ -66,3 +66,20 @@ def test_sha256_is_the_published_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_of(tmp_path / "file") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("postgresql+psycopg://me:secret@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
+        (
+            "uri: http://me:se%40cret@host\nother: s3://a/b",
+            "uri: http://me:***@host\nother: s3://a/b",
+        ),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("sqlite:///mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db"),
+        ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+    ],
+)
+def test_passwords_of_urls_are_hidden_and_nothing_else(text: str, hidden: str) -> None:
+    assert hide_passwords(text) == hidden

@@ -2,11 +2,17 @@
 
 import errno
 import hashlib
+import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def hide_passwords(text: str) -> str:
+    """Put stars in the place of the password of every URL in a text."""
+    return re.sub(r"(://[^:/@\s]+):[^@/\s]+@", r"\1:***@", text)
 
 
 def describe(part: Any, key_only: bool = False) -> Any:

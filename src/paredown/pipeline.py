@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from paredown import machine, untrained
 from paredown.config import build
 from paredown.dataset import Dataset
+from paredown.describe import hide_passwords
 from paredown.errors import BudgetError, ConfigError
 from paredown.path import LAYERS, RECIPE, VariantPath
 from paredown.plan import Plan, plan
@@ -193,7 +194,8 @@ def _number() -> int:
 
 def _command() -> str:
     """Give the command that does this job alone."""
-    return shlex.join(["python", "run.py", *own_overrides(HydraConfig.get().overrides.task)])
+    own = map(hide_passwords, own_overrides(HydraConfig.get().overrides.task))
+    return shlex.join(["python", "run.py", *own])
 
 
 def _look_into(
@@ -259,7 +261,7 @@ def settings(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, object]:
 
 def _log_settings(cfg: DictConfig, kept: Run) -> None:
     kept.log(params=settings(cfg, HydraConfig.get().runtime.choices))
-    kept.log_text(OmegaConf.to_yaml(cfg, resolve=True), "config.yaml")
+    kept.log_text(hide_passwords(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
 
 
 def _log_rows(kept: Run, rows: list[Row], eager: Row) -> None:

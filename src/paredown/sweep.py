@@ -18,7 +18,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from paredown.config import user_errors
@@ -173,7 +173,7 @@ def _settle(config: DictConfig, jobs: int) -> None:
     target = config.hydra.launcher._target_
     if not any(f"hydra_{name}_launcher" in target for name in LAUNCHERS):
         return
-    with read_write(config.hydra):
+    with read_write(config.hydra), open_dict(config.hydra.job.env_set):
         config.hydra.sweep.dir = str(_folder(config))
         if target.endswith("submitit_launcher.LocalLauncher"):  # all at once, and no limits
             at_once = jobs or config.hydra.sweeper.n_jobs or 2

@@ -76,8 +76,9 @@ _UNREADABLE = (
     AttributeError,
     AssertionError,
     IsADirectoryError,
+    RuntimeError,
 )
-"""What Optuna's reader raises on a file that is no journal."""
+"""What Optuna raises on a file that is no journal, and on tables of another version."""
 
 
 def _storage(url: str | None, folder: Path) -> BaseStorage:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
+from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.tracking.contact import SQLITE, connect, first_line, patiently, twice
 from paredown.tracking.tracker import Tracker
@@ -98,13 +99,16 @@ class Tracking:
             ConfigError: In its place.
         """
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
+        told = f"tracking.uri must name a store that answers, got {hide_passwords(self.uri)!r}"
         try:
             yield
-        except MlflowException as error:
-            reason = f"got {self.uri!r}: {first_line(error)}"
-            told = f"tracking.uri must name a store that answers, {reason}"
-            raise ConfigError(told) from error
+        except (MlflowException, SQLAlchemyError) as error:
+            raise ConfigError(f"{told}: {hide_passwords(first_line(error))}") from error
+        except ModuleNotFoundError as error:  # the driver of a database
+            hint = "pip install 'paredown[postgresql]'" if error.name == "psycopg" else ""
+            raise ConfigError(f"{told}: {error}; {hint}") from error
 
     @contextmanager
     def _first_touch(self) -> Iterator[str | None]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paredown.describe import NO_SPACE
+from paredown.describe import NO_SPACE, hide_passwords
 from paredown.errors import ConfigError, RunError
 from paredown.tracking.contact import connect, first_line, lost_contact, may_answer_later, twice
 
@@ -94,7 +94,7 @@ class Run:
                 self.unsent = self._folder / UNSENT
                 log.warning(
                     "tracking.uri %s does not answer; results stay on disk, later run: %s",
-                    self._uri,
+                    hide_passwords(self._uri),
                     upload_command(self._folder),
                 )
                 self._write({"do": "open", "uri": self._uri, "run_id": self.id})
@@ -148,9 +148,9 @@ def upload(folder: Path) -> int:
             try:
                 send(client, opening["run_id"], event)
             except lost_contact() as error:
-                raise ConfigError(
-                    f"{opening['uri']} must answer to take {unsent}, got {first_line(error)}"
-                ) from error
+                uri = hide_passwords(opening["uri"])
+                told = f"{uri} must answer to take {unsent}, got {first_line(error)}"
+                raise ConfigError(told) from error
         unsent.rename(unsent.with_suffix(".sent"))
         done += 1
     return done

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paredown.describe import hide_passwords
 from paredown.process import alive, owner
 from paredown.results import OVER_BUDGET
 from paredown.tracking.contact import PARENT, first_line, lost_contact, twice
@@ -131,7 +132,7 @@ class Tracker:
                 f"upload:  {upload_command(run.unsent.parent)}",
             ]
         files = self.client.get_run(run.id).info.artifact_uri
-        ui = f"mlflow ui --backend-store-uri {self.uri}"
+        ui = f"mlflow ui --backend-store-uri {hide_passwords(self.uri)}"
         if self.uri.startswith("http"):
             ui = f"open {self.uri}"
         return [f"files:   {files.removeprefix('file://')}", f"compare: {ui}"]
