@@ -45,10 +45,21 @@ class PostgreSQL:
                 parent.chmod(parent.stat().st_mode | 0o011)
         self._do("initdb", "-U", "me", f"--pwfile={secret}", "-A", "scram-sha-256")
         self.start()
+        import psycopg
+
+        plain = self.url.replace("+psycopg", "")
+        with psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute("create database studies")
 
     @property
     def url(self) -> str:
+        """Of the database for MLflow."""
         return f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def studies(self) -> str:
+        """Of the database for studies: Optuna and MLflow want a table of the same name."""
+        return f"postgresql+psycopg://me:{PASSWORD}@127.0.0.1:{self.port}/studies"
 
     def start(self) -> None:
         where = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="

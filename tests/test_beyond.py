@@ -142,7 +142,7 @@ def test_a_search_of_eight_with_its_study_in_postgresql_finishes_on_every_launch
     launcher: str,
     cluster: Callable[[], object],
 ) -> None:
-    storage = f"hydra.sweeper.storage={database.url}"
+    storage = f"hydra.sweeper.storage={database.studies}"
     sweep = Sweep(tmp_path, server, launcher, *SEARCH, storage, *settings(launcher, cluster))
     out = sweep.end()
     assert "not-a-secret" not in out
@@ -160,7 +160,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 def test_a_search_goes_on_when_a_worker_is_killed(
     tmp_path: Path, server: MLflowServer, database: PostgreSQL
 ) -> None:
-    storage = f"hydra.sweeper.storage={database.url}"
+    storage = f"hydra.sweeper.storage={database.studies}"
     sweep = Sweep(tmp_path, server, "joblib", *SEARCH, storage)
     sweep.wait_for(3)
     victim = max(workers_of(sweep.process), key=lambda each: each.memory_info().rss)
@@ -200,7 +200,7 @@ def test_a_grid_outlives_a_restart_of_the_tracking_server(
 def test_a_search_outlives_a_restart_of_the_database_below_it(
     tmp_path: Path, server: MLflowServer, database: PostgreSQL
 ) -> None:
-    storage = f"hydra.sweeper.storage={database.url}"
+    storage = f"hydra.sweeper.storage={database.studies}"
     sweep = Sweep(tmp_path, server, "joblib", *SEARCH, storage)
     sweep.wait_for(2)
     database.stop()
@@ -236,10 +236,10 @@ def test_a_worker_of_another_version_refuses(tmp_path: Path) -> None:
 def test_a_server_that_refuses_the_password_is_told_in_a_line(
     tmp_path: Path, database: PostgreSQL
 ) -> None:
-    wrong = database.url.replace("not-a-secret", "wrong")
+    wrong = database.studies.replace("not-a-secret", "wrong")
     for asked in (f"tracking.uri={wrong}", f"hydra.sweeper.storage={wrong}"):
         more = ["-m", *SEARCH] if "storage" in asked else []
-        command = [sys.executable, str(ROOT / "run.py"), *SMALL, *more, asked]
+        command = [sys.executable, str(ROOT / "run.py"), *more, *SMALL, asked]
         environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True

@@ -64,6 +64,8 @@ def open_study(
         told = str(error).partition("\n")[0] or type(error).__name__
         rule = "must be a study of Optuna that can be read and written"
         mend = "move it away" if url is None else "mend the URL or the server"
+        if "table schema" in told:
+            mend = "a study wants a database of its own, and MLflow's is none"
         got = f"got {where(url, folder)}: {told}"
         raise ConfigError(f"hydra.sweeper.storage {rule}, {got}; {mend}") from error
     return study

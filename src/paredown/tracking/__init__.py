@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 
 from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, require, require_one_of
-from paredown.tracking.contact import SQLITE, connect, first_line, patiently, twice
+from paredown.tracking.contact import SQLITE, connect, first_line, knock, patiently, twice
 from paredown.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Tracking:
                 return Tracker(client, self._experiment(client, artifacts), uri)
 
         with self.answering():
+            knock(uri)
             if not uri.startswith("http"):
                 tracker = twice(touch)
             else:  # a person is told at once, the jobs of a sweep have time
@@ -86,6 +87,7 @@ class Tracking:
             there = _is_sqlite(Path(uri.removeprefix(SQLITE)))
             require(there, "tracking.uri", "name a store that is there", self.uri, hint)
         with self.answering():
+            knock(uri)
             client = connect(uri)
             known = {found.name: found.experiment_id for found in client.search_experiments()}
         require_one_of(known, "tracking.experiment", self.experiment)

@@ -44,6 +44,19 @@ def connect(uri: str) -> "MlflowClient":
         return MlflowClient(tracking_uri=uri)
 
 
+def knock(uri: str) -> None:
+    """Try a database server once: MLflow goes on for two minutes over a wrong password.
+
+    Raises:
+        SQLAlchemyError: If it does not answer, or refuses.
+    """
+    if not uri.startswith("postgresql"):
+        return
+    from sqlalchemy import NullPool, create_engine
+
+    create_engine(uri, poolclass=NullPool).connect().close()
+
+
 def twice(attempt: Callable[[], T]) -> T:
     """Try once more: MLflow waits 20 s for a locked SQLite file, and a backup can take longer."""
     try:
