@@ -26,6 +26,7 @@ from paredown.runtime.torch import Torch
 from paredown.store import key_of
 from paredown.timing import Stopwatch
 from paredown.tracking import as_params
+from paredown.tracking.contact import lost_contact
 from paredown.tracking.run import Run
 from paredown.tracking.tracker import COMMAND, ERROR, JOB, NOTE, OVER, STAGES, Tracker
 
@@ -75,7 +76,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 def _log_failure(cfg: DictConfig, folder: Path, told: str) -> None:
     """Let the sweep know of a job that failed before its run was open, on whatever machine."""
-    with contextlib.suppress(ConfigError):  # the sweep has told that its server is away
+    with contextlib.suppress(ConfigError, *lost_contact()):  # a server that is away was told
         tracking = build(cfg, "tracking")
         tracker, number = tracking.connect(), _number()
         if not any(job["number"] == number for job in tracker.jobs(tracking.parent)):

@@ -99,7 +99,8 @@ class SweepCallback(Callback):
         here = {job["number"]: job for job in read_results(_folder(config))}
         elsewhere: dict[int, dict[str, Any]] = {}
         with contextlib.suppress(*lost_contact()):  # then those that are here have to do
-            elsewhere = {job["number"]: job for job in self._tracker.jobs(self._parent.id)}
+            newest_first = self._tracker.jobs(self._parent.id)
+            elsewhere = {job["number"]: job for job in reversed(newest_first)}
         both = elsewhere | here
         return [both[number] for number in sorted(both)]
 
