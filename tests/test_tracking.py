@@ -7,8 +7,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from paredown.errors import ConfigError
+from paredown.patience import patiently
 from paredown.tracking import Tracking, as_params
-from paredown.tracking.contact import connect, patiently
+from paredown.tracking.contact import connect, is_away
 from paredown.tracking.run import UNSENT, Run, upload
 from paredown.tracking.tracker import STARTED, Tracker, git_commit
 
@@ -208,11 +209,11 @@ def test_a_job_of_a_sweep_waits_for_its_server(
             raise answer
         return answer
 
-    assert patiently(attempt) == "there"
+    assert patiently(attempt, is_away, "the tracking server") == "there"
     assert caplog.text.count("the tracking server does not answer (connection refused)") == 1
     refused = MlflowException("no", INVALID_PARAMETER_VALUE)
     with pytest.raises(MlflowException, match="no"):
-        patiently(lambda: (_ for _ in ()).throw(refused))
+        patiently(lambda: (_ for _ in ()).throw(refused), is_away, "the tracking server")
 
 
 def test_a_relative_sqlite_file_counts_from_here(

@@ -21,7 +21,7 @@ from hydra.utils import get_class, instantiate  # noqa: TID251, this is the one 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from paredown.errors import ConfigError, RunError, require, require_one_of, worker_died
+from paredown.errors import ConfigError, RunError, first_line, require, require_one_of, worker_died
 
 _FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
@@ -162,7 +162,7 @@ def user_errors(primary: str = "config") -> Iterator[None]:
     except Exception as error:
         if not worker_died(error):
             raise
-        told = str(error).strip().partition("\n")[0] or type(error).__name__
+        told = first_line(error)
         _end(f"a worker of the launcher died: {told}", 1)
     finally:
         gc.freeze()  # on its way out Python would walk all of torch and mlflow: 1.3 s of 5.8

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from paredown.describe import hide_passwords
+
 LAUNCHERS = ("joblib", "ray", "submitit")  # packages, each an extra and a plugin of Hydra
 
 
@@ -20,6 +22,11 @@ class BudgetError(RunError):
     """Nothing that was found meets the budget. Exit code 3."""
 
     code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """Say what went wrong in one line, without a password."""
+    return hide_passwords(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
 def worker_died(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from paredown import machine, untrained
 from paredown.config import build
 from paredown.dataset import Dataset
 from paredown.describe import hide_passwords
-from paredown.errors import BudgetError, ConfigError
+from paredown.errors import BudgetError, ConfigError, first_line
 from paredown.path import LAYERS, RECIPE, VariantPath
 from paredown.plan import Plan, plan
 from paredown.report import markdown, path_table, show, told_busy
@@ -61,7 +61,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     except Exception as error:
         if hydra.mode != RunMode.MULTIRUN:
             raise
-        told = str(error).partition("\n")[0] or type(error).__name__
+        told = first_line(error)
         failed = {**job, "status": "FAILED", "error": told}
         _log_failure(cfg, folder, told)
         write_result(folder, failed)

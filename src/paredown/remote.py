@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from paredown.errors import ConfigError
+from paredown.errors import ConfigError, first_line
 from paredown.process import owner
 from paredown.store import MANIFEST, Store, find_fault
 
@@ -53,7 +53,7 @@ class RemoteStore(Store):
         except ImportError as error:
             raise ConfigError(f"{told}: {error}; pip install 'paredown[s3]'") from error
         except Exception as error:  # each client has errors of its own
-            reason = str(error).partition("\n")[0] or type(error).__name__
+            reason = first_line(error)
             lacks = "credential" in reason.lower()
             hint = "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if lacks else ""
             raise ConfigError(f"{told}: {reason}{hint}") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from paredown.errors import first_line
 from paredown.results import OVER_BUDGET, RESULT
 
 Metrics = dict[str, float]
@@ -39,7 +40,7 @@ def outcome_of(job: JobReturn, objectives: Iterable[str]) -> Outcome:
     folder = Path(job.hydra_cfg.hydra.runtime.output_dir)
     if job.status is JobStatus.FAILED:
         error = job._return_value  # the property prints, and raises
-        return Outcome(error=str(error).partition("\n")[0] or type(error).__name__)
+        return Outcome(error=first_line(error))
     if (folder / RESULT).is_file():
         return read_outcome(folder, objectives)
     found = job.return_value

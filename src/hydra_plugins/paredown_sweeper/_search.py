@@ -23,8 +23,9 @@ from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
 from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf, ParetoSweeper
 from paredown.config import build, build_all
 from paredown.describe import hide_passwords
-from paredown.errors import RunError, require, require_one_of, worker_died
+from paredown.errors import RunError, first_line, require, require_one_of, worker_died
 from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
+from paredown.patience import PATIENCE, patiently
 from paredown.report import show
 from paredown.results import DEFERRED, RESULT, TRIAL
 
@@ -34,7 +35,7 @@ DEFAULT = {"accuracy": MAXIMIZE, "size_mb": MINIMIZE, "speedup": MAXIMIZE}
 # The speed-up, not milliseconds: they drift by 40 % on a shared machine, the ratio by 5 to 8 %.
 ELSEWHERE = ("tracking.", "store.", "budget.")  # overrides that do not change what is measured
 T = TypeVar("T")
-PATIENCE = 120  # seconds that a search waits for its database
+AWAY = (StorageInternalError, OperationalError)  # a database that may be restarted
 POLL = 0.5  # seconds between two looks at what other processes do
 
 
@@ -147,7 +148,7 @@ class Search:
         except Exception as error:
             if not worker_died(error):
                 raise
-            log.warning("a worker died: %s", str(error).strip().partition("\n")[0])
+            log.warning("a worker died: %s", first_line(error))
         folders = [self._study.folder_of(number + at) for at in range(len(overrides))]
         lost = Outcome(error="its worker died")
         return [], [
@@ -224,21 +225,14 @@ class Search:
 
 
 def _patiently(attempt: Callable[[], T]) -> T:
-    """Try until the study's database answers again; it may be restarted."""
-    end, told = time.monotonic() + PATIENCE, False
-    while True:
-        try:
-            return attempt()
-        except (StorageInternalError, OperationalError) as error:
-            if time.monotonic() > end:
-                raise RunError(
-                    f"hydra.sweeper.storage has not answered for {PATIENCE} s: "
-                    f"{str(error).partition(chr(10))[0]}; the same command goes on"
-                ) from error
-            if not told:
-                log.warning("the study's database does not answer; waiting")
-            told = True
-            time.sleep(1)
+    """Try until the study's database answers; a search that gives up can be taken up again."""
+    try:
+        return patiently(attempt, lambda error: isinstance(error, AWAY), "the study's database")
+    except AWAY as error:
+        raise RunError(
+            f"hydra.sweeper.storage has not answered for {PATIENCE} s: {first_line(error)}; "
+            "the same command goes on"
+        ) from error
 
 
 def check(settings: ParetoConf) -> None:

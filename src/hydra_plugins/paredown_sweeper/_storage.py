@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from paredown.errors import ConfigError, require
+from paredown.tracking.contact import refusal
 
 JOURNAL, STUDY, IDENTITY = "study.journal", "pareto", "paredown.identity"
 OPENING = b'{"op_code":'
@@ -61,7 +62,7 @@ def open_study(
     except ConfigError:
         raise
     except (*_UNREADABLE, OptunaError, SQLAlchemyError, ImportError) as error:
-        told = str(error).partition("\n")[0] or type(error).__name__
+        told = refusal(error)
         rule = "must be a study of Optuna that can be read and written"
         mend = "move it away" if url is None else "mend the URL or the server"
         if "table schema" in told:

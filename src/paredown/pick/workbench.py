@@ -13,7 +13,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from paredown.config import build
 from paredown.dataset import Dataset
 from paredown.describe import sha256_of
-from paredown.errors import ConfigError, require
+from paredown.errors import ConfigError, first_line, require
 from paredown.pick.candidates import Candidate
 from paredown.runtime import Runtime, require_engine
 from paredown.store import key_of
@@ -109,7 +109,7 @@ class Workbench:
         try:
             cfg = OmegaConf.create(file.read_text())
         except (YAMLError, UnicodeDecodeError, ValueError) as error:
-            told = str(error).partition("\n")[0]
+            told = first_line(error)
             raise ConfigError(f"{CONFIG} of run {run_id} must be YAML, got {told}") from error
         require(isinstance(cfg, DictConfig), f"{CONFIG} of run {run_id}", "be a mapping", cfg)
         assert isinstance(cfg, DictConfig)

@@ -8,7 +8,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from paredown.dataset import Dataset
-from paredown.errors import ConfigError
+from paredown.errors import ConfigError, first_line
 from paredown.prune.channels import Pruning
 from paredown.prune.groups import Found
 
@@ -82,7 +82,7 @@ def _require_fitting_shapes(network: nn.Module, pruning: Pruning, found: Found) 
         with torch.no_grad():
             network.eval()(torch.zeros(2, *pruning.dataset.input_shape, device=device))
     except (RuntimeError, ValueError, IndexError) as error:
-        told = str(error).partition("\n")[0]
+        told = first_line(error)
         raise ConfigError(
             "model must have layers that fit each other after channels went, got one whose "
             f"forward pass fails then: {told}"

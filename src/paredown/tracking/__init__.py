@@ -9,7 +9,8 @@ from urllib.parse import urlparse
 
 from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, require, require_one_of
-from paredown.tracking.contact import SQLITE, connect, first_line, knock, patiently, twice
+from paredown.patience import patiently
+from paredown.tracking.contact import SQLITE, connect, is_away, knock, refusal, twice
 from paredown.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Tracking:
             if not uri.startswith("http"):
                 tracker = twice(touch)
             else:  # a person is told at once, the jobs of a sweep have time
-                tracker = touch() if self.parent is None else patiently(touch)
+                waits = self.parent is not None
+                tracker = patiently(touch, is_away, "the tracking server") if waits else touch()
             tracker.tidy()
         return tracker
 
@@ -107,7 +109,7 @@ class Tracking:
         try:
             yield
         except (MlflowException, SQLAlchemyError) as error:
-            raise ConfigError(f"{told}: {hide_passwords(first_line(error))}") from error
+            raise ConfigError(f"{told}: {refusal(error)}") from error
         except ModuleNotFoundError as error:  # the driver of a database
             hint = "pip install 'paredown[postgresql]'" if error.name == "psycopg" else ""
             raise ConfigError(f"{told}: {error}; {hint}") from error

@@ -3,21 +3,18 @@
 import gc
 import logging
 import os
-import time
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from paredown.describe import NO_SPACE
+from paredown.errors import first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
-
-PATIENCE = 120  # seconds that a job of a sweep waits for its server
 
 SQLITE = "sqlite:///"
 PARENT = "mlflow.parentRunId"
@@ -67,21 +64,6 @@ def twice(attempt: Callable[[], T]) -> T:
         return attempt()
 
 
-def patiently(attempt: Callable[[], T]) -> T:
-    """Try until a store answers again: a server that is restarted is away for some seconds."""
-    end, told = time.monotonic() + PATIENCE, False
-    while True:
-        try:
-            return attempt()
-        except lost_contact() as error:
-            if not may_answer_later(error) or time.monotonic() > end:
-                raise
-            if not told:
-                log.warning("the tracking server does not answer (%s); waiting", first_line(error))
-            told = True
-            time.sleep(1)
-
-
 def lost_contact() -> tuple[type[Exception], ...]:
     """List the exceptions that a store raises when it is away, locked, or refuses."""
     from mlflow.exceptions import MlflowException
@@ -89,15 +71,22 @@ def lost_contact() -> tuple[type[Exception], ...]:
     return MlflowException, OSError
 
 
+def refusal(error: Exception) -> str:
+    """Say in one line why a database refuses, and of one that is not there what makes it."""
+    told = first_line(error)
+    missing = re.search(r'database "([^"]+)" does not exist', told)
+    return f"{told}; createdb {missing[1]} makes it" if missing else told
+
+
+def is_away(error: Exception) -> bool:
+    """Tell an error of a store that may answer later from every other."""
+    return isinstance(error, lost_contact()) and may_answer_later(error)
+
+
 def may_answer_later(error: Exception) -> bool:
     """Tell a store that is away from a value that it refuses and from a full disk."""
     refused = getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
     return not refused and getattr(error, "errno", None) not in NO_SPACE
-
-
-def first_line(error: Exception) -> str:
-    """Say what went wrong in one line."""
-    return str(error).partition("\n")[0]
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.describe import NO_SPACE, hide_passwords
-from paredown.errors import ConfigError, RunError
-from paredown.tracking.contact import connect, first_line, lost_contact, may_answer_later, twice
+from paredown.errors import ConfigError, RunError, first_line
+from paredown.tracking.contact import connect, lost_contact, may_answer_later, twice
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paredown import machine
-from paredown.errors import ConfigError, require_one_of
+from paredown.errors import ConfigError, first_line, require_one_of
 from paredown.sweep import SWEEP
-from paredown.tracking.contact import first_line, lost_contact
+from paredown.tracking.contact import lost_contact
 
 if TYPE_CHECKING:
     from paredown.dataset import Batch

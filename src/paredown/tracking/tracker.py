@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.describe import hide_passwords
+from paredown.errors import first_line
 from paredown.process import alive, owner
 from paredown.results import OVER_BUDGET
-from paredown.tracking.contact import PARENT, first_line, lost_contact, twice
+from paredown.tracking.contact import PARENT, lost_contact, twice
 from paredown.tracking.reader import NOTE, STAGES, Logged, read, under
 from paredown.tracking.run import Run, file_tag, upload_command
 
@@ -69,7 +70,7 @@ class Tracker:
         try:
             yield run
         except Exception as error:
-            run.log(tags={ERROR: first_line(error) or type(error).__name__})
+            run.log(tags={ERROR: first_line(error)})
             run.end("FAILED")
             raise
         except BaseException:
