@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+from command import ROOT
 
 PASSWORD = "not-a-secret"  # of a server that lives as long as a test, on 127.0.0.1
 PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -77,15 +78,30 @@ class PostgreSQL:
 
 
 class MLflowServer:
-    """MLflow's server over a database; it can be stopped and started again."""
+    """MLflow's server over a database; it can be stopped and started again.
 
-    def __init__(self, database: str, folder: Path) -> None:
+    With `log_in` it asks for the name `admin` and the password of all servers here.
+    """
+
+    def __init__(self, database: str, folder: Path, log_in: bool = False) -> None:
         self.port = free_port()
+        self._environment = dict(os.environ)
         self._command = [
             *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
             *("--backend-store-uri", database, "--artifacts-destination", str(folder / "files")),
             *("--host", "127.0.0.1", "--port", str(self.port)),
         ]
+        if log_in:
+            pytest.importorskip("flask_wtf")
+            users = (ROOT / "deploy" / "basic_auth.ini").read_text()
+            (folder / "auth.ini").write_text(users.replace("/auth/users", str(folder)))
+            self._command += ["--app-name", "basic-auth"]
+            self._environment |= {
+                "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+                "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+                "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+                "MLFLOW_FLASK_SERVER_SECRET_KEY": PASSWORD,
+            }
         self._log = folder / "server.log"
         self.start()
 
@@ -96,7 +112,7 @@ class MLflowServer:
     def start(self) -> None:
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, start_new_session=True
+                self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
         end = time.monotonic() + WAIT
         while True:

@@ -1,7 +1,6 @@
 """Sweeps beyond one process: launchers, servers that are really started, and what is killed."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -232,21 +231,75 @@ def test_a_worker_of_another_version_refuses(tmp_path: Path) -> None:
     assert "install the same Paredown" in done.stderr
 
 
-def test_a_server_that_refuses_the_password_is_told_in_a_line(
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (("not-a-secret", "wrong"), "password authentication failed"),
+        (("/studies", "/nowhere"), "createdb nowhere makes it"),
+    ],
+    ids=["password", "database"],
+)
+@pytest.mark.parametrize("key", ["tracking.uri", "hydra.sweeper.storage"])
+def test_a_database_that_refuses_is_told_in_a_line(
+    tmp_path: Path, database: PostgreSQL, key: str, url: tuple[str, str], told: str
+) -> None:
+    asked = [f"{key}={database.studies.replace(*url)}"]
+    if "storage" in key:
+        asked = ["-m", *SEARCH, *asked]
+    done = paredown(tmp_path, *asked, *SMALL)
+    assert done.returncode == 2, done.stderr
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
+    assert told in line
+    assert "wrong" not in line
+    assert "not-a-secret" not in line
+
+
+def test_a_database_of_another_mlflow_is_told_the_command(
     tmp_path: Path, database: PostgreSQL
 ) -> None:
-    wrong = database.studies.replace("not-a-secret", "wrong")
-    for asked in (f"tracking.uri={wrong}", f"hydra.sweeper.storage={wrong}"):
-        more = ["-m", *SEARCH] if "storage" in asked else []
-        command = [sys.executable, str(ROOT / "run.py"), *more, *SMALL, asked]
-        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 2, done.stderr
-        (line,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
-        assert "password authentication failed" in line
-        assert "wrong" not in line
+    import psycopg
+
+    empty = database.url.replace("/postgres", "/old")
+    with psycopg.connect(database.url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("create database old")
+    assert paredown(tmp_path, *SMALL, f"tracking.uri={empty}").returncode == 0  # makes the tables
+    with psycopg.connect(empty.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("update alembic_version set version_num = '451aebb31d03'")
+    done = paredown(tmp_path, *SMALL, f"tracking.uri={empty}")
+    assert done.returncode == 2
+    assert "mlflow db upgrade" in done.stderr
+
+
+def test_a_server_with_a_log_in_takes_runs_of_whoever_knows_the_password(
+    tmp_path: Path, database: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    with psycopg.connect(database.url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("create database guarded")
+    (tmp_path / "server").mkdir()
+    guarded = database.url.replace("/postgres", "/guarded")
+    server = MLflowServer(guarded, tmp_path / "server", log_in=True)
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
+        start = time.monotonic()
+        refused = paredown(tmp_path, *SMALL, f"tracking.uri={server.url}")
+        assert time.monotonic() - start < 60  # a server that is away would be waited for
+        assert refused.returncode == 2
+        assert "error: tracking.uri must name a store that answers" in refused.stderr
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "not-a-secret")
+        done = paredown(tmp_path, *SMALL, f"tracking.uri={server.url}")
+        assert done.returncode == 0, done.stderr
+        from mlflow import MlflowClient
+
+        client = MlflowClient(server.url)
+        experiment = client.get_experiment_by_name("paredown").experiment_id
+        (run,) = client.search_runs([experiment])
+        assert run.info.status == "FINISHED"
+        assert client.list_artifacts(run.info.run_id, "quantize")
+    finally:
+        server.stop()
 
 
 def test_latency_can_wait_for_the_end_of_a_sweep(tmp_path: Path) -> None:
