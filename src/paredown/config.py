@@ -23,6 +23,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from paredown.errors import ConfigError, RunError, first_line, require, require_one_of, worker_died
 
+_INSTALLED = Path(__file__).with_name("conf").is_dir()
+CONF = Path(__file__).with_name("conf") if _INSTALLED else Path(__file__).parents[2] / "conf"
+"""Where the configuration is: inside an installed package, or at the top of a checkout."""
+
 _FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
@@ -124,6 +128,11 @@ def _say(wanted: Any) -> str:
     return words.get(wanted, "null" if wanted is type(None) else str(wanted))
 
 
+def typed(verb: str) -> str:
+    """Say what a person types: `python run.py` in a checkout, else `paredown run`."""
+    return f"paredown {verb}" if _INSTALLED else f"python {verb}.py"
+
+
 @contextmanager
 def user_errors(primary: str = "config") -> Iterator[None]:
     """End with one line and exit code 2 for what the user can mend, 1 for a known failure.
@@ -195,9 +204,7 @@ def _known_keys(primary: str) -> list[str]:
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
-    with initialize_config_dir(
-        str(Path(sys.argv[0]).resolve().parent / "conf"), version_base="1.3"
-    ):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose(primary, return_hydra_config=True)
     keys: list[str] = []
 

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from paredown import machine, untrained
-from paredown.config import build
+from paredown.config import build, typed
 from paredown.dataset import Dataset
 from paredown.describe import hide_passwords
 from paredown.errors import BudgetError, ConfigError, first_line
@@ -196,7 +196,7 @@ def _number() -> int:
 def _command() -> str:
     """Give the command that does this job alone."""
     own = map(hide_passwords, own_overrides(HydraConfig.get().overrides.task))
-    return shlex.join(["python", "run.py", *own])
+    return shlex.join([*typed("run").split(), *own])
 
 
 def _look_into(

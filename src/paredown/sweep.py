@@ -5,7 +5,6 @@ import contextlib
 import json
 import logging
 import os
-import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from paredown.config import user_errors
+from paredown.config import typed, user_errors
 from paredown.errors import LAUNCHERS, BudgetError, ConfigError, RunError, require
 from paredown.results import DEFERRED, FRONT, PARENT, VERSION, read_results
 
@@ -147,7 +146,7 @@ class NoSweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse."""
         with user_errors():
-            raise ConfigError(f"{Path(sys.argv[0]).name} does one thing and takes no -m")
+            raise ConfigError(f"{typed(kwargs['config_name'])} does one thing and takes no -m")
 
 
 def _swept(overrides: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from paredown import machine
-from paredown.config import build_all
+from paredown.config import build_all, typed
 from paredown.errors import BudgetError, ConfigError
 from paredown.front import Budget
 from paredown.pick import Pick, bundle
@@ -62,7 +62,7 @@ def _read(tracker: Tracker, bench: Workbench, sweep: str | None) -> Field:
     field = gather(runs, machine.cpu_name(), unshippable)
     if not field.candidates:
         where = "tracking.experiment" if sweep is None else "pick.sweep"
-        reason = "; ".join(field.notes) or "python run.py makes some"
+        reason = "; ".join(field.notes) or f"{typed('run')} makes some"
         raise ConfigError(f"{where} must have finished runs to pick from, got none; {reason}")
     return field
 

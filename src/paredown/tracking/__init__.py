@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
+from paredown.config import typed
 from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.patience import patiently
@@ -84,7 +85,7 @@ class Tracking:
         Raises:
             ConfigError: If they are not there, or do not answer.
         """
-        uri, hint = self.absolute_uri, "python run.py makes one"
+        uri, hint = self.absolute_uri, f"{typed('run')} makes one"
         if uri.startswith(SQLITE):
             there = _is_sqlite(Path(uri.removeprefix(SQLITE)))
             require(there, "tracking.uri", "name a store that is there", self.uri, hint)

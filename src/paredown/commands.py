@@ -1,0 +1,75 @@
+"""The commands: `python run.py` of a checkout, `paredown run` of an installed package."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from paredown.config import CONF, typed, user_errors
+
+# conf/hydra/launcher has the names of the plugins' own configs, which Hydra says at every start
+warnings.filterwarnings(
+    "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
+)
+OmegaConf.register_new_resolver("typed", typed)  # for conf/hydra/help
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _run(cfg: DictConfig) -> dict[str, Any]:
+    """Do one job; give its result, as plain data, to a sweep on another machine."""
+    with user_errors():
+        from paredown import pipeline  # heavy, so only once there is work
+
+        return pipeline.run(cfg)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="pick")
+def _pick(cfg: DictConfig) -> None:
+    with user_errors("pick"):
+        from paredown.pick import command  # heavy, so only once there is work
+
+        command.run(cfg)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="report")
+def _report(cfg: DictConfig) -> None:
+    with user_errors("report"):
+        from paredown.report import command  # heavy, so only once there is work
+
+        command.run(cfg)
+
+
+def run() -> None:
+    """Distill, prune, quantize and measure one model; with -m, one run a value."""
+    with user_errors():
+        _run()
+
+
+def pick() -> None:
+    """Make a folder that deploys of the first measured variant that meets a budget."""
+    with user_errors("pick"):
+        _pick()
+
+
+def report() -> None:
+    """Write what MLflow keeps of finished runs as one page and one Markdown file."""
+    with user_errors("report"):
+        _report()
+
+
+VERBS: dict[str, Callable[[], None]] = {"run": run, "pick": pick, "report": report}
+
+
+def main() -> None:
+    """Do what the first argument names."""
+    verb = VERBS.get(sys.argv[1]) if sys.argv[1:] else None
+    if verb is None:
+        for name, each in VERBS.items():
+            print(f"paredown {name:<8}{each.__doc__}")
+        print("paredown VERB --help tells the rest")
+        raise SystemExit(0 if sys.argv[1:] in (["--help"], ["-h"]) else 2)
+    del sys.argv[1]
+    verb()
