@@ -1,8 +1,10 @@
+import copy
 import gc
 import shutil
 import weakref
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -17,7 +19,7 @@ from paredown.runtime.torch import Torch
 from paredown.store import Store
 from paredown.training import Training
 from paredown.training.baseline import Baseline
-from paredown.variant import Stage
+from paredown.variant import Context, Stage, Variant
 
 PRUNE = 2  # its place on the path
 
@@ -191,3 +193,32 @@ def test_every_variant_tells_its_zeros_and_its_bytes_when_packed(
         measured = walk.path(stages).measured(index)
         assert measured["zeros"] == 0
         assert 0.5 * measured["size_mb"] < measured["compressed_mb"] <= measured["size_mb"]
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """A stage of somebody else's that changes weights and trains nothing."""
+
+    source: ClassVar[None] = None
+    training: ClassVar[None] = None
+    numerics: ClassVar[None] = None
+    note: ClassVar[str] = ""
+
+    limit: float
+    label: ClassVar[str] = "clipped"
+
+    def __call__(self, variant: Variant | None, context: Context) -> Variant:
+        module = copy.deepcopy(variant.module)
+        for weight in module.parameters():
+            weight.data.clamp_(-self.limit, self.limit)
+        return replace(variant, module=module)
+
+
+def test_a_stage_that_changes_weights_without_training_has_files_of_its_own(
+    walk: Walk, stages: dict[str, Stage]
+) -> None:
+    zeros = []
+    for limit in (1e9, 0.0):
+        path = walk.path({"baseline": stages["baseline"], "clip": Clipped(limit)})
+        zeros.append([path.measured(index)["zeros"] for index in range(2)])
+    assert zeros == [[0, 0], [0, 1]]

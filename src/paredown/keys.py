@@ -70,7 +70,7 @@ class Keys:
     def weights(self, index: int) -> str:
         """Name the store's entry for a stage's weights."""
         stage = self._stages[index]
-        if stage.training is None:
+        if stage.training is None and stage.numerics is not None:  # it is lowered as it is
             return self.weights(index - 1)
         parts = [part for part in vars(stage).values() if is_dataclass(part)]
         sources = (_package(type(part)) for part in (stage, self._source(index), *parts))
