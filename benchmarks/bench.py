@@ -2,7 +2,6 @@
 
 import json
 import os
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from paredown import machine
 from paredown.dataset import Dataset
 from paredown.path import VariantPath
 from paredown.plan import Plan, plan
+from paredown.spread import mean_margin
 from paredown.store import Store
-from paredown.timing import student_t
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
@@ -30,7 +29,7 @@ def planned(*overrides: str) -> Plan:
 def walk(parts: Plan, store: Store, dataset: Dataset | None = None) -> VariantPath:
     """Give the path of a run's variants; the images are loaded if they are not given."""
     images = parts.load() if dataset is None else dataset
-    return VariantPath(parts.stages, images, parts.runtime, store, parts.seed, parts.teacher)
+    return parts.path(images, store)
 
 
 def setting(*packages: str) -> dict[str, Any]:
@@ -50,10 +49,7 @@ def setting(*packages: str) -> dict[str, Any]:
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Give mean and Student's 95 % interval of it; of one value the interval is that value."""
-    mean = statistics.mean(values)
-    if len(values) == 1:
-        return mean, mean, mean
-    margin = student_t(len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    mean, margin = mean_margin(values)
     return mean, mean - margin, mean + margin
 
 

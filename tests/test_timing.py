@@ -15,7 +15,8 @@ from paredown.errors import ConfigError
 from paredown.model.cnn4 import Cnn4
 from paredown.report import told_busy
 from paredown.runtime.onnxruntime import OnnxRuntime
-from paredown.timing import Stopwatch, Timing, _alone, _summarize, student_t, time_side_by_side
+from paredown.spread import student_t
+from paredown.timing import Stopwatch, Timing, _alone, _summarize, time_side_by_side
 from paredown.variant import Variant
 
 

@@ -24,6 +24,7 @@ from paredown.report import markdown, path_table, show, told_busy
 from paredown.results import DEFERRED, OVER_BUDGET, RESULT, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch
 from paredown.store import key_of
+from paredown.study import STUDY, keep
 from paredown.timing import Stopwatch
 from paredown.tracking import as_params
 from paredown.tracking.contact import lost_contact
@@ -32,7 +33,6 @@ from paredown.tracking.tracker import COMMAND, ERROR, JOB, NOTE, OVER, STAGES, T
 
 log = logging.getLogger(__name__)
 
-STUDY = "study"
 UNTRAINED = "the file would miss the budget, so nothing was trained: %s"
 
 Row = dict[str, Any]
@@ -109,9 +109,7 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
             return before
         with tracker.run(parts.name, folder, parts.tracking.parent, _tags(parts, dataset)) as kept:
             _log_settings(cfg, kept)
-            path = VariantPath(
-                parts.stages, dataset, parts.runtime, store, parts.seed, parts.teacher
-            )
+            path = parts.path(dataset, store)
             over = _over_budget(parts, dataset, path)
             if over:
                 kept.log(metrics=over["rows"][0], tags={OVER: over["error"]})
@@ -136,7 +134,7 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
     table = path_table(parts.name, rows, eager)
     lines = [_where(parts, dataset), *told_busy(watch.busy_cores), *found]
     show(table, *lines, *tracker.where(kept))
-    return {"status": "FINISHED", "rows": rows, "run_id": kept.id}
+    return {"status": "FINISHED", "rows": rows, "eager": eager, "run_id": kept.id}
 
 
 def _over_budget(parts: Plan, dataset: Dataset, path: VariantPath) -> dict[str, Any]:
@@ -208,8 +206,7 @@ def _look_into(
     place = folder / STUDY
     place.mkdir(exist_ok=True)
     told = parts.study(path, parts, dataset, place)
-    for file in sorted(place.iterdir()):
-        kept.log_file(file, STUDY)
+    keep(place, kept)
     return [told]
 
 

@@ -17,9 +17,10 @@ from paredown.front import Budget
 from paredown.keys import version
 from paredown.model import layers
 from paredown.model.check import tried
+from paredown.path import VariantPath
 from paredown.runtime import Runtime, calibration_batches, require_engine
-from paredown.store import StoreFolder
-from paredown.study import Study
+from paredown.store import Store, StoreFolder
+from paredown.study import Comparison, Study
 from paredown.timing import Timing
 from paredown.tracking import Tracking
 from paredown.training import Training
@@ -44,6 +45,7 @@ class Plan:
         tracking: Where the run is logged.
         budget: What the file at the end of the path may cost.
         study: What is looked into once the path is measured; mostly None.
+        comparison: What a sweep's jobs are compared in once they are finished; mostly None.
         teacher: Who teaches; None: the baseline.
     """
 
@@ -56,12 +58,17 @@ class Plan:
     tracking: Tracking
     budget: Budget
     study: Study | None = None
+    comparison: Comparison | None = None
     teacher: Teacher | None = None
 
     @property
     def name(self) -> str:
         """What the run is: resnet18-mobilenet_v2-prune0.30-int8."""
         return "-".join(stage.label for stage in self.stages.values())
+
+    def path(self, dataset: Dataset, store: Store) -> VariantPath:
+        """Give the variants of a run, none of them made yet."""
+        return VariantPath(self.stages, dataset, self.runtime, store, self.seed, self.teacher)
 
     def load(self) -> Dataset:
         """Load the images and check what only they can tell.
@@ -133,6 +140,7 @@ def plan(cfg: DictConfig) -> Plan:
         tracking=parts["tracking"],
         budget=parts["budget"],
         study=parts.get("study"),
+        comparison=parts.get("comparison"),
         teacher=parts["teacher"],
     )
 

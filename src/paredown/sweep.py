@@ -34,6 +34,7 @@ class SweepCallback(Callback):
 
     def __init__(self) -> None:
         self._end: Any = None
+        self._parts: Any = None
         self._parent: Any = None
         self._tracker: Any = None
 
@@ -49,6 +50,8 @@ class SweepCallback(Callback):
             plans = [plan(compose(name, overrides=job)) for job in jobs]
             if not plans:  # the sweeper makes up the jobs as it goes
                 plans = [plan(config)]
+            self._parts = plans[0]
+            _check_comparison(self._parts, jobs)
             tracker = plans[0].tracking.connect()
             overrides = config.hydra.overrides.task
             swept = (
@@ -83,6 +86,7 @@ class SweepCallback(Callback):
             # A search goes on over failed jobs, and ends by itself where they are too many.
             failed = not found and any(job["status"] == "FAILED" for job in jobs)
             show(jobs_table(str(config.hydra.sweep.dir), jobs))
+            self._compare(config, jobs)
             end, self._end = self._end, None
             end("FAILED" if failed else "FINISHED")
             _send_left(config)
@@ -90,6 +94,24 @@ class SweepCallback(Callback):
                 raise SystemExit(1)
             if found.get("missed"):
                 raise BudgetError(found["missed"])
+
+    def _compare(self, config: DictConfig, jobs: Sequence[dict[str, Any]]) -> None:
+        """Let the experiment compare its jobs, and keep on the parent run what that leaves."""
+        if self._parts.comparison is None:
+            return
+        lacking = [job["number"] for job in jobs if job["status"] != "FINISHED"]
+        if lacking or not jobs:
+            log.warning("nothing is compared: jobs %s are not finished", lacking)
+            return
+        from paredown.report import show
+        from paredown.study import STUDY, keep, read_jobs
+
+        place = _folder(config) / STUDY
+        place.mkdir(exist_ok=True)
+        told = self._parts.comparison(read_jobs(jobs), self._parts, place)
+        keep(place, self._parent)
+        self._parent.log(tags={"mlflow.note.content": told})
+        show(told)
 
     def _jobs(self, config: DictConfig) -> list[dict[str, Any]]:
         """Read the results of all jobs; those that ran elsewhere left theirs in MLflow only."""
@@ -153,6 +175,17 @@ def _swept(overrides: Sequence[str]) -> list[str]:
     """List the overrides that have more than one value."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return [str(override.input_line) for override in parsed if override.is_sweep_override()]
+
+
+def _check_comparison(parts: Any, jobs: Sequence[Sequence[str]]) -> None:
+    """Refuse jobs that the experiment could not compare."""
+    if parts.comparison is None:
+        return
+    from paredown.study import settings
+
+    hint = "leave hydra/sweeper out"
+    require(bool(jobs), "comparison", "be of a grid of jobs", "a search", hint)
+    parts.comparison.check([settings(job) for job in jobs], parts)
 
 
 def _require_launcher(target: str) -> None:

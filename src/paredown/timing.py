@@ -27,6 +27,7 @@ from paredown.dataset import Batch
 from paredown.errors import RunError, require, require_one_of
 from paredown.results import DEFERRED
 from paredown.runtime import Runtime
+from paredown.spread import mean_margin
 
 log = logging.getLogger(__name__)
 
@@ -216,28 +217,14 @@ def _summarize(turns: list[Rounds], index: int) -> Latency:
     for process in turns:
         medians = ((statistics.median(turn[0]), statistics.median(turn[index])) for turn in process)
         logs.append(math.log(statistics.median(first / own for first, own in medians)))
-    center = statistics.fmean(logs)
-    margin = None
-    if len(logs) > 1:
-        margin = student_t(len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    center, margin = mean_margin(logs)
     return Latency(
         latency_ms=statistics.median(inferences),
         latency_ms_p95=float(np.quantile(inferences, 0.95)),
         speedup=math.exp(center),
-        speedup_low=None if margin is None else math.exp(center - margin),
-        speedup_high=None if margin is None else math.exp(center + margin),
+        speedup_low=math.exp(center - margin) if logs[1:] else None,
+        speedup_high=math.exp(center + margin) if logs[1:] else None,
     )
-
-
-def student_t(freedom: int) -> float:
-    """Give the 97.5 % quantile of Student's t distribution.
-
-    Args:
-        freedom: Degrees of freedom, at least 1.
-    """
-    from scipy.special import stdtrit  # scipy.stats takes most of a second to import
-
-    return float(stdtrit(freedom, 0.975))
 
 
 def main() -> None:

@@ -70,12 +70,28 @@ def learn(
     Returns:
         What training logged.
     """
+    if alpha == 0:
+        smoothing = training.label_smoothing
+        return context.fit(training, module, label_loss(smoothing))
     if views is None or not context.trains:
         loss = teacher_loss(context.teacher(), temperature, alpha, training)
         return context.fit(training, module, loss)
     assert context.answers is not None
     told = context.answers(views, training)
     return context.fit(training, module, told_loss(temperature, alpha, training), told)
+
+
+def label_loss(smoothing: float) -> Loss:
+    """Bind the labels alone into a loss for `training.loop.fit`: nobody is asked.
+
+    Args:
+        smoothing: Share of a label that goes to all classes, [0, 1).
+    """
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+
+    return loss
 
 
 def told_loss(temperature: float, alpha: float, training: Training) -> Loss:

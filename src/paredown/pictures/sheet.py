@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paredown.pictures.scale import Range, ticks
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 DPI = 110  # dots an inch
@@ -31,6 +34,15 @@ def sheet(title: str, panels: int, width: float, height: float) -> "tuple[Figure
         each.grid(color="#e4e6ea", linewidth=0.7)
         each.set_axisbelow(True)
     return figure, axes
+
+
+def logarithmic(axis: "Axis", ends: Range) -> None:
+    """Put round values along a logarithmic axis, written as people write them."""
+    from matplotlib import ticker
+
+    axis.set_major_locator(ticker.FixedLocator(ticks(ends)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda at, _: f"{at:g}"))
+    axis.set_minor_locator(ticker.NullLocator())
 
 
 def save(figure: "Figure", file: Path) -> None:

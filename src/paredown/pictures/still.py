@@ -11,7 +11,7 @@ from paredown.pictures.panels import (
     scatters,
     shares,
 )
-from paredown.pictures.scale import ticks
+from paredown.pictures.sheet import logarithmic
 from paredown.pictures.words import (
     AXES,
     BARS,
@@ -141,9 +141,7 @@ def _scale(axes: "Axes", panel: Scatter) -> None:
     ):
         axis.set_label_text(AXES.get(name, name) + (", logarithmic" if log else ""))
         if log:
-            axis.set_major_locator(ticker.FixedLocator(ticks(ends)))
-            axis.set_major_formatter(ticker.FuncFormatter(lambda at, _: f"{at:g}"))
-            axis.set_minor_locator(ticker.NullLocator())
+            logarithmic(axis, ends)
         elif name in ("accuracy", "sparsity"):
             axis.set_major_formatter(ticker.PercentFormatter(1.0))
     axes.set_xlim(*panel.x_range)

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from paredown.model import layers
 from paredown.quantize.static import Integers
@@ -42,3 +43,38 @@ class Qat(Recovery, Integers):
         with rounding(module, numerics):
             curves = self.recover(module, context, self.epochs)
         return replace(variant, module=module, numerics=numerics, curves=curves)
+
+
+@dataclass(frozen=True)
+class Rehearsal(Recovery):
+    """Fine-tune with the rounding of another stage's integers, and stay in float32.
+
+    What comes later on the path, pruning included, finds weights that are used to it. See `Qat`
+    for what rounding does to the training; conf/experiment/order.yaml uses this.
+
+    Args:
+        integers: The node of the stage that will lower the network.
+
+    How it is fine-tuned stands in `Recovery`.
+    """
+
+    source: ClassVar[None] = None
+    numerics: ClassVar[None] = None
+    note: ClassVar[str] = "still float32"
+
+    integers: Integers
+
+    @property
+    def label(self) -> str:
+        """Such as rehearsed."""
+        return "rehearsed"
+
+    def __call__(self, variant: Variant | None, context: Context) -> Variant:
+        """Return a copy of the network, trained with the rounding."""
+        from paredown.quantize.fake import rounding
+
+        assert variant is not None
+        module = copy.deepcopy(variant.module)
+        with rounding(module, self.integers.numerics.resolve(layers(module))):
+            curves = self.recover(module, context, self.epochs)
+        return replace(variant, module=module, curves=curves, facts={})

@@ -200,7 +200,12 @@ def _result(run: Any) -> dict[str, Any]:
     if run.info.status != "FINISHED" or STAGES not in tags:
         return {**found, "error": "it did not come to its end"}
     stages = tags[STAGES].split(",")
-    return {**found, "rows": [{"stage": stage, **under(stage, metrics)} for stage in stages]}
+    rows = [{"stage": stage, **_note(stage, tags), **under(stage, metrics)} for stage in stages]
+    return {**found, "rows": rows, "eager": under("eager", metrics)}
+
+
+def _note(stage: str, tags: Tags) -> dict[str, str]:
+    return {"note": tags.get(f"{stage}/{NOTE}", "")}
 
 
 def _owner() -> dict[str, str]:

@@ -1,16 +1,11 @@
 """The first row of every table, and the teacher: a model trained on the labels alone."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from paredown.model import ModelSource
 from paredown.training import Training
 from paredown.variant import Context, Variant
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from paredown.training.loop import Batch
 
 
 @dataclass(frozen=True)
@@ -41,16 +36,12 @@ class Baseline:
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Build the network and fit it by cross-entropy."""
         import torch
-        from torch.nn import functional as F
 
+        from paredown.distill.loss import label_loss
         from paredown.model.weights import start
-
-        def loss(logits: "Tensor", batch: "Batch") -> "Tensor":
-            smoothing = self.training.label_smoothing
-            return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
 
         dataset = context.dataset
         torch.manual_seed(context.seed)
         module = start(self.model, len(dataset.classes), dataset.input_shape)
-        curves = context.fit(self.training, module, loss)
+        curves = context.fit(self.training, module, label_loss(self.training.label_smoothing))
         return Variant(module, self.model, curves=curves)

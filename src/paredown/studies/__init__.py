@@ -1,0 +1,1 @@
+"""Studies of a sweep's jobs: each a table or a picture, and what it says."""

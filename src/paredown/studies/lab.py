@@ -1,0 +1,150 @@
+"""A study: the whole path in one table, and what a textbook's shortcuts are worth beside it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paredown.errors import require
+from paredown.pictures.words import BARS
+from paredown.plan import Plan
+from paredown.report.tables import markdown
+from paredown.results import titled
+from paredown.study import Job
+
+Row = Mapping[str, Any]
+NEEDED = {("structured", "static"), ("masked", "static"), ("structured", "dynamic")}
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Compare four jobs: pruned or masked channels, static or dynamic integers."""
+
+    def check(self, settings: Sequence[Mapping[str, str]], parts: Plan) -> None:
+        """Raise ConfigError unless the jobs that are compared are there, of the whole path."""
+        pairs = [(job.get("prune"), job.get("quantize")) for job in settings]
+        rule, hint = "have each once", "prune=structured,masked quantize=static,dynamic, one seed"
+        ok = set(pairs) >= NEEDED and len(set(pairs)) == len(pairs)
+        require(ok, "prune and quantize", rule, pairs, hint)
+        stages = list(parts.stages)
+        whole = ["baseline", "distill", "prune", "quantize"]
+        require(stages == whole, "technique", "be stack for this study", stages)
+
+    def __call__(self, jobs: Sequence[Job], parts: Plan, folder: Path) -> str:
+        """Write lab.png, .md and .json; tell what masks, dynamic integers and the runtime do."""
+        rows = _rows({(job.settings["prune"], job.settings["quantize"]): job for job in jobs})
+        (folder / "lab.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (folder / "lab.md").write_text(markdown(rows))
+        told = _words({row["stage"]: row for row in rows})
+        _draw(rows, told.partition("\n")[0], folder / "lab.png")
+        return f"{markdown(rows)}\n{told}\nsee {folder / 'lab.png'}"
+
+
+def _rows(jobs: Mapping[tuple[str, str], Job]) -> list[dict[str, Any]]:
+    """Name the rows, the path itself first; the speed-up is against the baseline of each job."""
+    whole, masked = jobs["structured", "static"], jobs["masked", "static"]
+    dynamic = jobs["structured", "dynamic"]
+    named: list[tuple[str, Row]] = [
+        ("teacher, float32", whole.row("baseline")),
+        ("student, distilled", whole.row("distill")),
+        ("+ pruned", whole.row("prune")),
+        ("+ int8", whole.row("quantize")),
+        ("masked, not pruned", masked.row("prune")),
+        ("masked + int8", masked.row("quantize")),
+        ("pruned + int8", dynamic.row("quantize")),
+    ]
+    if whole.eager:
+        gain = whole.eager["runtime_speedup"]
+        slow = {"latency_ms": whole.eager["latency_ms"], "speedup": 1 / gain}
+        plain = {
+            name: value
+            for name, value in whole.row("baseline").items()
+            if not name.startswith("speedup_")
+        }
+        named.append(("teacher, eager PyTorch", {**plain, **slow}))
+    return [{**row, "stage": titled(name, row.get("note", "")), "note": ""} for name, row in named]
+
+
+def _words(rows: Mapping[str, Row]) -> str:
+    """Say what each shortcut moved, from the numbers."""
+
+    def named(name: str) -> Row:
+        return next(row for title, row in rows.items() if title.startswith(name))
+
+    student, pruned, int8 = named("student"), named("+ pruned"), named("+ int8")
+    masked, dynamic, teacher = named("masked, not"), named("pruned + int8"), named("teacher, fl")
+    lines = [
+        f"The path: {teacher['size_mb'] / int8['size_mb']:.0f} times smaller, "
+        f"{int8['speedup']:.1f} times faster, "
+        f"{100 * (teacher['accuracy'] - int8['accuracy']):.2f} points of accuracy lost.",
+        f"Masks leave {masked['zeros']:.0%} of the weights at zero and the file at "
+        f"{masked['size_mb']:.2f} MB of {student['size_mb']:.2f}, the speed-up at "
+        f"{masked['speedup']:.1f} of {student['speedup']:.1f}; pruning proper: "
+        f"{pruned['size_mb']:.2f} MB and {pruned['speedup']:.1f}.",
+        f"Dynamic int8 reaches {dynamic['integer_layers']:.0f} of {dynamic['layers']:.0f} layers: "
+        f"{dynamic['size_mb']:.2f} MB of {pruned['size_mb']:.2f}, where static int8 reaches "
+        f"{int8['integer_layers']:.0f} and {int8['size_mb']:.2f} MB.",
+    ]
+    if any(title.startswith("teacher, eager") for title in rows):
+        eager = named("teacher, eager")
+        lines.append(
+            f"The runtime alone takes the teacher from {eager['latency_ms']:.2f} to "
+            f"{teacher['latency_ms']:.2f} ms: {1 / eager['speedup']:.1f} times, which is no "
+            "compression."
+        )
+    return "\n".join(lines)
+
+
+def _draw(rows: Sequence[Row], title: str, file: Path) -> None:
+    """Draw three panels of bars, a row each."""
+    from matplotlib.ticker import PercentFormatter
+
+    from paredown.pictures.sheet import logarithmic, save, sheet
+
+    figure, (accuracy, size, speed) = sheet(title, 3, 4.2, 0.42 * len(rows) + 1.1)
+    places = [-at for at in range(len(rows))]
+    path = 4  # rows of the path itself; the others are shortcuts
+    colors = [BARS[0] if at < path else "#c9ced6" for at in range(len(rows))]
+    for axes, name in ((accuracy, "accuracy"), (size, "size_mb"), (speed, "speedup")):
+        has = [(place, row) for place, row in zip(places, rows, strict=True) if name in row]
+        values = [row[name] for _, row in has]
+        bounds = [
+            [
+                value - row.get(f"{name}_low", value)
+                for value, (_, row) in zip(values, has, strict=True)
+            ],
+            [
+                row.get(f"{name}_high", value) - value
+                for value, (_, row) in zip(values, has, strict=True)
+            ],
+        ]
+        axes.barh(
+            [place for place, _ in has], values, color=colors, edgecolor="#5a6270", linewidth=0.6,
+            xerr=None if name == "size_mb" else bounds, ecolor="#30353d", capsize=2, height=0.62,
+        )  # fmt: skip
+        axes.set_yticks(
+            places, [row["stage"] for row in rows] if axes is accuracy else [""] * len(rows)
+        )
+        axes.grid(axis="y", visible=False)
+        for place, value in zip([place for place, _ in has], values, strict=True):
+            written = f"{value:.1%}" if name == "accuracy" else f"{value:.2f}"
+            axes.annotate(
+                written, (0.02, place), xycoords=axes.get_yaxis_transform(), va="center",
+                fontsize=8, bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
+            )  # fmt: skip
+    low = min(row["accuracy_low"] for row in rows)
+    accuracy.set_xlim(max(0.0, low - 0.05), 1)
+    accuracy.xaxis.set_major_formatter(PercentFormatter(1.0))
+    accuracy.set_xlabel("accuracy, validation split, with 95 % interval")
+    for axes, name, label in (
+        (size, "size_mb", "size of the file, MB, logarithmic"),
+        (speed, "speedup", "times the teacher's speed, logarithmic"),
+    ):
+        values = [row[name] for row in rows if name in row]
+        axes.set_xscale("log")
+        if values:
+            axes.set_xlim(0.6 * min(values), 1.5 * max(values))
+            logarithmic(axes.xaxis, axes.get_xlim())
+        axes.set_xlabel(label)
+    save(figure, file)

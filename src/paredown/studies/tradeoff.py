@@ -1,0 +1,155 @@
+"""A study: accuracy against sparsity, channels removed beside channels masked."""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paredown.errors import require, require_one_of
+from paredown.pictures.words import BARS
+from paredown.plan import Plan
+from paredown.study import Job
+
+WAYS = {"structured": "removed", "masked": "masked"}
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """Draw what pruning costs by amount, and weigh what one amount saves.
+
+    Args:
+        amount: That the savings are told of, one of those swept.
+    """
+
+    amount: float
+
+    def check(self, settings: Sequence[Mapping[str, str]], parts: Plan) -> None:
+        """Raise ConfigError unless an amount is there that the savings are told of."""
+        for job in settings:
+            require_one_of(WAYS, "prune in this study", job.get("prune"))
+        amounts = {float(job["prune.amount"]) for job in settings if job["prune"] == "structured"}
+        require(self.amount in amounts, "comparison.amount", "be swept", self.amount)
+
+    def __call__(self, jobs: Sequence[Job], parts: Plan, folder: Path) -> str:
+        """Write tradeoff.png and .json; reconcile bytes, MACs and latency in words."""
+        kept: dict[str, dict[float, list[Job]]] = {way: defaultdict(list) for way in WAYS}
+        for job in jobs:
+            kept[job.settings["prune"]][job.number("prune.amount")].append(job)
+        points = {
+            way: {amount: _point(by[amount], way) for amount in sorted(by)}
+            for way, by in kept.items()
+        }
+        whole = jobs[0].row("baseline")
+        (folder / "tradeoff.json").write_text(json.dumps(points, indent=1) + "\n")
+        at = points["structured"][self.amount]
+        told = _words(self.amount, at, points["masked"].get(self.amount))
+        _draw(points, whole, told.partition("\n")[0], folder / "tradeoff.png")
+        return f"{told}\nsee {folder / 'tradeoff.png'}"
+
+
+def _point(jobs: Sequence[Job], way: str) -> dict[str, float]:
+    """Give the mean over seeds of what an amount came to; one seed has its Wilson interval."""
+    rows = [job.last for job in jobs]
+    first = [job.row("baseline") for job in jobs]
+    low, high = min(row["accuracy_low"] for row in rows), max(row["accuracy_high"] for row in rows)
+    if rows[1:]:
+        low, high = min(row["accuracy"] for row in rows), max(row["accuracy"] for row in rows)
+
+    def mean(name: str, of: Sequence[Mapping[str, Any]] = rows) -> float:
+        return statistics.fmean(row[name] for row in of)
+
+    return {
+        "accuracy": mean("accuracy"),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "seeds": len(rows),
+        "gone": mean("zeros") if way == "masked" else mean("sparsity"),
+        "bytes": 1 - mean("size_mb") / mean("size_mb", first),
+        "macs": 1 - mean("macs") / mean("macs", first),
+        "latency": 1 - 1 / mean("speedup"),
+        "speedup": mean("speedup"),
+    }
+
+
+def _words(amount: float, at: Mapping[str, float], masked: Mapping[str, float] | None) -> str:
+    """Reconcile the three savings, from the numbers."""
+    widths = (1 - amount) ** 2
+    lines = [
+        f"At amount {amount:g} the file saves {at['bytes']:.0%}, its MACs {at['macs']:.0%} and its "
+        f"latency {at['latency']:.0%}.",
+        f"A layer loses channels at both ends, so that (1 - {amount:g})² = {widths:.0%} of its "
+        "weights and MACs stay, more where widths are rounded or an end is fixed.",
+    ]
+    gap = at["macs"] - at["latency"]
+    if gap > 0.05:
+        lines.append(
+            f"Latency falls {100 * gap:.0f} points less than MACs: what does not depend on the "
+            "channels (calls, memory, the first and the last layer) stays, and narrow layers fill "
+            "a core's vectors less."
+        )
+    elif gap < -0.05:
+        lines.append(
+            f"Latency falls {-100 * gap:.0f} points more than MACs: the smaller weights stay in "
+            "the cache between two images."
+        )
+    else:
+        lines.append("Latency follows the MACs within 5 points.")
+    if masked is not None:
+        lines.append(
+            f"Masked, with {masked['gone']:.0%} of the weights at zero, it saves "
+            f"{masked['bytes']:.0%} of the bytes and is {masked['speedup']:.2f} times as fast."
+        )
+    return "\n".join(lines)
+
+
+def _draw(
+    points: Mapping[str, Mapping[float, Mapping[str, float]]],
+    whole: Mapping[str, Any],
+    title: str,
+    file: Path,
+) -> None:
+    from paredown.pictures.sheet import save, sheet
+
+    figure, (accuracy, savings) = sheet(title, 2, 5.6, 4.2)
+    looks = {"structured": ("-o", BARS[0]), "masked": ("--s", BARS[1])}
+    for way, by in points.items():
+        if not by:
+            continue
+        gone = [100 * point["gone"] for point in by.values()]
+        middle = [100 * point["accuracy"] for point in by.values()]
+        spread = [
+            [100 * (point["accuracy"] - point["accuracy_low"]) for point in by.values()],
+            [100 * (point["accuracy_high"] - point["accuracy"]) for point in by.values()],
+        ]
+        style, color = looks[way]
+        accuracy.errorbar(
+            gone, middle, spread, fmt=style, color=color, capsize=3, markersize=5,
+            label=f"channels {WAYS[way]}",
+        )  # fmt: skip
+        if way == "structured":
+            for amount, x, y in zip(by, gone, middle, strict=True):
+                accuracy.annotate(
+                    f"{amount:g}", (x, y), (5, 6), textcoords="offset points", fontsize=8
+                )
+    accuracy.axhline(100 * whole["accuracy"], color="#30353d", linestyle=":", label="not pruned")
+    accuracy.set_xlabel("weights gone or zero, %")
+    accuracy.set_ylabel("accuracy, validation split, %")
+    seeds = max(int(point["seeds"]) for by in points.values() for point in by.values())
+    how = f"least to most of {seeds} seeds" if seeds > 1 else "95 % interval of one seed"
+    accuracy.set_title(f"by amount; bars: {how}", loc="left", fontsize=10)
+    accuracy.legend(frameon=False, fontsize=9, loc="lower left")
+    marks = (("bytes", "-o"), ("macs", "--s"), ("latency", ":^"))
+    for (name, style), color in zip(marks, BARS, strict=True):
+        by = points["structured"]
+        savings.plot(
+            list(by), [100 * point[name] for point in by.values()], style, color=color,
+            markersize=5, label={"macs": "MACs"}.get(name, name),
+        )  # fmt: skip
+    savings.set_xlabel("amount, share of the channels removed")
+    savings.set_ylabel("saved, % of the network's own")
+    savings.set_title("what removing them saves", loc="left", fontsize=10)
+    savings.legend(frameon=False, fontsize=9, loc="lower right")
+    save(figure, file)
