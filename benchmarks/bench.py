@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-
 from paredown import machine
+from paredown.config import composed
 from paredown.dataset import Dataset
 from paredown.path import VariantPath
 from paredown.plan import Plan, plan
@@ -22,8 +21,7 @@ ENGINES = ("torch", "torchvision", "torch-pruning", "onnxruntime")
 
 def planned(*overrides: str) -> Plan:
     """Compose and build a run's parts."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return plan(compose("config", overrides=list(overrides)))
+    return plan(composed(*overrides))
 
 
 def walk(parts: Plan, store: Store, dataset: Dataset | None = None) -> VariantPath:

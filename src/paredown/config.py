@@ -31,6 +31,20 @@ _FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
+def composed(*overrides: str, primary: str = "config", hydra: bool = False) -> DictConfig:
+    """Compose the configuration as a command would.
+
+    Args:
+        overrides: Of the command line.
+        primary: What is composed, in conf/.
+        hydra: Whether Hydra's own node is a part of it.
+    """
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(primary, overrides=list(overrides), return_hydra_config=hydra)
+
+
 def build(cfg: DictConfig, key: str) -> Any:
     """Build the object that the node at `key` describes; its `_target_` is its own schema.
 
@@ -200,12 +214,10 @@ def _say_hydra(message: str, primary: str) -> str:
 
 def _known_keys(primary: str) -> list[str]:
     """List every key of a primary configuration's defaults that an override can name."""
-    from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose(primary, return_hydra_config=True)
+    cfg = composed(primary=primary, hydra=True)
     keys: list[str] = []
 
     def walk(node: DictConfig, prefix: str) -> None:

@@ -1,0 +1,40 @@
+"""Paredown from Python: the page's own script, and what a session refuses."""
+
+import re
+from pathlib import Path
+
+import pytest
+from command import ROOT
+
+from paredown.errors import ConfigError
+from paredown.session import Session
+
+
+def test_the_script_of_the_page_runs_and_leaves_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (script,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.S)
+    monkeypatch.chdir(tmp_path)
+    found: dict = {}
+    exec(compile(script, "python.md", "exec"), found)
+    assert [row["stage"] for row in found["rows"]] == ["teacher", "student", "pruned", "int8"]
+    teacher, student, pruned, int8 = found["rows"]
+    assert teacher["speedup"] == 1
+    assert student["params"] == teacher["params"] > pruned["params"] == int8["params"]
+    assert int8["size_mb"] < pruned["size_mb"] < student["size_mb"]
+    assert min(row["accuracy"] for row in found["rows"]) > 0.2  # of ten classes
+    assert (tmp_path / "int8" / "model.onnx").is_file()
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    dataset = found["session"].dataset
+    logits = found["program"](dataset.normalize(dataset.val.images[:3]))
+    assert logits.shape == (3, 10)
+
+
+def test_a_session_refuses_as_the_command_does() -> None:
+    with pytest.raises(ConfigError, match=r"prune\.amount must lie in \[0, 1\), got 2"):
+        Session("prune.amount=2")
+    session = Session("training.epochs=0")
+    with pytest.raises(ConfigError, match="session must train a teacher first"):
+        session.distill("cnn4")
+    with pytest.raises(ConfigError, match=r"a name in distill must be one of"):
+        session.train("cnn4", width=4) and session.distill("cnn4", heat=3)
