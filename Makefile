@@ -3,7 +3,7 @@ BIN := .venv/bin
 EXTRAS ?= openvino,executorch
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-zoo zoo-1 zoo-2 lint store store-clean wheel completion clean
+.PHONY: help run test test-slow test-zoo zoo-1 zoo-2 lint store store-clean docs wheel completion clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ store: .venv/ready  ## List what the store keeps, its size and what made it
 
 store-clean: .venv/ready  ## Tell what DAYS=30 unused would free; YES=1 removes it
 	$(BIN)/python -m paredown.store_command clean --days $(or $(DAYS),30) $(if $(YES),--yes)
+
+docs: .venv/ready  ## Build the pages into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 wheel: .venv/ready  ## Build dist/paredown-*.whl: conf/ is inside, and the command paredown
 	$(BIN)/python -m pip wheel -q --no-deps -w dist .
