@@ -1,11 +1,8 @@
 """The way through the house: plan, walk the path, time it, log it, show it."""
 
 import contextlib
-import json
 import logging
-import shlex
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +10,21 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from paredown import machine, untrained
-from paredown.config import build, typed
+from paredown import record, untrained
+from paredown.config import build
 from paredown.dataset import Dataset
-from paredown.describe import hide_passwords
 from paredown.errors import BudgetError, ConfigError, first_line
-from paredown.path import LAYERS, RECIPE, VariantPath
+from paredown.path import VariantPath
 from paredown.plan import Plan, plan
-from paredown.report import markdown, path_table, show, told_busy
+from paredown.report import path_table, show, told_busy
 from paredown.results import DEFERRED, OVER_BUDGET, RESULT, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch
 from paredown.store import key_of
 from paredown.study import STUDY, keep
 from paredown.timing import Stopwatch
-from paredown.tracking import as_params
 from paredown.tracking.contact import lost_contact
 from paredown.tracking.run import Run
-from paredown.tracking.tracker import COMMAND, ERROR, JOB, NOTE, OVER, STAGES, Tracker
+from paredown.tracking.tracker import COMMAND, ERROR, JOB, OVER
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +73,9 @@ def _log_failure(cfg: DictConfig, folder: Path, told: str) -> None:
     """Let the sweep know of a job that failed before its run was open, on whatever machine."""
     with contextlib.suppress(ConfigError, *lost_contact()):  # a server that is away was told
         tracking = build(cfg, "tracking")
-        tracker, number = tracking.connect(), _number()
+        tracker, number = tracking.connect(), record.number()
         if not any(job["number"] == number for job in tracker.jobs(tracking.parent)):
-            tags = {JOB: str(number), COMMAND: _command(), ERROR: told}
+            tags = {JOB: str(number), COMMAND: record.command(), ERROR: told}
             tracker.start("failed", folder, tracking.parent, tags).end("FAILED")
 
 
@@ -107,8 +102,11 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
         if before.get("config") == digest and tracker.has(before["run_id"]):
             log.info("finished before; see %s", folder / RESULT)
             return before
-        with tracker.run(parts.name, folder, parts.tracking.parent, _tags(parts, dataset)) as kept:
-            _log_settings(cfg, kept)
+        with tracker.run(
+            parts.name, folder, parts.tracking.parent, record.tags(parts, dataset)
+        ) as kept:
+            record.log_settings(cfg, kept)
+            kept.log_dataset(dataset.name, dataset.fingerprint)
             path = parts.path(dataset, store)
             over = _over_budget(parts, dataset, path)
             if over:
@@ -127,9 +125,9 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
                 _time(watch, parts, path, rows)
                 eager = _time_eager(eager_watch, parts, path)
                 kept.log(metrics={"timing/busy_cores": watch.busy_cores})
-            _log_rows(kept, rows, eager)
-            _log_details(kept, path)
-            _keep_files(tracker, kept, path)
+            record.log_rows(kept, rows, eager)
+            record.log_details(kept, path)
+            record.keep_files(tracker, kept, path)
             found = _look_into(parts, dataset, path, folder, kept)
     table = path_table(parts.name, rows, eager)
     lines = [_where(parts, dataset), *told_busy(watch.busy_cores), *found]
@@ -153,48 +151,13 @@ def _over_budget(parts: Plan, dataset: Dataset, path: VariantPath) -> dict[str, 
     return {"status": OVER_BUDGET, "error": told, "rows": [row]}
 
 
-def conditions(parts: Plan, dataset: Dataset) -> dict[str, str]:
-    """Say what the figures hold for: the data, the machine and the engine."""
-    made_by = parts.runtime.fingerprint.items()
-    return {
-        "dataset": f"{dataset.name} {dataset.fingerprint}",
-        "cpu": machine.cpu_name(),
-        "int8_instructions": machine.int8_instructions(),
-        "runtime": f"{parts.runtime.name}, {parts.runtime.threads} threads",
-        "made_by": ", ".join(f"{name} {told}" for name, told in made_by if name != "isa"),
-    }
-
-
 def _where(parts: Plan, dataset: Dataset) -> str:
     """Say under a table what its figures hold for."""
-    told = conditions(parts, dataset)
+    told = record.conditions(parts, dataset)
     return (
         f"where:   {told['cpu']} with {told['int8_instructions']}; {told['runtime']}; "
         f"{told['made_by']}"
     )
-
-
-def _tags(parts: Plan, dataset: Dataset) -> dict[str, str]:
-    """Say what the figures hold for, and what makes them again."""
-    number = parts.tracking.trial
-    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    return {
-        **({} if number is None else {"trial": str(number)}),
-        **({JOB: str(_number())} if sweep else {}),
-        COMMAND: _command(),
-        **conditions(parts, dataset),
-    }
-
-
-def _number() -> int:
-    """Number the job within its sweep."""
-    return int(HydraConfig.get().job.num)
-
-
-def _command() -> str:
-    """Give the command that does this job alone."""
-    own = map(hide_passwords, own_overrides(HydraConfig.get().overrides.task))
-    return shlex.join([*typed("run").split(), *own])
 
 
 def _look_into(
@@ -240,62 +203,3 @@ def _time_eager(watch: Stopwatch, parts: Plan, path: VariantPath) -> Row:
     ]
     eager, lowered = watch.time(programs, path.image, parts.timing.brief())
     return {**eager.metrics(), "runtime_speedup": lowered.speedup}
-
-
-def settings(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, object]:
-    """List what a run logs as params.
-
-    Args:
-        cfg: The composed configuration.
-        choices: Option by config group, as Hydra knows them.
-    """
-    chosen = {group: name for group, name in choices.items() if not group.startswith("hydra/")}
-    plain = OmegaConf.to_container(cfg)
-    assert isinstance(plain, dict)
-    left_out = ("tracking", "store", "hydra")
-    nodes = {str(key): node for key, node in plain.items() if key not in left_out}
-    return as_params(chosen, nodes)
-
-
-def _log_settings(cfg: DictConfig, kept: Run) -> None:
-    kept.log(params=settings(cfg, HydraConfig.get().runtime.choices))
-    kept.log_text(hide_passwords(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
-
-
-def _log_rows(kept: Run, rows: list[Row], eager: Row) -> None:
-    """Log every stage's metrics under its name, and the last one's without."""
-    metrics = {
-        f"eager/{name}": eager[name]
-        for name in ("latency_ms", "latency_ms_p95", "runtime_speedup")
-        if name in eager
-    }
-    for row in rows:
-        numbers = {name: value for name, value in row.items() if name not in ("stage", "note")}
-        metrics |= {f"{row['stage']}/{name}": value for name, value in numbers.items()}
-    stages = ",".join(row["stage"] for row in rows)
-    notes = {f"{row['stage']}/{NOTE}": row["note"] for row in rows if row["note"]}
-    tags = {STAGES: stages, "mlflow.note.content": markdown(rows)}
-    kept.log(metrics=metrics | numbers, tags=tags | notes)
-
-
-def _log_details(kept: Run, path: VariantPath) -> None:
-    """Keep the layers of every stage, and which recipe of numerics was taken of which."""
-    layers = {name: path.layers(index) for index, name in enumerate(path.names)}
-    kept.log_text(json.dumps(layers, indent=1), LAYERS)
-    for index, name in enumerate(path.names):
-        recipe = path.recipe(index)
-        if recipe is not None:
-            kept.log(tags={f"{name}/recipe": recipe["kept"]})
-            kept.log_text(json.dumps(recipe, indent=1), RECIPE)
-
-
-def _keep_files(tracker: Tracker, kept: Run, path: VariantPath) -> None:
-    """Keep the last stage's files in this run, and an earlier stage's where no run has them yet."""
-    last = len(path.names) - 1
-    for index, stage in enumerate(path.names):
-        where, digests = [], []
-        for file, digest in path.files(index):
-            found = None if index == last else tracker.place_of(digest)
-            where.append(found or kept.keep(file, stage, digest))
-            digests.append(digest)
-        kept.log(tags={f"{stage}/file": ",".join(where), f"{stage}/sha256": ",".join(digests)})

@@ -58,6 +58,15 @@ class Run:
             batch = values[at : at + 1000]
             self._send({"do": "log", "metrics": batch, "params": {}, "tags": {}})
 
+    def log_dataset(self, name: str, digest: str) -> None:
+        """Name the images that the run is about, in the browser's column Dataset.
+
+        Args:
+            name: Such as digits.
+            digest: Tells other images of the same name apart; 36 characters at most.
+        """
+        self._send({"do": "dataset", "name": name, "digest": digest[:36]})
+
     def log_text(self, text: str, name: str) -> None:
         """Keep a text as a file of the run."""
         self._send({"do": "text", "text": text, "name": name})
@@ -114,7 +123,7 @@ class Run:
 
 def send(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) -> None:
     """Tell the store one event of a run."""
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 
     match event["do"]:
         case "log":
@@ -124,6 +133,9 @@ def send(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) -> None:
                 params=[Param(*item) for item in event["params"].items()],
                 tags=[RunTag(*item) for item in event["tags"].items()],
             )
+        case "dataset":
+            images = Dataset(event["name"], event["digest"], source_type="local", source="{}")
+            client.log_inputs(run_id, datasets=[DatasetInput(images)])
         case "text":
             client.log_text(run_id, event["text"], event["name"])
         case "file":
