@@ -1,5 +1,6 @@
 """Paredown as a package: installed in three ways, its commands, and parts of somebody else's."""
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -12,35 +13,11 @@ from command import ROOT, SMALL
 pytestmark = pytest.mark.slow
 
 
-STAGE = '''
-"""Clip weights."""
-
-import copy
-from dataclasses import dataclass, replace
-from typing import ClassVar
-
-
-@dataclass(frozen=True)
-class Clipped:
-    """Keep every weight within a limit."""
-
-    source: ClassVar[None] = None
-    training: ClassVar[None] = None
-    numerics: ClassVar[None] = None
-    note: ClassVar[str] = "shape unchanged"
-
-    limit: float
-
-    @property
-    def label(self):
-        return f"clipped{self.limit:g}"
-
-    def __call__(self, variant, context):
-        module = copy.deepcopy(variant.module)
-        for weight in module.parameters():
-            weight.data.clamp_(-self.limit, self.limit)
-        return replace(variant, module=module)
-'''
+def stage_of_the_readme() -> str:
+    """Give the technique in ten lines as the README has it, and what it imports."""
+    text = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(@dataclass.*?)```", text, re.S)
+    return f"import copy\nfrom dataclasses import dataclass, replace\n\n\n{code}"
 
 
 def environment(folder: Path, how: str) -> Path:
@@ -80,7 +57,7 @@ def test_hydra_finds_the_sweeper(how: str, tmp_path: Path) -> None:
 def test_a_wheel_runs_without_the_checkout_with_parts_of_another_package(tmp_path: Path) -> None:
     python = environment(tmp_path, "wheel")
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    (site / "clipping.py").write_text(STAGE)
+    (site / "clipping.py").write_text(stage_of_the_readme())
     (tmp_path / "mine" / "prune").mkdir(parents=True)
     node = "_target_: clipping.Clipped\nlimit: 0.0\n"
     (tmp_path / "mine" / "prune" / "clipped.yaml").write_text(node)
@@ -94,7 +71,7 @@ def test_a_wheel_runs_without_the_checkout_with_parts_of_another_package(tmp_pat
     asked = [each for each in SMALL if not each.startswith("prune.")]
     store = f"store.folder={tmp_path}/store"
     out = paredown("run", "--config-dir", "mine", "prune=clipped", *asked, store)
-    assert "cnn4-cnn4-clipped0-int8" in out
+    assert "cnn4-cnn4-clipped-int8" in out
     (row,) = [line for line in out.splitlines() if "prune (shape unchanged)" in line]
     assert "10." in row.split("│")[2] or " 9." in row.split("│")[2]  # of ten classes
     picked = paredown("pick", "budget.size_mb=10")
