@@ -52,8 +52,9 @@ def run(cfg: DictConfig) -> None:
     parts = build_all(cfg, "report", "tracking")
     report: Report = parts["report"]
     tracker: Tracker = parts["tracking"].visit()
-    sweep = None if report.sweep is None else find_sweep(tracker, report.sweep, "report.sweep")
-    runs = tracker.finished(sweep.id if sweep else None)[::-1]  # the oldest is number 1
+    with parts["tracking"].answering():
+        sweep = None if report.sweep is None else find_sweep(tracker, report.sweep, "report.sweep")
+        runs = tracker.finished(sweep.id if sweep else None)[::-1]  # the oldest is number 1
     if not runs:
         key = "tracking.experiment" if sweep is None else "report.sweep"
         name = parts["tracking"].experiment if sweep is None else report.sweep

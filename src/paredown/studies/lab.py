@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paredown.errors import require
 from paredown.pictures.words import BARS
@@ -13,7 +13,16 @@ from paredown.report.tables import markdown
 from paredown.results import titled
 from paredown.study import Job
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Row = Mapping[str, Any]
+PANELS = {
+    "accuracy": "accuracy, validation split, with 95 % interval",
+    "size_mb": "size of the file, MB, logarithmic",
+    "speedup": "times the teacher's speed, logarithmic",
+}
+PATH = 4  # rows of the path itself; the others are shortcuts
 NEEDED = {("structured", "static"), ("masked", "static"), ("structured", "dynamic")}
 
 
@@ -102,49 +111,39 @@ def _draw(rows: Sequence[Row], title: str, file: Path) -> None:
 
     from paredown.pictures.sheet import logarithmic, save, sheet
 
-    figure, (accuracy, size, speed) = sheet(title, 3, 4.2, 0.42 * len(rows) + 1.1)
-    places = [-at for at in range(len(rows))]
-    path = 4  # rows of the path itself; the others are shortcuts
-    colors = [BARS[0] if at < path else "#c9ced6" for at in range(len(rows))]
-    for axes, name in ((accuracy, "accuracy"), (size, "size_mb"), (speed, "speedup")):
-        has = [(place, row) for place, row in zip(places, rows, strict=True) if name in row]
-        values = [row[name] for _, row in has]
-        bounds = [
-            [
-                value - row.get(f"{name}_low", value)
-                for value, (_, row) in zip(values, has, strict=True)
-            ],
-            [
-                row.get(f"{name}_high", value) - value
-                for value, (_, row) in zip(values, has, strict=True)
-            ],
-        ]
-        axes.barh(
-            [place for place, _ in has], values, color=colors, edgecolor="#5a6270", linewidth=0.6,
-            xerr=None if name == "size_mb" else bounds, ecolor="#30353d", capsize=2, height=0.62,
-        )  # fmt: skip
-        axes.set_yticks(
-            places, [row["stage"] for row in rows] if axes is accuracy else [""] * len(rows)
-        )
-        axes.grid(axis="y", visible=False)
-        for place, value in zip([place for place, _ in has], values, strict=True):
-            written = f"{value:.1%}" if name == "accuracy" else f"{value:.2f}"
-            axes.annotate(
-                written, (0.02, place), xycoords=axes.get_yaxis_transform(), va="center",
-                fontsize=8, bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
-            )  # fmt: skip
-    low = min(row["accuracy_low"] for row in rows)
-    accuracy.set_xlim(max(0.0, low - 0.05), 1)
-    accuracy.xaxis.set_major_formatter(PercentFormatter(1.0))
-    accuracy.set_xlabel("accuracy, validation split, with 95 % interval")
-    for axes, name, label in (
-        (size, "size_mb", "size of the file, MB, logarithmic"),
-        (speed, "speedup", "times the teacher's speed, logarithmic"),
-    ):
-        values = [row[name] for row in rows if name in row]
-        axes.set_xscale("log")
-        if values:
+    figure, panels = sheet(title, 3, 4.2, 0.42 * len(rows) + 1.1)
+    for axes, (name, label) in zip(panels, PANELS.items(), strict=True):
+        axes.set_xlabel(label)
+        _bars(axes, rows, name)
+        if name == "accuracy":
+            axes.set_yticks(range(0, -len(rows), -1), [row["stage"] for row in rows])
+            axes.set_xlim(max(0.0, min(row["accuracy_low"] for row in rows) - 0.05), 1)
+            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        else:
+            values = [row[name] for row in rows]
+            axes.set_yticks(range(0, -len(rows), -1), [""] * len(rows))
+            axes.set_xscale("log")
             axes.set_xlim(0.6 * min(values), 1.5 * max(values))
             logarithmic(axes.xaxis, axes.get_xlim())
-        axes.set_xlabel(label)
     save(figure, file)
+
+
+def _bars(axes: "Axes", rows: Sequence[Row], name: str) -> None:
+    """Draw one metric, with its interval where it has one, and write it on each bar."""
+    values = [row[name] for row in rows]
+    bounds = [
+        [row[name] - row.get(f"{name}_low", row[name]) for row in rows],
+        [row.get(f"{name}_high", row[name]) - row[name] for row in rows],
+    ]
+    axes.barh(
+        range(0, -len(rows), -1), values, height=0.62, edgecolor="#5a6270", linewidth=0.6,
+        color=[BARS[0]] * PATH + ["#c9ced6"] * (len(rows) - PATH),
+        xerr=None if name == "size_mb" else bounds, ecolor="#30353d", capsize=2,
+    )  # fmt: skip
+    axes.grid(axis="y", visible=False)
+    for at, value in enumerate(values):
+        axes.annotate(
+            f"{value:.1%}" if name == "accuracy" else f"{value:.2f}", (0.02, -at), va="center",
+            xycoords=axes.get_yaxis_transform(), fontsize=8,
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
+        )  # fmt: skip

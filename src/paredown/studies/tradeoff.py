@@ -6,12 +6,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paredown.errors import require, require_one_of
 from paredown.pictures.words import BARS
 from paredown.plan import Plan
 from paredown.study import Job
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Points = Mapping[str, Mapping[float, Mapping[str, float]]]
+"""Figures by way and amount."""
 
 WAYS = {"structured": "removed", "masked": "masked"}
 
@@ -87,13 +93,13 @@ def _words(amount: float, at: Mapping[str, float], masked: Mapping[str, float] |
     if gap > 0.05:
         lines.append(
             f"Latency falls {100 * gap:.0f} points less than MACs: what does not depend on the "
-            "channels (calls, memory, the first and the last layer) stays, and narrow layers fill "
+            "channels stays (calls, the first and the last layer), and narrow layers tend to fill "
             "a core's vectors less."
         )
     elif gap < -0.05:
         lines.append(
-            f"Latency falls {-100 * gap:.0f} points more than MACs: the smaller weights stay in "
-            "the cache between two images."
+            f"Latency falls {-100 * gap:.0f} points more than MACs: it is paid for bytes as well, "
+            "and smaller weights stay in a cache."
         )
     else:
         lines.append("Latency follows the MACs within 5 points.")
@@ -105,51 +111,46 @@ def _words(amount: float, at: Mapping[str, float], masked: Mapping[str, float] |
     return "\n".join(lines)
 
 
-def _draw(
-    points: Mapping[str, Mapping[float, Mapping[str, float]]],
-    whole: Mapping[str, Any],
-    title: str,
-    file: Path,
-) -> None:
+def _draw(points: Points, whole: Mapping[str, Any], title: str, file: Path) -> None:
     from paredown.pictures.sheet import save, sheet
 
     figure, (accuracy, savings) = sheet(title, 2, 5.6, 4.2)
-    looks = {"structured": ("-o", BARS[0]), "masked": ("--s", BARS[1])}
-    for way, by in points.items():
-        if not by:
-            continue
-        gone = [100 * point["gone"] for point in by.values()]
-        middle = [100 * point["accuracy"] for point in by.values()]
-        spread = [
-            [100 * (point["accuracy"] - point["accuracy_low"]) for point in by.values()],
-            [100 * (point["accuracy_high"] - point["accuracy"]) for point in by.values()],
-        ]
-        style, color = looks[way]
-        accuracy.errorbar(
-            gone, middle, spread, fmt=style, color=color, capsize=3, markersize=5,
-            label=f"channels {WAYS[way]}",
-        )  # fmt: skip
-        if way == "structured":
-            for amount, x, y in zip(by, gone, middle, strict=True):
-                accuracy.annotate(
-                    f"{amount:g}", (x, y), (5, 6), textcoords="offset points", fontsize=8
-                )
+    for (way, style), color in zip((("structured", "-o"), ("masked", "--s")), BARS, strict=False):
+        if points[way]:
+            _draw_accuracy(accuracy, points[way], f"channels {WAYS[way]}", style, color)
     accuracy.axhline(100 * whole["accuracy"], color="#30353d", linestyle=":", label="not pruned")
     accuracy.set_xlabel("weights gone or zero, %")
     accuracy.set_ylabel("accuracy, validation split, %")
     seeds = max(int(point["seeds"]) for by in points.values() for point in by.values())
     how = f"least to most of {seeds} seeds" if seeds > 1 else "95 % interval of one seed"
-    accuracy.set_title(f"by amount; bars: {how}", loc="left", fontsize=10)
+    accuracy.set_title(f"numbers: amount; bars: {how}", loc="left", fontsize=10)
     accuracy.legend(frameon=False, fontsize=9, loc="lower left")
-    marks = (("bytes", "-o"), ("macs", "--s"), ("latency", ":^"))
-    for (name, style), color in zip(marks, BARS, strict=True):
-        by = points["structured"]
-        savings.plot(
-            list(by), [100 * point[name] for point in by.values()], style, color=color,
-            markersize=5, label={"macs": "MACs"}.get(name, name),
-        )  # fmt: skip
+    by = points["structured"]
+    for (name, style), color in zip(
+        (("bytes", "-o"), ("macs", "--s"), ("latency", ":^")), BARS, strict=True
+    ):
+        saved = [100 * point[name] for point in by.values()]
+        label = {"macs": "MACs"}.get(name, name)
+        savings.plot(list(by), saved, style, color=color, markersize=5, label=label)
     savings.set_xlabel("amount, share of the channels removed")
     savings.set_ylabel("saved, % of the network's own")
-    savings.set_title("what removing them saves", loc="left", fontsize=10)
+    savings.set_title("what removing channels saves", loc="left", fontsize=10)
     savings.legend(frameon=False, fontsize=9, loc="lower right")
     save(figure, file)
+
+
+def _draw_accuracy(
+    axes: "Axes", by: Mapping[float, Mapping[str, float]], label: str, style: str, color: str
+) -> None:
+    """Draw accuracy by what is gone, each point with its spread and its amount."""
+    gone = [100 * point["gone"] for point in by.values()]
+    middle = [100 * point["accuracy"] for point in by.values()]
+    spread = [
+        [100 * (point["accuracy"] - point["accuracy_low"]) for point in by.values()],
+        [100 * (point["accuracy_high"] - point["accuracy"]) for point in by.values()],
+    ]
+    axes.errorbar(
+        gone, middle, spread, fmt=style, label=label, color=color, capsize=3, markersize=5
+    )
+    for amount, x, y in zip(by, gone, middle, strict=True):
+        axes.annotate(f"{amount:g}", (x, y), (5, 6), textcoords="offset points", fontsize=8)

@@ -1,0 +1,95 @@
+"""MLflow's own pages as a user meets them, in headless Chromium, over a store that a sweep filled.
+
+PAREDOWN_SCREENSHOTS=FOLDER keeps the pictures, for people to look at.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import MLflowServer
+
+pytestmark = pytest.mark.slow
+
+
+class Browser:
+    """Opens pages of one server; keeps a picture and gives the text of the page."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        program = shutil.which("chromium") or shutil.which("chromium-browser")
+        if program is None:
+            pytest.skip("needs Chromium: apt-get install chromium")
+        self._program, self._url, self._folder = program, url, folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def open(self, page: str, name: str) -> str:
+        """Look at a page once its scripts have run."""
+        picture = self._folder / f"{name}.png"
+        profile = self._folder / "profile"
+        common = [
+            *(self._program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            *("--window-size=1600,1000", "--virtual-time-budget=30000", "--lang=en-US"),
+            f"--user-data-dir={profile}",
+        ]
+        address = f"{self._url}/#{page}"
+        for flag in (f"--screenshot={picture}", "--dump-dom"):
+            done = subprocess.run(
+                [*common, flag, address], capture_output=True, text=True, timeout=120, check=True
+            )
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def browser(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    folder = tmp_path_factory.mktemp("ui")
+    server = MLflowServer(f"sqlite:///{swept}/mlruns/mlflow.db", folder)
+    kept = os.environ.get("PAREDOWN_SCREENSHOTS")
+    try:
+        yield Browser(server.url, Path(kept) if kept else folder / "pictures")
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def runs(swept: Path) -> tuple[str, list]:
+    """The experiment's id, and the runs of the sweep, its parent first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{swept}/mlruns/mlflow.db")
+    experiment = client.get_experiment_by_name("paredown").experiment_id
+    return experiment, client.search_runs([experiment], order_by=["attributes.start_time"])
+
+
+def test_the_table_shows_parent_and_children_with_their_data_set(
+    browser: Browser, runs: tuple[str, list]
+) -> None:
+    experiment, (parent, *_) = runs
+    page = browser.open(f"/experiments/{experiment}/runs", "runs")
+    assert "prune.amount=0.1,0.5" in page
+    assert "digits" in page
+    assert parent.info.run_name in page
+
+
+def test_the_chart_page_draws_the_metrics_of_the_runs(
+    browser: Browser, runs: tuple[str, list]
+) -> None:
+    experiment, _ = runs
+    page = browser.open(f"/experiments/{experiment}/runs?compareRunsMode=CHART", "chart")
+    assert "accuracy" in page
+    assert "size_mb" in page
+
+
+def test_a_runs_page_has_its_table_of_stages_and_its_files(
+    browser: Browser, runs: tuple[str, list]
+) -> None:
+    experiment, (_, child, *_) = runs
+    page = browser.open(f"/experiments/{experiment}/runs/{child.info.run_id}", "run")
+    assert child.info.run_name in page
+    assert "accuracy" in page
+    files = browser.open(f"/experiments/{experiment}/runs/{child.info.run_id}/artifacts", "files")
+    assert "quantize" in files
+    assert "config.yaml" in files
