@@ -2,7 +2,7 @@
 
     python benchmarks/draw.py
 
-Prints a Markdown table for each of headline, peers and sweep_cost that has a result, and writes
+Prints a Markdown table for each of headline and peers that has a result, and writes its picture,
 docs/pictures/headline.png and peers.png.
 """
 
