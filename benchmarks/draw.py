@@ -12,10 +12,13 @@ from typing import Any
 
 from bench import RESULTS, ROOT
 
-from paredown.pictures.sheet import save, sheet
+from paredown.pictures.labels import sides
+from paredown.pictures.scale import widen_log
+from paredown.pictures.sheet import logarithmic, save, sheet
 
 PICTURES = ROOT / "docs" / "pictures"
 OURS, THEIRS = "#1f5fbf", "#b04a00"
+LEAST = 0.9  # accuracy that the picture of the peers begins at
 
 
 def read(name: str) -> dict[str, Any] | None:
@@ -75,21 +78,39 @@ def headline(found: dict[str, Any], file: Path) -> None:
 
 def peers(rows: list[dict[str, Any]], file: Path) -> None:
     """Draw accuracy against size and against speed; print the table."""
-    figure, panels = sheet("Fashion-MNIST: files of the same teacher, test split", 2, 5.6, 4.4)
+    figure, panels = sheet("Fashion-MNIST: files of the same teacher, test split", 2, 5.8, 4.6)
     numbered = list(enumerate(rows, start=1))
+    shown = [(number, row) for number, row in numbered if row["accuracy"] > LEAST]
     for axes, (key, label) in zip(
         panels, (("size_mb", "MB"), ("latency_ms", "ms, one image, one thread")), strict=True
     ):
-        for number, row in numbered:
-            own = row["who"].startswith("Paredown")
-            color, marker = (OURS, "o") if own else (THEIRS, "s")
-            filled = color if row["on_front"] else "none"
-            place = row[key], 100 * row["accuracy"]
-            axes.scatter(*place, marker=marker, facecolors=filled, edgecolors=color, s=46)
-            axes.annotate(str(number), place, (5, 5), textcoords="offset points", fontsize=9)
+        for own, color, marker, who in (
+            (True, OURS, "o", "Paredown"),
+            (False, THEIRS, "s", "peers"),
+        ):
+            some = [row for _, row in shown if row["who"].startswith("Paredown") == own]
+            places = [row[key] for row in some], [100 * row["accuracy"] for row in some]
+            fills = [color if row["on_front"] else "none" for row in some]
+            axes.scatter(*places, marker=marker, facecolors=fills, edgecolors=color, s=46)
+            axes.scatter([], [], marker=marker, color=color, label=f"{who}, on the front")
+            axes.scatter([], [], marker=marker, facecolors="none", edgecolors=color,
+                         label=f"{who}, dominated")  # fmt: skip
+        low, high = widen_log([row[key] for _, row in shown])
         axes.set_xscale("log")
-        axes.set_xlabel(label)
+        axes.set_xlim(low, high)
+        axes.set_ylim(100 * LEAST, 93.3)
+        logarithmic(axes.xaxis, (low, high))
+        axes.set_xlabel(f"{label}, logarithmic")
         axes.set_ylabel("accuracy, %")
+        below = [f"{number}: {row['accuracy']:.1%}" for number, row in numbered
+                 if row["accuracy"] <= LEAST]  # fmt: skip
+        if below:
+            axes.set_title(f"below the axis: {', '.join(below)}", loc="left", fontsize=9)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    figure.draw_without_rendering()
+    for axes, key in zip(panels, ("size_mb", "latency_ms"), strict=True):
+        _number(axes, [(row[key], 100 * row["accuracy"], str(number)) for number, row in shown])
     save(figure, file)
     print("| | | accuracy, % [95 %] | MB | ms | times faster [95 %] | s | front |")
     print("|---|---|---|---|---|---|---|---|")
@@ -100,6 +121,21 @@ def peers(rows: list[dict[str, Any]], file: Path) -> None:
             f"{row['speedup']:.1f} [{row['speedup_low']:.1f}, {row['speedup_high']:.1f}] | "
             f"{row['seconds']:.0f} | {'yes' if row['on_front'] else ''} |"
         )
+
+
+def _number(axes: Any, points: list[tuple[float, float, str]]) -> None:
+    """Write each point's number on the side of it that is free."""
+    box, letter, radius = axes.get_window_extent(), 12.0, 6.0
+    places = [tuple(axes.transAxes.inverted().transform(axes.transData.transform(each[:2])))
+              for each in points]  # fmt: skip
+    there = [(x * box.width, y * box.height) for x, y in places]
+    texts = [text for *_, text in points]
+    chosen = sides(there, texts, [], letter, radius, (box.width, box.height))
+    for (x, y, text), (right, above) in zip(points, chosen, strict=True):
+        axes.annotate(
+            text, (x, y), (8 * right, 8 * above), textcoords="offset points", fontsize=9,
+            ha="center", va="center",
+        )  # fmt: skip
 
 
 def main() -> None:

@@ -117,7 +117,8 @@ def test_the_jobs_of_a_sweep_are_told_from_what_they_logged(
     command = "python run.py prune.amount=0.3 'a=[1, 2]'"
     with tracker.run("good", tmp_path, parent.id, {"job": "1", "command": command}) as run:
         run.log(metrics={"baseline/accuracy": 0.5, "prune/accuracy": 0.25, "accuracy": 0.25})
-        run.log(tags={"stages": "baseline,prune"})
+        run.log(metrics={"eager/latency_ms": 2.0})
+        run.log(tags={"stages": "baseline,prune", "prune/note": "shape unchanged"})
     told = {"job": "0", "command": "python run.py", "over_budget": "size_mb by 1 MB"}
     with tracker.run("over", tmp_path, parent.id, told):
         pass
@@ -130,9 +131,10 @@ def test_the_jobs_of_a_sweep_are_told_from_what_they_logged(
     assert jobs[0]["error"] == "size_mb by 1 MB"
     assert jobs[1]["overrides"] == ["prune.amount=0.3", "a=[1, 2]"]
     assert jobs[1]["rows"] == [
-        {"stage": "baseline", "accuracy": 0.5},
-        {"stage": "prune", "accuracy": 0.25},
+        {"stage": "baseline", "note": "", "accuracy": 0.5},
+        {"stage": "prune", "note": "shape unchanged", "accuracy": 0.25},
     ]
+    assert jobs[1]["eager"] == {"latency_ms": 2.0}
     assert (jobs[2]["status"], jobs[2]["error"]) == ("FAILED", "no such thing")
 
 

@@ -142,8 +142,8 @@ class Session:
 
 
 def _texts(group: str, settings: dict[str, object]) -> list[str]:
-    """Write settings as overrides."""
+    """Write settings as overrides; a name that is not there is refused by the part itself."""
     return [
-        f"{group}.{name}={value if isinstance(value, str) else json.dumps(value)}"
+        f"++{group}.{name}={value if isinstance(value, str) else json.dumps(value)}"
         for name, value in settings.items()
     ]
