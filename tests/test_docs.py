@@ -80,12 +80,9 @@ def test_the_three_commands_of_the_readme_work_one_after_the_other(tmp_path: Pat
         assert told in done.stdout
 
 
-@pytest.mark.slow
 def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
-    mkdocs = pytest.importorskip("mkdocs")
-    assert mkdocs
+    pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stderr
+    assert done.returncode == 0, done.stderr  # --strict: a warning is an error
     assert (tmp_path / "site" / "int8" / "index.html").is_file()
