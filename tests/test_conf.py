@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from paredown.config import build_all
+from paredown.config import build_all, composed
 from paredown.plan import plan
 
 ROOT = Path(__file__).parents[1]
@@ -50,11 +49,6 @@ FIXED = {  # knobs whose names the design fixes, where they exist so far
     "pick.tolerance",
     "pick.remeasure",
 }
-
-
-def composed(*overrides: str, primary: str = "config") -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(primary, overrides=list(overrides))
 
 
 @pytest.mark.parametrize("part", PARTS, ids=str)

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from paredown.path import VariantPath
+from paredown.config import composed
 from paredown.plan import plan
 from paredown.store import Store
 
-CONF = str(Path(__file__).parents[1] / "conf")
 BASE = ("model=cnn4", "model@student=cnn4", "student.width=16")
 ALL, NONE = ["baseline", "distill", "prune", "quantize"], []
 OTHER = {  # another valid value of a field that is a name
@@ -42,10 +40,8 @@ OTHER = {  # another valid value of a field that is a name
 
 
 def keys(folder: Path, *overrides: str) -> dict[str, str]:
-    with initialize_config_dir(CONF, version_base="1.3"):
-        parts = plan(compose("config", overrides=[*BASE, *overrides]))
-    data, store = parts.load(), Store(folder)
-    path = VariantPath(parts.stages, data, parts.runtime, store, parts.seed, parts.teacher)
+    parts = plan(composed(*BASE, *overrides))
+    path = parts.path(parts.load(), Store(folder))
     found = {name: path.keys.program(index) for index, name in enumerate(path.names)}
     weights = {f"{name} weights": path.keys.weights(i) for i, name in enumerate(path.names)}
     return found | weights
@@ -97,8 +93,7 @@ def other(key: str, value: object) -> object:
     return value / 2 + 0.01
 
 
-with initialize_config_dir(CONF, version_base="1.3"):
-    CFG = compose("config", overrides=list(BASE))
+CFG = composed(*BASE)
 REFUSED = ("quantize.bias_correction", "teacher.epochs", "tracking.version")  # with what is beside
 APART = (*REFUSED, "teacher.model", "model.weights", "student.weights")  # tested below
 FIELDS = [key for key in fields(CFG) if key not in APART]

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from torch import nn
 
-from paredown.config import build
+from paredown.config import build, composed
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
 from paredown.model.cnn4 import Cnn4
@@ -33,11 +32,6 @@ QUICK = [name for name in WITH_INT8 if name != "executorch"]
 
 Lowered = tuple[Path, Conversion]
 Lower = Callable[..., Lowered]
-
-
-def composed(*overrides: str):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
 
 
 def built(name: str) -> Runtime:

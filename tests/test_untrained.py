@@ -2,10 +2,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import ROOT, SMALL
-from hydra import compose, initialize_config_dir
+from command import SMALL
 from torch import nn
 
+from paredown.config import composed
 from paredown.dataset import Dataset
 from paredown.front import Budget
 from paredown.path import VariantPath
@@ -24,8 +24,7 @@ def planned() -> Callable[..., Plan]:
         asked = [*SMALL, *overrides]
         if MOBILE in asked:
             asked = [text for text in asked if "student" not in text] + [f"model@{MOBILE}"]
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            return plan(compose("config", overrides=asked))
+        return plan(composed(*asked))
 
     return make
 

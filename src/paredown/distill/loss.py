@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paredown.training import Training
-from paredown.training.loop import Batch, Loss, resolve_precision
+from paredown.training.loop import Batch, Loss, label_loss, resolve_precision
 from paredown.variant import Context
 
 
@@ -70,28 +70,14 @@ def learn(
     Returns:
         What training logged.
     """
-    if alpha == 0:
-        smoothing = training.label_smoothing
-        return context.fit(training, module, label_loss(smoothing))
+    if alpha == 0 and views is None:  # nobody's answer would count
+        return context.fit(training, module, label_loss(training.label_smoothing))
     if views is None or not context.trains:
         loss = teacher_loss(context.teacher(), temperature, alpha, training)
         return context.fit(training, module, loss)
     assert context.answers is not None
     told = context.answers(views, training)
     return context.fit(training, module, told_loss(temperature, alpha, training), told)
-
-
-def label_loss(smoothing: float) -> Loss:
-    """Bind the labels alone into a loss for `training.loop.fit`: nobody is asked.
-
-    Args:
-        smoothing: Share of a label that goes to all classes, [0, 1).
-    """
-
-    def loss(logits: Tensor, batch: Batch) -> Tensor:
-        return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
-
-    return loss
 
 
 def told_loss(temperature: float, alpha: float, training: Training) -> Loss:

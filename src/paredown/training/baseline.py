@@ -37,8 +37,8 @@ class Baseline:
         """Build the network and fit it by cross-entropy."""
         import torch
 
-        from paredown.distill.loss import label_loss
         from paredown.model.weights import start
+        from paredown.training.loop import label_loss
 
         dataset = context.dataset
         torch.manual_seed(context.seed)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn, optim
+from torch.nn import functional
 
 from paredown import machine
 from paredown.dataset import Dataset
@@ -52,6 +53,19 @@ class Batch(NamedTuple):
 
 Loss = Callable[[Tensor, Batch], Tensor]
 """(logits, batch) -> one number to minimize."""
+
+
+def label_loss(smoothing: float) -> Loss:
+    """Bind the labels alone into a loss for `fit`: cross-entropy.
+
+    Args:
+        smoothing: Share of a label that goes to all classes, [0, 1).
+    """
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        return functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+
+    return loss
 
 
 class Told(Protocol):
