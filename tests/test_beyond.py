@@ -309,6 +309,7 @@ def test_latency_can_wait_for_the_end_of_a_sweep(tmp_path: Path) -> None:
     done = paredown(tmp_path, "-m", *SMALL, *asked, "hydra.sweep.dir=sweep")
     assert done.returncode == 0, done.stderr
     assert "timing the files of 2 jobs" in done.stderr
+    assert "Warning" not in done.stderr  # of Hydra, at every start of a job
     runs = [run for run in runs_of(tmp_path) if "mlflow.parentRunId" in run.data.tags]
     assert len(runs) == 2
     results = [json.loads(file.read_text()) for file in tmp_path.glob("sweep/*/result.json")]

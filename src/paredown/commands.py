@@ -17,9 +17,11 @@ warnings.filterwarnings(
 OmegaConf.register_new_resolver("typed", typed)  # for conf/hydra/help
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _run(cfg: DictConfig) -> dict[str, Any]:
-    """Do one job; give its result, as plain data, to a sweep on another machine."""
+def job(cfg: DictConfig) -> dict[str, Any]:
+    """Do one job; give its result, as plain data, to a sweep on another machine.
+
+    Undecorated, so that a worker finds it by its name, and takes the filter above with it.
+    """
     with user_errors():
         from paredown import pipeline  # heavy, so only once there is work
 
@@ -40,6 +42,9 @@ def _report(cfg: DictConfig) -> None:
         from paredown.report import command  # heavy, so only once there is work
 
         command.run(cfg)
+
+
+_run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
 
 
 def run() -> None:
