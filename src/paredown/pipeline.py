@@ -73,7 +73,7 @@ def _log_failure(cfg: DictConfig, folder: Path, told: str) -> None:
     """Let the sweep know of a job that failed before its run was open, on whatever machine."""
     with contextlib.suppress(ConfigError, *lost_contact()):  # a server that is away was told
         tracking = build(cfg, "tracking")
-        tracker, number = tracking.connect(), record.number()
+        tracker, number = tracking.visit(), record.number()  # the job has waited for it already
         if not any(job["number"] == number for job in tracker.jobs(tracking.parent)):
             tags = {JOB: str(number), COMMAND: record.command(), ERROR: told}
             tracker.start("failed", folder, tracking.parent, tags).end("FAILED")
@@ -131,7 +131,8 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
             found = _look_into(parts, dataset, path, folder, kept)
     table = path_table(parts.name, rows, eager)
     lines = [_where(parts, dataset), *told_busy(watch.busy_cores), *found]
-    show(table, *lines, *tracker.where(kept))
+    compare = tracker.compare() if parts.tracking.parent is None else []  # a sweep says it once
+    show(table, *lines, *tracker.where(kept), *compare)
     return {"status": "FINISHED", "rows": rows, "eager": eager, "run_id": kept.id}
 
 
