@@ -12,6 +12,7 @@ from paredown.tracking import Tracking, as_params
 from paredown.tracking.contact import connect, is_away
 from paredown.tracking.run import UNSENT, Run, upload
 from paredown.tracking.tracker import STARTED, Tracker, git_commit
+from paredown.tracking.view import TAG, view
 
 
 @pytest.fixture(scope="module")
@@ -280,3 +281,15 @@ def test_runs_are_found_by_a_tag_and_texts_by_their_name(tracker: Tracker, tmp_p
     assert (found.id, found.name, found.value) == (run.id, "sweep", "there")
     assert tracker.text(run.id, "note.txt") == "some text"
     assert tracker.text(run.id, "none.txt") is None
+
+
+def test_an_experiment_of_whatever_origin_has_the_first_look(uri: str, tracker: Tracker) -> None:
+    tracker.client.create_experiment("by hand")
+    other = Tracking(uri, "by hand", None, None).connect()
+    for each in (tracker, other):
+        assert tracker.client.get_experiment(each.experiment_id).tags[TAG] == view()
+        assert f"/experiments/{each.experiment_id}/" in each.compare()[-1]
+
+
+def test_the_first_look_fits_in_a_tag() -> None:
+    assert len(view()) < 5000

@@ -14,6 +14,8 @@ from urllib.parse import quote
 import pytest
 from servers import MLflowServer
 
+from paredown.tracking.view import link
+
 pytestmark = pytest.mark.slow
 
 
@@ -73,12 +75,24 @@ def test_the_table_shows_the_sweep(browser: Browser, runs: tuple[str, list]) -> 
     assert parent.info.run_name in page
 
 
-def test_the_chart_page_opens(browser: Browser, runs: tuple[str, list]) -> None:
-    """It is empty until a person unfolds the sweep: MLflow charts the rows that are shown."""
-    experiment, (parent, *_) = runs
-    page = browser.open(f"/experiments/{experiment}/runs?compareRunsMode=CHART", "chart")
-    assert parent.info.run_name in page
-    assert "Model metrics" in page
+def test_the_link_of_a_sweep_opens_a_table_of_its_jobs(
+    browser: Browser, runs: tuple[str, list], swept: Path
+) -> None:
+    experiment, (_, *children) = runs
+    address = link("http://127.0.0.1:5000", experiment)
+    assert address in (swept / "stdout").read_text()
+    page = browser.open(address.partition("#")[2], "view")
+    for name in ("accuracy", "size_mb", "prune.amount", *(run.info.run_name for run in children)):
+        assert name in page
+
+
+def test_the_link_opens_charts_of_accuracy_by_size_and_by_speed(
+    browser: Browser, runs: tuple[str, list]
+) -> None:
+    experiment, _ = runs
+    page = browser.open(link("", experiment).partition("#")[2] + "&compareRunsMode=CHART", "chart")
+    assert "Accuracy by size and by speed" in page
+    assert page.count('class="trace scatter') >= 2
 
 
 def test_two_jobs_are_compared_by_what_was_swept(browser: Browser, runs: tuple[str, list]) -> None:

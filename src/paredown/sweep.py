@@ -87,6 +87,7 @@ class SweepCallback(Callback):
             failed = not found and any(job["status"] == "FAILED" for job in jobs)
             show(jobs_table(str(config.hydra.sweep.dir), jobs))
             self._compare(config, jobs)
+            show(*self._tracker.compare())
             end, self._end = self._end, None
             end("FAILED" if failed else "FINISHED")
             _send_left(config)

@@ -22,7 +22,6 @@ from hydra_plugins.paredown_sweeper._storage import where
 from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
 from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf, ParetoSweeper
 from paredown.config import build, build_all
-from paredown.describe import hide_passwords
 from paredown.errors import RunError, first_line, require, require_one_of, worker_died
 from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
 from paredown.patience import PATIENCE, patiently
@@ -180,10 +179,6 @@ class Search:
         found["error"] = self._error
         _report.write(found, self._folder)
         show(_report.front_table(found), *filter(None, [found["missed"], _report.saved(found)]))
-        if OmegaConf.select(self._config, "tracking._target_"):
-            uri = hide_passwords(build(self._config, "tracking").absolute_uri)
-            web = uri.startswith("http")
-            show(f"compare: {f'open {uri}' if web else f'mlflow ui --backend-store-uri {uri}'}")
         show(f"study:   optuna-dashboard {where(self._settings.storage, self._folder)}")
 
     def _unsearched(self, loader: ConfigLoader) -> dict[str, Value] | None:

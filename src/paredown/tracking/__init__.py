@@ -11,6 +11,7 @@ from paredown.config import typed
 from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.patience import patiently
+from paredown.tracking import view
 from paredown.tracking.contact import SQLITE, connect, is_away, knock, refusal, twice
 from paredown.tracking.tracker import Tracker
 
@@ -140,6 +141,7 @@ class Tracking:
                 "mlflow.experimentKind": "custom_model_development",
                 "mlflow.experiment.primaryMetric.name": "accuracy",
                 "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+                view.TAG: view.view(),
             }
             try:
                 return str(client.create_experiment(self.experiment, artifacts, tags))
@@ -154,6 +156,8 @@ class Tracking:
             self.experiment,
             "restore it or take another name",
         )
+        if view.TAG not in found.tags:  # made by somebody else, or by an older Paredown
+            client.set_experiment_tag(found.experiment_id, view.TAG, view.view())
         return str(found.experiment_id)
 
 

@@ -19,6 +19,7 @@ from paredown.results import OVER_BUDGET
 from paredown.tracking.contact import PARENT, lost_contact, twice
 from paredown.tracking.reader import NOTE, STAGES, Logged, read, under
 from paredown.tracking.run import Run, file_tag, upload_command
+from paredown.tracking.view import link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -126,17 +127,23 @@ class Tracker:
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
     def where(self, run: Run) -> list[str]:
-        """Say where a run's files are, and the command that shows it in a browser."""
+        """Say where a run's files are, and how those that were not sent are."""
         if run.unsent is not None:
             return [
                 f"files:   {run.unsent.parent}",
                 f"upload:  {upload_command(run.unsent.parent)}",
             ]
         files = self.client.get_run(run.id).info.artifact_uri
-        ui = f"mlflow ui --backend-store-uri {hide_passwords(self.uri)}"
+        return [f"files:   {files.removeprefix('file://')}"]
+
+    def compare(self) -> list[str]:
+        """Say how the experiment's runs are seen in a browser."""
         if self.uri.startswith("http"):
-            ui = f"open {self.uri}"
-        return [f"files:   {files.removeprefix('file://')}", f"compare: {ui}"]
+            return [f"compare: {link(hide_passwords(self.uri), self.experiment_id)}"]
+        return [
+            f"compare: mlflow ui --backend-store-uri {hide_passwords(self.uri)}",
+            f"         and open {link('http://127.0.0.1:5000', self.experiment_id)}",
+        ]
 
     def finished(self, parent: str | None = None) -> list[Logged]:
         """List the jobs that came to their end, the newest first.
