@@ -149,10 +149,11 @@ def test_a_search_of_eight_with_its_study_in_postgresql_finishes_on_every_launch
     assert [trial["trial"] for trial in found["trials"]] == list(range(8))
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """List the processes that do jobs: those of joblib's pool."""
+def kill_a_worker(process: subprocess.Popen[str]) -> None:
+    """Kill a process of joblib's pool, one that does a job."""
     below = psutil.Process(process.pid).children(recursive=True)
-    return [each for each in below if any("loky" in word for word in each.cmdline())]
+    workers = [each for each in below if any("loky" in word for word in each.cmdline())]
+    max(workers, key=lambda each: each.memory_info().rss).send_signal(signal.SIGKILL)
 
 
 def test_a_search_goes_on_when_a_worker_is_killed(
@@ -161,8 +162,7 @@ def test_a_search_goes_on_when_a_worker_is_killed(
     storage = f"hydra.sweeper.storage={database.studies}"
     sweep = Sweep(tmp_path, server, "joblib", *SEARCH, storage)
     sweep.wait_for(3)
-    victim = max(workers_of(sweep.process), key=lambda each: each.memory_info().rss)
-    victim.send_signal(signal.SIGKILL)
+    kill_a_worker(sweep.process)
     assert "a worker died" in sweep.end()
     assert sweep.counted() == (8, 8, 8, 1)
 
@@ -172,8 +172,7 @@ def test_a_grid_whose_worker_was_killed_is_completed_by_the_same_command(
 ) -> None:
     sweep = Sweep(tmp_path, server, "joblib", GRID)
     sweep.wait_for(1)
-    victim = max(workers_of(sweep.process), key=lambda each: each.memory_info().rss)
-    victim.send_signal(signal.SIGKILL)
+    kill_a_worker(sweep.process)
     out, _ = sweep.process.communicate(timeout=400)
     assert sweep.process.returncode == 1
     assert "error: a worker of the launcher died" in out
