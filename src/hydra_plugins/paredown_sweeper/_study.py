@@ -94,12 +94,14 @@ class SharedStudy:
         What an untrained file cannot tell is the median of the trained ones: it is infeasible,
         so that only the GP sampler looks at it, which a number off the scale would mislead.
         """
-        known = self.trained()
-        found = []
-        for name in self._objectives:
-            seen = [trial.user_attrs[METRICS][name] for trial in known] or [0.0]
-            found.append(outcome.metrics.get(name, statistics.median(seen)))
-        return found
+        return [
+            outcome.metrics[name] if name in outcome.metrics else self._median(name)
+            for name in self._objectives
+        ]
+
+    def _median(self, name: str) -> float:
+        seen = [trial.user_attrs[METRICS][name] for trial in self.trained()]
+        return statistics.median(seen or [0.0])
 
     def trained(self) -> list[FrozenTrial]:
         """List the COMPLETE trials that were trained."""
