@@ -144,9 +144,11 @@ def test_an_order_that_is_worse_in_every_seed_is_told_with_its_margin(tmp_path: 
 
 def test_what_an_amount_saves_is_reconciled_in_words(tmp_path: Path) -> None:
     whole = {"stage": "baseline", "size_mb": 4.0, "macs": 100, "accuracy": 0.9, "zeros": 0.0}
+    whole["params"] = 10
     row = {"stage": "prune", "accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.85}
     cut = {**row, "size_mb": 1.0, "macs": 30, "speedup": 2.0, "sparsity": 0.75, "zeros": 0.0}
     mask = {**row, "size_mb": 4.0, "macs": 100, "speedup": 1.0, "sparsity": 0.0, "zeros": 0.75}
+    mask["accuracy_high"] = 0.95
     asked = {"prune.amount": "0.5"}
     jobs = [
         Job({**asked, "prune": "structured"}, [whole, cut], {}),
@@ -156,6 +158,7 @@ def test_what_an_amount_saves_is_reconciled_in_words(tmp_path: Path) -> None:
     assert "the file saves 75%, its MACs 70% and its latency 50%" in told
     assert "Latency falls 20 points less than MACs" in told
     assert "with 75% of the weights at zero, it saves 0% of the bytes and is 1.00 times" in told
+    assert told.partition("\nsee")[0].endswith("by more than its bars: removed at 0.5.")
     assert (tmp_path / "tradeoff.png").is_file()
 
 

@@ -51,7 +51,13 @@ class Tradeoff:
         whole = jobs[0].row("baseline")
         (folder / "tradeoff.json").write_text(json.dumps(points, indent=1) + "\n")
         at = points["structured"][self.amount]
-        told = _words(self.amount, at, points["masked"].get(self.amount))
+        told = "\n".join(
+            [
+                *_savings(self.amount, at, whole["macs"] / whole["params"]),
+                *_masked(points["masked"].get(self.amount)),
+                _falls(points, whole["accuracy"]),
+            ]
+        )
         _draw(points, whole, told.partition("\n")[0], folder / "tradeoff.png")
         return f"{told}\nsee {folder / 'tradeoff.png'}"
 
@@ -80,8 +86,14 @@ def _point(jobs: Sequence[Job], way: str) -> dict[str, float]:
     }
 
 
-def _words(amount: float, at: Mapping[str, float], masked: Mapping[str, float] | None) -> str:
-    """Reconcile the three savings, from the numbers."""
+def _savings(amount: float, at: Mapping[str, float], reuse: float) -> list[str]:
+    """Reconcile the three savings, from the numbers.
+
+    Args:
+        amount: That they are told of.
+        at: What was saved there.
+        reuse: MACs a weight of the whole network.
+    """
     widths = (1 - amount) ** 2
     lines = [
         f"At amount {amount:g} the file saves {at['bytes']:.0%}, its MACs {at['macs']:.0%} and its "
@@ -98,17 +110,35 @@ def _words(amount: float, at: Mapping[str, float], masked: Mapping[str, float] |
         )
     elif gap < -0.05:
         lines.append(
-            f"Latency falls {-100 * gap:.0f} points more than MACs: it is paid for bytes as well, "
-            "and smaller weights stay in a cache."
+            f"Latency falls {-100 * gap:.0f} points more than MACs: an image uses each weight for "
+            f"{reuse:.1f} MACs only, so that the time goes into fetching weights, and fewer of "
+            "them stay in a cache."
         )
     else:
         lines.append("Latency follows the MACs within 5 points.")
-    if masked is not None:
-        lines.append(
-            f"Masked, with {masked['gone']:.0%} of the weights at zero, it saves "
-            f"{masked['bytes']:.0%} of the bytes and is {masked['speedup']:.2f} times as fast."
-        )
-    return "\n".join(lines)
+    return lines
+
+
+def _masked(at: Mapping[str, float] | None) -> list[str]:
+    """Say what the same channels save where they are only masked."""
+    if at is None:
+        return []
+    return [
+        f"Masked, with {at['gone']:.0%} of the weights at zero, it saves {at['bytes']:.0%} of the "
+        f"bytes and is {at['speedup']:.2f} times as fast."
+    ]
+
+
+def _falls(points: Points, whole: float) -> str:
+    """Say at which amounts accuracy falls below the network's own by more than its spread."""
+    fallen = [
+        f"{WAYS[way]} at {amount:g}"
+        for way, by in points.items()
+        for amount, point in by.items()
+        if point["accuracy_high"] < whole
+    ]
+    where = ", ".join(fallen) or "nowhere, no effect on accuracy is seen here"
+    return f"Accuracy is below the network's own {whole:.1%} by more than its bars: {where}."
 
 
 def _draw(points: Points, whole: Mapping[str, Any], title: str, file: Path) -> None:
@@ -117,13 +147,14 @@ def _draw(points: Points, whole: Mapping[str, Any], title: str, file: Path) -> N
     figure, (accuracy, savings) = sheet(title, 2, 5.6, 4.2)
     for (way, style), color in zip((("structured", "-o"), ("masked", "--s")), BARS, strict=False):
         if points[way]:
-            _draw_accuracy(accuracy, points[way], f"channels {WAYS[way]}", style, color)
+            _draw_accuracy(accuracy, points[way], way, style, color)
     accuracy.axhline(100 * whole["accuracy"], color="#30353d", linestyle=":", label="not pruned")
+    accuracy.margins(y=0.12)  # the amounts are written there
     accuracy.set_xlabel("weights gone or zero, %")
     accuracy.set_ylabel("accuracy, validation split, %")
     seeds = max(int(point["seeds"]) for by in points.values() for point in by.values())
     how = f"least to most of {seeds} seeds" if seeds > 1 else "95 % interval of one seed"
-    accuracy.set_title(f"numbers: amount; bars: {how}", loc="left", fontsize=10)
+    accuracy.set_title(f"at the top: amount; bars: {how}", loc="left", fontsize=10)
     accuracy.legend(frameon=False, fontsize=9, loc="lower left")
     by = points["structured"]
     for (name, style), color in zip(
@@ -140,17 +171,24 @@ def _draw(points: Points, whole: Mapping[str, Any], title: str, file: Path) -> N
 
 
 def _draw_accuracy(
-    axes: "Axes", by: Mapping[float, Mapping[str, float]], label: str, style: str, color: str
+    axes: "Axes", by: Mapping[float, Mapping[str, float]], way: str, style: str, color: str
 ) -> None:
-    """Draw accuracy by what is gone, each point with its spread and its amount."""
-    gone = [100 * point["gone"] for point in by.values()]
+    """Draw accuracy by what is gone, each point with its spread; the two ways beside each other."""
+    aside = 0.6 * (1 if way == "masked" else -1)
+    gone = [100 * point["gone"] + aside for point in by.values()]
     middle = [100 * point["accuracy"] for point in by.values()]
     spread = [
         [100 * (point["accuracy"] - point["accuracy_low"]) for point in by.values()],
         [100 * (point["accuracy_high"] - point["accuracy"]) for point in by.values()],
     ]
+    label = f"channels {WAYS[way]}"
     axes.errorbar(
         gone, middle, spread, fmt=style, label=label, color=color, capsize=3, markersize=5
     )
-    for amount, x, y in zip(by, gone, middle, strict=True):
-        axes.annotate(f"{amount:g}", (x, y), (5, 6), textcoords="offset points", fontsize=8)
+    if way == "structured":
+        for amount, x in zip(by, gone, strict=True):
+            axes.annotate(
+                f"{amount:g}", (x - aside, 1.0), (0, -10), textcoords="offset points",
+                xycoords=axes.get_xaxis_transform(), ha="center", fontsize=8,
+                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
+            )  # fmt: skip
