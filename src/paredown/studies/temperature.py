@@ -146,7 +146,7 @@ def _draw(
         told = [mean_margin(values) for values in by.values()]
         places = [each * (1 + 0.04 * (2 * at - 1)) for each in by]  # beside each other
         accuracy.errorbar(
-            places, [100 * mean for mean, _ in told], [100 * margin for _, margin in told],
+            places, [100 * mean for mean, _ in told], _bars(told),
             fmt=("-o", "--s")[at], color=BARS[at], capsize=3, markersize=5, label=STAGES[stage],
         )  # fmt: skip
         for place, values in zip(places, by.values(), strict=True):
@@ -170,6 +170,14 @@ def _draw(
         axes.set_xticks(list(entropy), [f"{each:g}" for each in entropy])
         axes.set_xlabel("temperature")
     save(figure, file)
+
+
+def _bars(told: Sequence[tuple[float, float]]) -> list[list[float]]:
+    """Give how far intervals reach below and above their means, in %, nowhere beyond 100."""
+    return [
+        [100 * margin for _, margin in told],
+        [100 * min(margin, 1 - mean) for mean, margin in told],
+    ]
 
 
 def _draw_map(mass: Numbers, classes: Sequence[str], shown: float, file: Path) -> None:
