@@ -95,8 +95,9 @@ def _draw(found: Mapping[str, Mapping[str, float]], recipe: str, legend: str, fi
     for at, order in enumerate(ranked):
         spots = [100 * value for value in found[order].values()]
         mine = order == recipe
+        places = [at + 0.1 * (seed - (len(spots) - 1) / 2) for seed in range(len(spots))]
         axes.plot(
-            [at] * len(spots), spots, "o" if mine else "s", color=BARS[0] if mine else "#8b929c",
+            places, spots, "o" if mine else "s", color=BARS[0] if mine else "#8b929c",
             markersize=6, alpha=0.8,
         )  # fmt: skip
         mean = statistics.fmean(spots)
@@ -105,6 +106,8 @@ def _draw(found: Mapping[str, Mapping[str, float]], recipe: str, legend: str, fi
     axes.set_xlabel("order, the best mean first")
     axes.set_ylabel("accuracy of the int8 file, validation split, %")
     axes.set_title(
-        "marks: seeds, round ones of the recipe; lines: their means", loc="left", fontsize=10
+        "marks: the seeds in turn, round ones of the recipe; lines: their means",
+        loc="left",
+        fontsize=10,
     )
     save(figure, file)
