@@ -15,6 +15,7 @@ COLUMNS = {
     "metrics": ("accuracy", "size_mb", "speedup", "latency_ms"),
     "params": ("student", "prune.amount", "quantize"),
 }
+RUN_NAME = "attributes.`Run Name`"
 CHARTS = (("size_mb", "accuracy"), ("speedup", "accuracy"))  # x, y of each
 
 
@@ -32,6 +33,9 @@ def view() -> str:
             "orderByKey": "metrics.`accuracy`",
             "orderByAsc": False,
             "selectedColumns": columns,
+            "columnOrder": [RUN_NAME, *columns],
+            "columnWidths": {RUN_NAME: 300},  # pixels
+            "runsHiddenMode": "SHOW_ALL",  # not the first ten
             "compareRunSections": [{**section, "isReordered": False, "deleted": False}],
             "compareRunCharts": [_scatter(x, y) for x, y in CHARTS],
         }
