@@ -1,9 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= openvino,executorch
+SIDE_BY_SIDE = -n logical --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-zoo zoo-1 zoo-2 lint store store-clean docs wheel completion clean
+.PHONY: help run test test-slow test-zoo lint store store-clean docs wheel completion clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,16 +13,13 @@ run: .venv/ready  ## Distill, prune, quantize and measure one model, on digits
 	$(BIN)/python run.py
 
 test: .venv/ready  ## Run the quick tests
-	$(BIN)/python -m pytest -m "not slow and not zoo"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --dist loadfile -m "not slow and not zoo"
 
 test-slow: .venv/ready  ## Run the slow ones: processes killed, disks full, servers gone
 	$(BIN)/python -m pytest -m slow
 
 test-zoo: .venv/ready  ## Prune, save and lower every classifier of torchvision
-	@$(MAKE) --no-print-directory -j2 zoo-1 zoo-2
-
-zoo-1 zoo-2:  # half of them each, side by side
-	ZOO_PART=$(subst zoo-,,$@)/2 $(BIN)/python -m pytest tests/test_zoo.py -m zoo
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m zoo tests/test_zoo.py
 
 lint: .venv/ready  ## Check style and types
 	$(BIN)/ruff check .
