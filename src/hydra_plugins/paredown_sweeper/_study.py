@@ -101,7 +101,7 @@ class SharedStudy:
 
     def _median(self, name: str) -> float:
         seen = [trial.user_attrs[METRICS][name] for trial in self.trained()]
-        return statistics.median(seen or [0.0])
+        return float(statistics.median(seen or [0.0]))
 
     def trained(self) -> list[FrozenTrial]:
         """List the COMPLETE trials that were trained."""
