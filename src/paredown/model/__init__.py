@@ -104,8 +104,8 @@ def save(
     from paredown.model.attention import HeadAttention
 
     fresh_network = source.build(classes, input_shape)
-    attention = [name for name, part in module.named_modules() if isinstance(part, HeadAttention)]
-    HeadAttention.put_into(fresh_network, attention)
+    attention = HeadAttention.described(module)
+    HeadAttention.rebuild(fresh_network, attention)
     fresh = dict(fresh_network.named_modules())
     shapes = {
         name: changed
@@ -142,7 +142,7 @@ def load(folder: Path) -> tuple["nn.Module", ModelSource]:
         raise ValueError(f"{folder}: the weights do not belong to the architecture beside them")
     source: ModelSource = build_part(architecture["model"])
     module = source.build(architecture["classes"], tuple(architecture["input_shape"]))
-    HeadAttention.put_into(module, architecture.get("attention", ()))
+    HeadAttention.rebuild(module, architecture.get("attention", {}))
     parts = dict(module.named_modules())
     for name, changed in architecture["changed"].items():
         for attribute, value in changed.items():

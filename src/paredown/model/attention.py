@@ -1,96 +1,287 @@
 """Self-attention whose heads can go one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+NEAR = 1e-4  # of the largest number of an attention's output: float32, in another order of sums
+LAYOUTS = {"qkv,head,width": (0, 1, 2), "head,qkv,width": (1, 0, 2), "head,width,qkv": (1, 2, 0)}
+"""How the rows of one projection of queries, keys and values are laid out."""
 
-class HeadAttention(nn.Module):
-    """What `nn.MultiheadAttention` computes of one sequence, with any number of heads.
 
-    That of PyTorch wants heads that fill the width of the sequence between them, so it cannot
-    lose one. Takes its place in a network, with the same arguments.
-
-    Source: Michel et al., Are Sixteen Heads Really Better than One?, 2019, arXiv 1905.10650.
+@dataclass(frozen=True)
+class Shape:
+    """What an attention needs to be built again, its weights aside.
 
     Args:
         width: Of the sequence.
         heads: How many there are.
         head_width: Channels of each.
         dropout: Of the attention weights, in training.
+        output_dropout: Of what is given, in training.
+        bias: Whether queries, keys and values have one.
+        output_bias: Whether the output has one.
+        pairs: Whether it gives (output, None), as `nn.MultiheadAttention` does.
     """
 
-    def __init__(self, width: int, heads: int, head_width: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.head_width, self.dropout = heads, head_width, dropout
-        self.qkv = nn.Linear(width, 3 * heads * head_width)
-        self.out_proj = nn.Linear(heads * head_width, width)
+    width: int
+    heads: int
+    head_width: int
+    dropout: float
+    output_dropout: float = 0.0
+    bias: bool = True
+    output_bias: bool = True
+    pairs: bool = True
 
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False
-    ) -> tuple[Tensor, None]:
+
+class HeadAttention(nn.Module):
+    """Scaled dot product attention of one sequence, with any number of heads.
+
+    `nn.MultiheadAttention` wants heads that fill the width of the sequence between them, so it
+    cannot lose one, and neither can what people write by hand. This takes their place, with the
+    same arguments.
+
+    Source: Michel et al., Are Sixteen Heads Really Better than One?, 2019, arXiv 1905.10650.
+
+    Args:
+        shape: Of the attention.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads, self.head_width, self.pairs = shape.heads, shape.head_width, shape.pairs
+        self.dropout, self.output_dropout = shape.dropout, shape.output_dropout
+        inner = shape.heads * shape.head_width
+        self.qkv = nn.Linear(shape.width, 3 * inner, bias=shape.bias)
+        self.out_proj = nn.Linear(inner, shape.width, bias=shape.output_bias)
+
+    @property
+    def shape(self) -> Shape:
+        """What it needs to be built again."""
+        return Shape(
+            self.qkv.in_features,
+            self.heads,
+            self.head_width,
+            self.dropout,
+            self.output_dropout,
+            self.qkv.bias is not None,
+            self.out_proj.bias is not None,
+            self.pairs,
+        )
+
+    def forward(self, query: Tensor, *_: Any, **__: Any) -> Any:
         """Attend.
 
         Args:
-            query: (N, L, width).
-            key: The same tensor.
-            value: The same tensor.
-            need_weights: They are not given.
+            query: (N, L, width); key and value, which `nn.MultiheadAttention` is given besides,
+                are the same tensor.
 
         Returns:
-            (N, L, width), and nothing in the place of the weights.
+            (N, L, width), and nothing in the place of the weights where these are asked for.
         """
-        batch, length, _ = query.shape
+        batch, length, _width = query.shape
         shape = batch, length, 3, self.heads, self.head_width
         queries, keys, values = self.qkv(query).view(shape).permute(2, 0, 3, 1, 4).unbind(0)
         dropout = self.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
-        return self.out_proj(attended.transpose(1, 2).flatten(2)), None
+        output = self.out_proj(attended.transpose(1, 2).flatten(2))
+        output = F.dropout(output, self.output_dropout, self.training)
+        return (output, None) if self.pairs else output
 
     def remove_heads(self, chosen: Sequence[int]) -> None:
         """Remove heads by their indices."""
-        kept = [head for head in range(self.heads) if head not in set(chosen)]
+        left = [head for head in range(self.heads) if head not in set(chosen)]
         within = torch.arange(self.head_width)
-        columns = (torch.tensor(kept)[:, None] * self.head_width + within).flatten()
+        columns = (torch.tensor(left)[:, None] * self.head_width + within).flatten()
         wide = self.heads * self.head_width
         rows = torch.cat([columns + part * wide for part in range(3)])
         self.qkv.weight = nn.Parameter(self.qkv.weight.detach()[rows])
-        self.qkv.bias = nn.Parameter(self.qkv.bias.detach()[rows])
+        if self.qkv.bias is not None:
+            self.qkv.bias = nn.Parameter(self.qkv.bias.detach()[rows])
         self.out_proj.weight = nn.Parameter(self.out_proj.weight.detach()[:, columns])
-        self.heads = len(kept)
+        self.heads = len(left)
         self.qkv.out_features, self.out_proj.in_features = len(rows), len(columns)
 
     @classmethod
-    def put_into(
-        cls, module: nn.Module, names: Sequence[str] | None = None
-    ) -> "dict[str, HeadAttention]":
-        """Exchange a network's `nn.MultiheadAttention`, in place, where that changes nothing.
+    def put_into(cls, module: nn.Module, images: Tensor) -> "dict[str, HeadAttention]":
+        """Exchange a network's self-attention, in place, where that changes no answer.
+
+        Exchanged is `nn.MultiheadAttention` that is asked for one sequence and no weights, and a
+        module of people's with one Linear for queries, keys and values, or one for each, and one
+        for the output: whatever it is called and however its rows are laid out, if an attention of
+        this class gives the same numbers.
 
         Args:
-            module: The network.
-            names: Of the attention to exchange; None: all.
+            module: The network, in eval mode.
+            images: Normalized, (N, C, H, W).
 
         Returns:
             All of this class that the network has then, by name.
         """
-        for name, part in list(module.named_modules()):
-            asked = names is None or name in names
-            if asked and isinstance(part, nn.MultiheadAttention) and _is_plain(part):
-                module.set_submodule(name, cls._of(part))
+        candidates = {name: part for name, part in module.named_modules() if _may_attend(part)}
+        if candidates:
+            with _watched(candidates) as calls, torch.no_grad():
+                module(images)
+            for name, part in candidates.items():
+                made = _same(part, calls[name])
+                if made is not None:
+                    module.set_submodule(name, made.train(part.training))
+                    if not _still_runs(module, images):  # something else looks into it
+                        module.set_submodule(name, part)
         return {name: part for name, part in module.named_modules() if isinstance(part, cls)}
 
     @classmethod
-    def _of(cls, part: nn.MultiheadAttention) -> "HeadAttention":
-        with torch.device("meta"):  # all weights are put in below
-            made = cls(part.embed_dim, part.num_heads, part.head_dim, part.dropout)
-        made.qkv.weight, made.qkv.bias = part.in_proj_weight, part.in_proj_bias
-        made.out_proj.weight, made.out_proj.bias = part.out_proj.weight, part.out_proj.bias
-        return made.train(part.training)
+    def rebuild(cls, module: nn.Module, shapes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put attention with fresh weights into a network, by name, as `described` tells it."""
+        for name, shape in shapes.items():
+            module.set_submodule(name, cls(Shape(**shape)))
+
+    @classmethod
+    def described(cls, module: nn.Module) -> dict[str, dict[str, Any]]:
+        """List the shapes of all of this class that a network has, by name."""
+        parts = module.named_modules()
+        return {name: asdict(part.shape) for name, part in parts if isinstance(part, cls)}
 
 
-def _is_plain(part: nn.MultiheadAttention) -> bool:
-    """Tell whether an attention has the common form: batch first, one width, biases."""
-    plain = part.batch_first and part._qkv_same_embed_dim and part.in_proj_bias is not None
-    return plain and part.bias_k is None and not part.add_zero_attn
+def _still_runs(module: nn.Module, images: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            module(images)
+    except (AttributeError, TypeError, RuntimeError):
+        return False
+    return True
+
+
+@dataclass
+class _Call:
+    """One call of what may be an attention: its arguments, what it gave, and dropouts within."""
+
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    output: Any
+    dropouts: tuple[float, float]
+
+
+@contextmanager
+def _watched(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, list[_Call]]]:
+    """Record the calls of modules, by name."""
+    calls: dict[str, list[_Call]] = {name: [] for name in parts}
+    hooks = []
+    for name, part in parts.items():
+        seen: dict[int, float] = {}  # by the axes of what is dropped
+
+        def drop(dropout: Any, given: Any, _: Any, seen: dict[int, float] = seen) -> None:
+            seen[given[0].ndim] = dropout.p
+
+        def record(
+            _: Any, given: Any, options: Any, output: Any, name: str = name, seen: Any = seen
+        ) -> None:
+            calls[name].append(_Call(given, options, output, (seen.get(4, 0.0), seen.get(3, 0.0))))
+
+        inner = [child for child in part.modules() if isinstance(child, nn.Dropout)]
+        hooks += [child.register_forward_hook(drop) for child in inner]
+        hooks.append(part.register_forward_hook(record, with_kwargs=True))
+    try:
+        yield calls
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _may_attend(part: nn.Module) -> bool:
+    """Tell whether a module has the layers of an attention."""
+    if isinstance(part, nn.MultiheadAttention):
+        plain = part.batch_first and part._qkv_same_embed_dim and part.in_proj_bias is not None
+        return plain and part.bias_k is None and not part.add_zero_attn
+    linears = [child for child in part.children() if isinstance(child, nn.Linear)]
+    others = [child for child in part.children() if not isinstance(child, nn.Linear)]
+    quiet = all(isinstance(child, (nn.Dropout, nn.Identity, nn.Softmax)) for child in others)
+    own = any(True for _ in part.parameters(recurse=False))
+    return not isinstance(part, HeadAttention) and len(linears) in (2, 4) and quiet and not own
+
+
+def _same(part: nn.Module, calls: Sequence[_Call]) -> HeadAttention | None:
+    """Make an attention that gives what a module gave; None if there is none."""
+    if not calls or not all(_plain(part, call) for call in calls):
+        return None
+    for build in _builds(part, calls[0]):
+        made = build().eval()
+        if all(_gives(made, call) for call in calls):
+            return made
+    return None
+
+
+def _plain(part: nn.Module, call: _Call) -> bool:
+    """Tell whether a call asked for the attention of one sequence to itself, and no weights."""
+    options = dict(call.options)
+    if isinstance(part, nn.MultiheadAttention):
+        names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
+        options = {**dict(zip(names, call.arguments, strict=False)), **options}
+        query, key, value = (options.get(name) for name in names[:3])
+        masked = options.get("key_padding_mask") is not None or options.get("attn_mask") is not None
+        return query is key is value and not masked and options.get("need_weights") is False
+    given = [each for each in (*call.arguments, *options.values()) if each is not None]
+    return len(given) == 1 and isinstance(given[0], Tensor) and given[0].ndim == 3
+
+
+def _gives(made: HeadAttention, call: _Call) -> bool:
+    sequence = call.arguments[0] if call.arguments else next(iter(call.options.values()))
+    expected = call.output[0] if made.pairs else call.output
+    if not isinstance(expected, Tensor) or expected.shape != sequence.shape:
+        return False
+    with torch.no_grad():
+        output = made(sequence)[0] if made.pairs else made(sequence)
+    return float((output - expected).abs().max()) <= NEAR * float(expected.abs().max())
+
+
+def _builds(part: nn.Module, call: _Call) -> Iterator[Callable[[], HeadAttention]]:
+    """List attentions that a module may be, the likeliest first."""
+    if isinstance(part, nn.MultiheadAttention):
+        shape = Shape(part.embed_dim, part.num_heads, part.head_dim, part.dropout)
+        rows, own_bias = part.in_proj_weight, part.in_proj_bias
+        yield lambda: _built(shape, rows, own_bias, part.out_proj)
+        return
+    *inputs, output = [child for child in part.children() if isinstance(child, nn.Linear)]
+    width, inner = output.out_features, output.in_features
+    fits = all(each.in_features == width for each in inputs)
+    if not fits or sum(each.out_features for each in inputs) != 3 * inner:
+        return
+    biases = [each.bias for each in inputs if each.bias is not None]
+    if len(biases) not in (0, len(inputs)):
+        return
+    weight = torch.cat([each.weight.detach() for each in inputs])
+    bias = torch.cat([each.detach() for each in biases]) if biases else None
+    named = {value for value in vars(part).values() if type(value) is int}
+    for heads in sorted(range(1, inner + 1), key=lambda count: (count not in named, count)):
+        if inner % heads:
+            continue
+        has_bias = bool(biases), output.bias is not None
+        shape = Shape(width, heads, inner // heads, *call.dropouts, *has_bias, pairs=False)
+        for order in LAYOUTS.values() if len(inputs) == 1 else ((0, 1, 2),):
+            index = _rows(shape, order)
+            yield lambda shape=shape, index=index: _built(  # type: ignore[misc]
+                shape, weight[index], None if bias is None else bias[index], output
+            )
+
+
+def _rows(shape: Shape, order: Sequence[int]) -> Tensor:
+    """List the rows of a projection in the order (queries, keys, values), head, channel."""
+    sizes = (3, shape.heads, shape.head_width)
+    rows = torch.arange(3 * shape.heads * shape.head_width).view([sizes[axis] for axis in order])
+    return rows.permute([order.index(axis) for axis in range(3)]).flatten()
+
+
+def _built(shape: Shape, weight: Tensor, bias: Tensor | None, output: nn.Linear) -> HeadAttention:
+    with torch.device("meta"):  # all weights are put in below
+        made = HeadAttention(shape)
+    made.qkv.weight = nn.Parameter(weight.detach(), requires_grad=output.weight.requires_grad)
+    if bias is not None:
+        made.qkv.bias = nn.Parameter(bias.detach(), requires_grad=output.weight.requires_grad)
+    made.out_proj.weight = output.weight
+    made.out_proj.bias = output.bias
+    return made

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.prune.criterion import Criterion
-from paredown.prune.groups import Found, Group, find_groups, remove
+from paredown.prune.equivalence import proven
+from paredown.prune.groups import Found, Group, remove
 from paredown.prune.widths import Scores, Widths, widths
 
 
@@ -41,18 +42,25 @@ class Pruning:
         scope: What is ranked together: local, each group of layers by itself; global, all of
             them; isomorphic, groups that are made of the same layers.
         round_to: Width that the kept channels are a multiple of.
-        dataset: Says what networks take and give; its train split gives gradients.
+        dataset: Its images are what networks are traced on; its train split gives gradients.
+        keeps_frozen: Whether layers that are not trained stay whole, since nothing would fit them.
     """
 
     criterion: Criterion
     scope: str
     round_to: int
     dataset: Dataset
+    keeps_frozen: bool = False
 
     def find(self, module: nn.Module) -> Found:
-        """Find the groups of a network; see `groups.find_groups`."""
+        """Find the groups of a network that can lose channels; see `equivalence.proven`."""
+        images = torch.from_numpy(self.dataset.normalize(self.dataset.val.images[:2]))
         with _keeping_frozen(module):
-            return find_groups(module, len(self.dataset.classes), self.dataset.input_shape)
+            found = proven(module, images)
+        if not self.keeps_frozen:
+            return found
+        frozen = [group.name for group in found.groups if _is_frozen(group)]
+        return found.without(frozen, "its weights are frozen, and fine-tuning could not fit them")
 
     def score(self, module: nn.Module, seed: int) -> Scores:
         """Score every unit of every group.
@@ -121,6 +129,11 @@ class Pruning:
         units = {each.name: each.units for each in cuts}
         with _keeping_frozen(module):
             remove(module, [(group, units[group.name]) for group in self.find(module).groups])
+
+
+def _is_frozen(group: Group) -> bool:
+    weights = [part.weight for part in group.slices if part.makes or part.side == "norm"]
+    return any(weight is not None and not weight.requires_grad for weight in weights)
 
 
 def whole_widths(found: Found) -> Widths:

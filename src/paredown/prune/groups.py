@@ -1,26 +1,22 @@
 """Which channels of a network hang together, and so must go together.
 
-Torch-Pruning follows the dependencies (Fang et al., DepGraph, 2023, arXiv 2301.12900); heads of
-attention, equal parts of a split, and what must stay as it is are found here.
+`trace.py` follows them; what hangs together in the same layers is a group here, and what must stay
+is named with the reason. Torch-Pruning (Fang et al., DepGraph, 2023, arXiv 2301.12900) removes the
+channels of convolutions and Linears; its own graph takes reshapes and splits for other ones than
+they are, so channels are followed here.
 """
 
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from paredown.model import classifier
 from paredown.model.attention import HeadAttention
-from paredown.prune.graph import OP, Graph
-
-CONVOLUTION, NORM = nn.modules.conv._ConvNd, (
-    nn.modules.batchnorm._NormBase,
-    nn.LayerNorm,
-    nn.GroupNorm,
-)  # fmt: skip
+from paredown.prune.layers import CONVOLUTION
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,18 +24,28 @@ class Slice:
     """The numbers that one layer holds of a group's channels.
 
     Args:
-        name: Of the layer in the network.
-        layer: Has a weight, and maybe a bias.
-        side: out, in or norm: which channels of the layer they are.
+        name: Of the layer in the network, or of a parameter by itself.
+        layer: Mostly has a weight, and maybe a bias; or a parameter or buffer by itself.
+        side: out, in or norm: which channels of the layer they are; of a parameter by itself the
+            axis, as a digit.
         rows: (R,), the channel of the layer.
         units: (R,), the unit of the group that each row belongs to.
+        makes: Whether the layer makes the channels, rather than reads them.
     """
 
     name: str
-    layer: nn.Module
+    layer: nn.Module | Tensor
     side: str
     rows: Tensor
     units: Tensor
+    makes: bool = False
+
+    @property
+    def weight(self) -> Tensor | None:
+        """The tensor that holds the numbers; None for a norm without any."""
+        if isinstance(self.layer, Tensor):
+            return self.layer
+        return cast("Tensor | None", self.layer.weight)
 
     def of(self, weight: Tensor) -> Tensor:
         """Arrange the layer's weight, or what has its shape, as (R, numbers of one channel)."""
@@ -55,7 +61,6 @@ class Group:
         units: How many can go one by one.
         width: Channels of one unit: 1, or one in each of equal parts, or those of a head.
         slices: Where their numbers are.
-        places: What Torch-Pruning does to each layer: a dependency, channels, their units.
         attention: Whose heads the units are, which no rounding concerns; else None.
     """
 
@@ -63,8 +68,13 @@ class Group:
     units: int
     width: int
     slices: tuple[Slice, ...] = ()
-    places: tuple[tuple[tp.dependency.Dependency, Tensor, Tensor], ...] = ()
     attention: HeadAttention | None = None
+
+    def within(self, module: nn.Module) -> "Group":
+        """Return the same group of a copy of its network."""
+        attention = None if self.attention is None else module.get_submodule(self.name)
+        slices = tuple(replace(part, layer=_place(module, part)) for part in self.slices)
+        return replace(self, slices=slices, attention=cast("HeadAttention | None", attention))
 
     @property
     def channels(self) -> int:
@@ -74,7 +84,7 @@ class Group:
     @property
     def kind(self) -> tuple[str, ...]:
         """Tell groups apart by the layers that they are made of, whatever their width."""
-        return tuple(f"{type(each.layer).__name__}.{each.side}" for each in self.slices)
+        return tuple(f"{type(part.layer).__name__}.{part.side}" for part in self.slices)
 
 
 @dataclass(frozen=True)
@@ -89,44 +99,24 @@ class Found:
     groups: tuple[Group, ...]
     fixed: dict[str, str]
 
-
-@torch.enable_grad()
-def find_groups(module: nn.Module, classes: int, input_shape: tuple[int, int, int]) -> Found:
-    """Find the groups of a network; its attention is exchanged for one whose heads can go.
-
-    Args:
-        module: Maps (N, C, H, W) to logits (N, classes); every parameter's `requires_grad` is
-            turned on, since the dependencies are read off the autograd graph.
-        classes: Width of the logits.
-        input_shape: Channels, height and width of one image.
-    """
-    training = module.training
-    attention = HeadAttention.put_into(module)
-    module.requires_grad_(True)
-    device = next(module.parameters()).device
-    example = torch.zeros(2, *input_shape, device=device)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Maximum recursive depth")  # attention: it goes on
-        graph = Graph().build_dependency(module, (example,), verbose=False)
-        stays = [classifier(module, classes), *(part.qkv for part in attention.values())]
-        together = list(graph.get_all_groups(ignored_layers=stays))
-    module.train(training)
-    names = {part: name for name, part in module.named_modules()}
-    groups, fixed = [], {}
-    for found in together:
-        root = found[0].dep.target.module
-        reason = _reason(found)
-        if reason:
-            fixed[names[root]] = reason
-        else:
-            groups.append(_channels(graph, found, names))
-    groups += [_heads(name, part) for name, part in attention.items() if part.heads > 1]
-    order = {name: at for at, name in enumerate(names.values())}
-    return Found(tuple(sorted(groups, key=lambda group: order[group.name])), fixed)
+    def without(self, names: Iterable[str], reason: str) -> "Found":
+        """Return the same, with some groups left whole for a reason."""
+        gone = set(names)
+        left = tuple(group for group in self.groups if group.name not in gone)
+        return Found(left, {**self.fixed, **dict.fromkeys(sorted(gone), reason)})
 
 
-def by_channel(layer: nn.Module, side: str, weight: Tensor) -> Tensor:
+def _place(module: nn.Module, part: Slice) -> nn.Module | Tensor:
+    if not isinstance(part.layer, Tensor):
+        return module.get_submodule(part.name)
+    path, _, leaf = part.name.rpartition(".")
+    return cast("Tensor", getattr(module.get_submodule(path), leaf))
+
+
+def by_channel(layer: nn.Module | Tensor, side: str, weight: Tensor) -> Tensor:
     """Arrange a layer's weight as (channels, numbers of one channel), of its outputs or inputs."""
+    if isinstance(layer, Tensor):
+        return weight.movedim(int(side), 0).flatten(1) if weight.ndim > 1 else weight[:, None]
     if weight.ndim == 1:
         return weight[:, None]
     if isinstance(layer, CONVOLUTION) and layer.transposed:
@@ -147,83 +137,67 @@ def remove(module: nn.Module, chosen: Sequence[tuple[Group, Sequence[int]]]) -> 
         module: Whose groups they are.
         chosen: Groups, each with the indices of the units that go.
     """
-    gone: dict[tuple[int, object], tuple[tp.dependency.Dependency, set[int]]] = {}
+    gone: dict[tuple[int, str], tuple[Slice, set[int]]] = {}
     for group, indices in chosen:
-        if group.attention is not None and indices:
-            group.attention.remove_heads(indices)
-        for dep, rows, units in group.places:
-            key = id(dep.target.module), dep.handler
-            taken = rows[torch.isin(units, torch.tensor(indices, dtype=units.dtype))]
-            gone.setdefault(key, (dep, set()))[1].update(taken.tolist())
-    names = {id(each): name for name, each in module.named_parameters()}
-    for dep, channels in gone.values():
-        if not channels:
+        if group.attention is not None:
+            if indices:
+                group.attention.remove_heads(indices)
             continue
-        target = dep.target.module
-        smaller = dep(sorted(channels))
-        if isinstance(target, nn.Parameter):
-            path, _, leaf = names[id(target)].rpartition(".")
-            setattr(module.get_submodule(path), leaf, smaller)
+        for part in group.slices:
+            rows = part.rows[torch.isin(part.units, torch.tensor(indices, dtype=torch.int64))]
+            gone.setdefault((id(part.layer), part.side), (part, set()))[1].update(rows.tolist())
+    tied = _tied(module)
+    for part, cut in gone.values():
+        if cut:
+            _cut(module, part, sorted(cut))
+    for (first, leaf), *others in tied:
+        for owner, name in others:
+            setattr(owner, name, getattr(first, leaf))
 
 
-def _channels(
-    graph: tp.DependencyGraph, found: tp.dependency.Group, names: dict[nn.Module, str]
-) -> Group:
-    root = found[0].dep.target.module
-    parts = _parts(graph, found)
-    units = graph.get_out_channels(root) // parts
-    places, slices = [], []
-    for item in found.items:
-        layer, rows = item.dep.target.module, torch.tensor(item.idxs)
-        own = torch.tensor(item.root_idxs) % units
-        if layer in names or isinstance(layer, nn.Parameter):
-            places.append((item.dep, rows, own))
-        if isinstance(layer, (CONVOLUTION, nn.Linear, *NORM)) and layer.weight is not None:
-            outgoing = graph.is_out_channel_pruning_fn(item.dep.handler)
-            side = "norm" if isinstance(layer, NORM) else "out" if outgoing else "in"
-            slices.append(Slice(names[layer], layer, side, rows, own))
-    return Group(names[root], units, parts, tuple(slices), tuple(places))
+def _tied(module: nn.Module) -> list[list[tuple[nn.Module, str]]]:
+    """List the places of parameters that have several."""
+    places: dict[int, list[tuple[nn.Module, str]]] = defaultdict(list)
+    for part in module.modules():
+        for leaf, parameter in part._parameters.items():
+            if parameter is not None:
+                places[id(parameter)].append((part, leaf))
+    return [owners for owners in places.values() if len(owners) > 1]
 
 
-def _parts(graph: tp.DependencyGraph, found: tp.dependency.Group) -> int:
-    """Count the equal parts that must lose the same channels each.
-
-    Grouped convolutions and norms have them, and what `chunk` cuts into equal pieces.
-    """
-    parts = [1]
-    for item in found.items:
-        layer = item.dep.target.module
-        pruner = graph.get_pruner_of_module(layer)
-        depthwise = item.dep.target.type == OP.DEPTHWISE_CONV
-        if item.dep.target.type == OP.SPLIT and layer.split_sizes:
-            parts.append(len(layer.split_sizes))
-        elif pruner is not None and not depthwise:
-            outgoing = graph.is_out_channel_pruning_fn(item.dep.handler)
-            count = pruner.get_out_channel_groups if outgoing else pruner.get_in_channel_groups
-            parts.append(count(layer))
-    return max(parts)
-
-
-def _reason(found: tp.dependency.Group) -> str:
-    """Say why the channels of a group must stay; empty if they need not."""
-    for item in found.items:
-        node = item.dep.target
-        if hasattr(node, "regroups"):
-            return "a reshape regroups the channels, as a shuffle or windows of attention do"
-        if node.type == OP.PARAMETER and sum(size > 1 for size in node.module.shape) > 1:
-            return "a table of parameters, such as a position embedding, has a column a channel"
-        if node.type in (OP.MHA, OP.LSTM):
-            return f"{type(node.module).__name__} has a fixed width"
-    return ""
+def _cut(module: nn.Module, part: Slice, rows: list[int]) -> None:
+    """Remove rows of one layer's side, in place."""
+    layer, out = part.layer, part.side == "out"
+    if isinstance(layer, CONVOLUTION):
+        if out and layer.groups > 1 and layer.groups == layer.in_channels == layer.out_channels:
+            tp.prune_depthwise_conv_out_channels(layer, rows)
+        else:
+            (tp.prune_conv_out_channels if out else tp.prune_conv_in_channels)(layer, rows)
+    elif isinstance(layer, nn.Linear):
+        (tp.prune_linear_out_channels if out else tp.prune_linear_in_channels)(layer, rows)
+    elif isinstance(layer, Tensor):
+        path, _, leaf = part.name.rpartition(".")
+        owner = module.get_submodule(path)
+        if isinstance(owner, nn.RNNBase) and leaf == "weight_ih_l0":
+            owner.input_size -= len(rows)
+        setattr(owner, leaf, _without(getattr(owner, leaf), int(part.side), rows))
+    else:
+        _cut_norm(layer, rows)
 
 
-def _heads(name: str, attention: HeadAttention) -> Group:
-    """Make a group of the heads of an attention."""
-    heads, width = attention.heads, attention.head_width
-    units = torch.arange(heads).repeat_interleave(width)
-    rows = torch.arange(heads * width)
-    slices = (
-        Slice(f"{name}.qkv", attention.qkv, "out", torch.arange(3 * len(rows)), units.repeat(3)),
-        Slice(f"{name}.out_proj", attention.out_proj, "in", rows, units),
-    )
-    return Group(name, heads, width, slices, attention=attention)
+def _cut_norm(layer: nn.Module, rows: list[int]) -> None:
+    for leaf in ("weight", "bias", "running_mean", "running_var"):
+        tensor = getattr(layer, leaf, None)
+        if tensor is not None:
+            setattr(layer, leaf, _without(tensor, 0, rows))
+    for name in ("num_features", "num_channels", "num_parameters"):
+        if hasattr(layer, name):
+            setattr(layer, name, getattr(layer, name) - len(rows))
+    if isinstance(layer, (nn.LayerNorm, nn.RMSNorm)):
+        layer.normalized_shape = (layer.normalized_shape[0] - len(rows),)
+
+
+def _without(tensor: Tensor, axis: int, rows: list[int]) -> Tensor:
+    rest = [row for row in range(tensor.shape[axis]) if row not in set(rows)]
+    left = tensor.detach().index_select(axis, torch.tensor(rest, device=tensor.device))
+    return nn.Parameter(left) if isinstance(tensor, nn.Parameter) else left

@@ -49,9 +49,9 @@ class Masked(Pruner):
         """Say how channels are chosen."""
         from paredown.prune.channels import Pruning
 
-        return Pruning(
-            self.criterion, ranked(self.criterion, self.scope), self.round_to, context.dataset
-        )
+        scope = ranked(self.criterion, self.scope)
+        frozen = self.epochs > 0
+        return Pruning(self.criterion, scope, self.round_to, context.dataset, frozen)
 
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Return a copy of the variant's network with zeros in it, fine-tuned around them."""

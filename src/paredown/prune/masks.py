@@ -63,17 +63,20 @@ def channel_masks(groups: Sequence[Group], units: Mapping[str, Sequence[int]]) -
     """
     masks: dict[str, Tensor] = {}
     for group in groups:
-        for each in group.slices:
-            gone = each.rows[torch.isin(each.units, torch.tensor(units[group.name]))]
-            weight = each.layer.weight
-            assert isinstance(weight, Tensor)
+        indices = torch.tensor(units[group.name], dtype=torch.int64)
+        for part in group.slices:
+            weight, gone = part.weight, part.rows[torch.isin(part.units, indices)]
+            if weight is None:
+                continue
             place = torch.arange(weight.numel()).view(weight.shape)
-            taken = by_channel(each.layer, each.side, place)[gone].flatten()
-            mask = masks.setdefault(f"{each.name}.weight", torch.ones(weight.shape))
-            mask.view(-1)[taken] = 0
-            if each.side != "in" and isinstance(each.layer.bias, Tensor):
-                bias = masks.setdefault(f"{each.name}.bias", torch.ones(each.layer.bias.shape))
-                bias[gone] = 0
+            rows = by_channel(part.layer, part.side, place)[gone].flatten()
+            alone = isinstance(part.layer, Tensor)
+            name = part.name if alone else f"{part.name}.weight"
+            mask = masks.setdefault(name, torch.ones(weight.shape))
+            mask.view(-1)[rows] = 0
+            bias = None if alone else getattr(part.layer, "bias", None)
+            if part.side != "in" and isinstance(bias, Tensor):
+                masks.setdefault(f"{part.name}.bias", torch.ones(bias.shape))[gone] = 0
     return masks
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from paredown.errors import require
-from paredown.model import without_numbers
 from paredown.training import Training
 from paredown.training.recovery import Recovery
 from paredown.variant import Build, Context, Variant
@@ -22,10 +21,10 @@ class Pruner(Recovery):
 
     def check(self, build: Build, context: Context, before: Training | None) -> None:
         """Raise ConfigError if the stage cannot work on a network; see `variant.Checks`."""
-        from paredown.prune.network import require_groups, require_prunable
+        from paredown.prune.network import require_fixed_flow, require_groups
 
-        network = without_numbers(build)  # shapes are enough to tell
-        require_prunable(network, context.dataset, recovers=self.epochs > 0)
+        network = build()
+        require_fixed_flow(network, context.dataset)
         pruning = self.pruning(context)
         if pruning is not None:
             require_groups(network, pruning)

@@ -117,9 +117,9 @@ class Structured(Pruner):
         """Say how channels are chosen."""
         from paredown.prune.channels import Pruning
 
-        return Pruning(
-            self.criterion, ranked(self.criterion, self.scope), self.round_to, context.dataset
-        )
+        scope = ranked(self.criterion, self.scope)
+        frozen = self.epochs > 0
+        return Pruning(self.criterion, scope, self.round_to, context.dataset, frozen)
 
     def _shrink(
         self, module: "nn.Module", amount: float, context: Context

@@ -63,7 +63,7 @@ def total(
     found: Tensor | None = None
     with torch.no_grad():
         for each in group.slices:
-            numbers = number(each)
+            numbers = None if each.weight is None else number(each)
             if numbers is not None:
                 if found is None:
                     found = torch.zeros(group.units, device=numbers.device)

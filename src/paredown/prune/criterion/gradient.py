@@ -68,13 +68,15 @@ class Hessian(_Gradient):
 
 
 def _weight(each: "Slice") -> "Tensor":
-    weight: Tensor = each.layer.weight  # type: ignore[assignment]
+    weight = each.weight
+    assert weight is not None  # `total` leaves those out
     return each.of(weight.detach())
 
 
 def _gradient(each: "Slice") -> "Tensor":
     import torch
 
-    weight: Tensor = each.layer.weight  # type: ignore[assignment]
+    weight = each.weight
+    assert weight is not None  # `total` leaves those out
     # a layer that no image reaches, such as an auxiliary head, has none
     return each.of(torch.zeros_like(weight) if weight.grad is None else weight.grad)

@@ -98,7 +98,7 @@ class GeometricMedian:
 
         def distances(each: "Slice") -> "Tensor | None":
             filters = _weight(each)
-            return torch.cdist(filters, filters) if each.side == "out" else None
+            return torch.cdist(filters, filters) if each.makes else None
 
         return total(group, distances)
 
@@ -118,5 +118,6 @@ class Random:
 
 
 def _weight(each: "Slice") -> "Tensor":
-    weight: Tensor = each.layer.weight  # type: ignore[assignment]
+    weight = each.weight
+    assert weight is not None  # `total` leaves those out
     return each.of(weight.detach())

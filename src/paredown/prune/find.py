@@ -1,0 +1,112 @@
+"""Find which channels of a network hang together, and what must stay."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from paredown.model.attention import HeadAttention
+from paredown.prune.groups import Found, Group, Slice
+from paredown.prune.trace import OUTPUT, Tracer, Use
+from paredown.prune.units import NOTHING
+
+ONE = "its channels can only go all together"
+HEADS = "the heads of an attention go one by one"
+
+
+def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> Found:
+    """Find the groups of a network; its attention is exchanged for one whose heads can go.
+
+    Args:
+        module: Maps (N, C, H, W) to logits (N, classes); its mode stays.
+        images: Normalized, (N, C, H, W), N at least 2.
+        couple: See `trace.Tracer`.
+    """
+    training = module.training
+    attention = HeadAttention.put_into(module.eval(), images)
+    tracer = Tracer(module, couple)
+    tracer.run(module, images)
+    module.train(training)
+    names: dict[int, str] = {id(part): name for name, part in module.named_modules()}
+    names.update({id(tensor): name for name, tensor in module.named_parameters()})
+    names.update({id(tensor): name for name, tensor in module.named_buffers()})
+    hidden = {id(part.qkv): "out" for part in attention.values()}
+    hidden.update({id(part.out_proj): "in" for part in attention.values()})
+    for use in tracer.uses:
+        if hidden.get(id(use.layer)) == use.side:
+            tracer.units.fix(use.labels, HEADS)
+    groups, fixed = _assembled(tracer, names)
+    groups += [_heads(name, part) for name, part in attention.items() if part.heads > 1]
+    order = {name: index for index, name in enumerate(names.values())}
+    groups.sort(key=lambda group: order[group.name])
+    single = {group.name: ONE for group in groups if group.units == 1}
+    left = tuple(group for group in groups if group.units > 1)
+    return Found(left, {**single, **fixed})
+
+
+def _assembled(tracer: Tracer, names: Mapping[int, str]) -> tuple[list[Group], dict[str, str]]:
+    """Put units that lie in the same layers into a group each; tell why others stay."""
+    units = [tracer.units.roots(use.labels) for use in tracer.uses]
+    layers: dict[int, Counter[int]] = defaultdict(Counter)  # of a unit: how often in which use
+    made = set()
+    for index, (use, own) in enumerate(zip(tracer.uses, units, strict=True)):
+        for unit in own.tolist():
+            layers[unit][index] += 1
+        made |= set(own.tolist()) if use.makes else set()
+    together: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
+    for unit in made - {NOTHING}:
+        if not tracer.units.reason(unit):
+            together[tuple(sorted(layers[unit].items()))].append(unit)
+    pairs = list(zip(tracer.uses, units, strict=True))
+    groups = [_group(pairs, list(dict(key)), set(own), names) for key, own in together.items()]
+    fixed: dict[str, str] = {}
+    for use, own in pairs:
+        reasons = [tracer.units.reason(unit) for unit in own.tolist()]
+        if use.makes and all(reasons) and not {OUTPUT, HEADS} & set(reasons):
+            fixed[names[id(use.layer)]] = reasons[0]
+    return groups, fixed
+
+
+def _group(
+    pairs: Sequence[tuple[Use, Tensor]],
+    uses: Sequence[int],
+    own: set[int],
+    names: Mapping[int, str],
+) -> Group:
+    """Make a group of units.
+
+    Args:
+        pairs: Every use with the unit of each of its rows.
+        uses: Those that the units lie in.
+        own: The units.
+        names: Of layers and parameters.
+    """
+    order = {key: index for index, key in enumerate(names)}
+    makers = [index for index in uses if pairs[index][0].makes]
+    first = min(makers, key=lambda index: order[id(pairs[index][0].layer)])
+    row_units = [unit for unit in pairs[first][1].tolist() if unit in own]
+    index_of = {unit: index for index, unit in enumerate(dict.fromkeys(row_units))}
+    slices = []
+    for index in uses:
+        use, units = pairs[index]
+        rows = [row for row, unit in enumerate(units.tolist()) if unit in own]
+        indices = torch.tensor([index_of[int(units[row])] for row in rows])
+        name = names[id(use.layer)]
+        slices.append(Slice(name, use.layer, use.side, torch.tensor(rows), indices, use.makes))
+    width = len(row_units) // len(index_of)
+    return Group(names[id(pairs[first][0].layer)], len(index_of), width, tuple(slices))
+
+
+def _heads(name: str, attention: HeadAttention) -> Group:
+    """Make a group of the heads of an attention."""
+    heads, width = attention.heads, attention.head_width
+    units = torch.arange(heads).repeat_interleave(width)
+    rows = torch.arange(heads * width)
+    slices = (
+        Slice(
+            f"{name}.qkv", attention.qkv, "out", torch.arange(3 * len(rows)), units.repeat(3), True
+        ),
+        Slice(f"{name}.out_proj", attention.out_proj, "in", rows, units),
+    )
+    return Group(name, heads, width, slices, attention=attention)
