@@ -1,19 +1,20 @@
 """The form that a network is trained and kept in: float32, complete, in a layout it can take."""
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 # attributes of a network, so that copies, pruned ones and those that were saved have them too
-_CONTIGUOUS, _CAST = "paredown_contiguous", "paredown_cast"
+_CONTIGUOUS, _WIDE, _CAST = "paredown_contiguous", "paredown_wide", "paredown_cast"
 
 
 def layout(module: "nn.Module") -> "torch.memory_format":
     """Return the memory format of a network's images and weights: channels last where it can.
 
-    `choose_layout` decides it where a network is built, and `model.load` reads what it decided.
+    `settle` decides it where a network is built, and `model.load` reads what it decided.
     """
     import torch
 
@@ -21,18 +22,17 @@ def layout(module: "nn.Module") -> "torch.memory_format":
     return torch.contiguous_format if contiguous else torch.channels_last
 
 
-def set_contiguous(module: "nn.Module") -> None:
-    """Let a network take contiguous images, and keep contiguous weights, from now on."""
-    setattr(module, _CONTIGUOUS, True)
-
-
 def arrange(module: "nn.Module") -> "nn.Module":
-    """Put the weights of a network into its layout, in place."""
+    """Put the weights of a network into its layout, in place, and let it answer in float32."""
+    if hasattr(module, _WIDE) and not hasattr(type(module), _WIDE):
+        _answer_in_float32(module)
     return module.to(memory_format=layout(module))
 
 
-def choose_layout(module: "nn.Module", input_shape: tuple[int, int, int]) -> None:
-    """Find out whether a network takes channels last, with one image; `.view` often does not.
+def settle(module: "nn.Module", input_shape: tuple[int, int, int]) -> None:
+    """Find out from one image which layout a network takes, and what type of logits it gives.
+
+    `.view` often cannot take channels last. What is found out stays with the network.
 
     Args:
         module: Left in eval mode, in its layout.
@@ -42,26 +42,47 @@ def choose_layout(module: "nn.Module", input_shape: tuple[int, int, int]) -> Non
 
     module.eval()
     last, plain = torch.channels_last, torch.contiguous_format
-    if any(weight.ndim == 5 for weight in module.parameters()) or (  # which has no such format
-        not _takes(module, input_shape, last) and _takes(module, input_shape, plain)
-    ):
-        set_contiguous(module)
+    five = any(weight.ndim == 5 for weight in module.parameters())  # there is no such format for it
+    answer = None if five else _try(module, input_shape, last)
+    if answer is None:
+        answer = _try(module, input_shape, plain)
+        if five or answer is not None:
+            setattr(module, _CONTIGUOUS, True)
+    if torch.is_tensor(answer) and answer.is_floating_point() and answer.dtype != torch.float32:
+        setattr(module, _WIDE, True)
     arrange(module)
 
 
-def _takes(
+def _try(
     module: "nn.Module", input_shape: tuple[int, int, int], layout: "torch.memory_format"
-) -> bool:
+) -> Any:
+    """Return what a network answers to an image in a layout; None if it fails."""
     import torch
 
     device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
     image = torch.zeros(1, *input_shape, device=device).contiguous(memory_format=layout)
     try:
         with torch.no_grad():
-            module.to(memory_format=layout)(image)
+            return module.to(memory_format=layout)(image)
     except (Exception, SystemExit):  # whatever a user's own code raises; the check tells it
-        return False
-    return True
+        return None
+
+
+def _answer_in_float32(module: "nn.Module") -> None:
+    """Let a network of one's own cast its logits; a hook would be lost in tracing."""
+    base: Any = type(module)
+
+    @functools.wraps(base.forward)  # exporters read the names of its arguments
+    def forward(self: Any, *images: Any, **more: Any) -> Any:
+        answer = base.forward(self, *images, **more)
+        return answer.float() if hasattr(answer, "float") else answer  # a tuple in training
+
+    module.__class__ = type(base.__name__, (base,), {"forward": forward, _WIDE: True})
+
+
+def answers_wide(module: "nn.Module") -> bool:
+    """Tell whether the logits of a network's own code are cast to float32."""
+    return hasattr(module, _WIDE)
 
 
 def complete(module: "nn.Module", input_shape: tuple[int, int, int]) -> "nn.Module":

@@ -13,7 +13,7 @@ import numpy as np
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, require
 from paredown.model import ModelSource, classifier, pack, unpack
-from paredown.model.form import cast_from, layout, not_finite
+from paredown.model.form import answers_wide, cast_from, layout, not_finite
 from paredown.model.state import differences, norms_of_batches
 from paredown.model.weights import start
 from paredown.training import Training
@@ -100,7 +100,7 @@ class Trial:
     def __post_init__(self) -> None:
         self.name = f"model {self.source.name}"
         self.size = "x".join(map(str, self.images.shape[1:]))
-        self.logits_type = self.answer_type = ""
+        self.answer_type = ""
 
     def ask(self, network: "nn.Module", count: int, first: int = 0) -> "Tensor":
         """Return the logits of some images in eval mode, (count, classes), float32."""
@@ -120,15 +120,14 @@ class Trial:
         hint = "" if torch.is_tensor(answer) else "let its forward return the logits alone"
         require(got == wanted, self.name, rule, got, hint)
         logits: Tensor = answer
-        self.logits_type = str(logits.dtype).removeprefix("torch.")
-        rule = "give floating-point logits"
-        require(logits.is_floating_point(), self.name, rule, self.logits_type)
+        rule, kind = "give floating-point logits", str(logits.dtype).removeprefix("torch.")
+        require(logits.is_floating_point(), self.name, rule, kind)
         finite = bool(torch.isfinite(logits).all())
         require(finite, self.name, "give finite logits", logits.flatten()[:3].tolist())
         same = torch.equal(shown, self.images[first : first + count])
         hint = "write x = x / 2, say, for x /= 2"
         require(same, self.name, "leave its images as they are", "others in their place", hint)
-        return logits.float()
+        return logits
 
     def train(self, network: "nn.Module", training: Training) -> None:
         """Train it for one step on all images, as training will; not if all of it is frozen."""
@@ -194,8 +193,8 @@ class Trial:
         """Log what is not as a user may think."""
         if cast_from(network):
             log.info("%s: its %s weights become float32", self.name, cast_from(network))
-        if self.logits_type != "float32":
-            log.info("%s: its %s logits become float32", self.name, self.logits_type)
+        if answers_wide(network):
+            log.info("%s: its logits become float32", self.name)
         if self.answer_type not in ("", "Tensor"):
             log.info(
                 "%s: answers with a %s in training; its logits alone are learnt from, "

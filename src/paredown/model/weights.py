@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from paredown.describe import sha256_of
 from paredown.errors import ConfigError, require
 from paredown.model.checkpoint import as_float32, opened, without_prefix
-from paredown.model.form import choose_layout, not_finite
+from paredown.model.form import not_finite, settle
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,7 +50,7 @@ def start(source: "ModelSource", classes: int, input_shape: tuple[int, int, int]
     module = source.build(classes, input_shape)
     if source.weights is not None:
         _start_from(source.weights, module, source, classes)
-    choose_layout(module, input_shape)
+    settle(module, input_shape)
     return module
 
 
