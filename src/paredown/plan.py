@@ -84,14 +84,14 @@ class Plan:
         other = self.teacher.stage if self.teacher else None
         if other is not None:
             other.training.check(dataset)
-            tried(other.source, dataset)
+            tried(other.source, dataset, other.training)
         for title, stage in self.stages.items():
             if stage.training is not None:
                 stage.training.check(dataset)
                 check_views(getattr(stage, "views", None), dataset)
             if stage.source is not None:
                 build = partial(stage.source.build, classes, shape)
-                names = layers(tried(stage.source, dataset))
+                names = layers(tried(stage.source, dataset, stage.training))
             elif isinstance(stage, Checks):
                 assert build is not None, "the baseline builds one"
                 stage.check(build, self.context(dataset, title), before)

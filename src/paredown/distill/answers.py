@@ -15,6 +15,7 @@ from torch import nn
 
 from paredown.dataset import Dataset
 from paredown.dataset.augment import Ways
+from paredown.model.form import arrange, layout
 from paredown.training import Training
 from paredown.training.loop import Batch, resolve_device, resolve_precision
 
@@ -70,7 +71,7 @@ def ask(teacher: nn.Module, dataset: Dataset, views: int, training: Training, fi
         torch.set_num_threads(training.threads)
     device, fast = resolve_device(training), resolve_precision(training, teacher) == "bfloat16"
     teacher = copy.deepcopy(teacher).eval().to(device)  # the caller's stays where it is
-    teacher.to(memory_format=torch.channels_last)
+    arrange(teacher)
     count, start = len(dataset.train), time.perf_counter()
     with file.open("wb") as out:
         shape = (views, count, len(dataset.classes))
@@ -79,7 +80,7 @@ def ask(teacher: nn.Module, dataset: Dataset, views: int, training: Training, fi
         for number, at in product(range(views), range(0, count, CHUNK)):
             some = slice(at, at + CHUNK)
             shown = dataset.seen(some, dataset.view(number).take(some))
-            images = torch.from_numpy(shown).contiguous(memory_format=torch.channels_last)
+            images = torch.from_numpy(shown).contiguous(memory_format=layout(teacher))
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, fast):
                 told = teacher(images.to(device))
             out.write(told.float().cpu().numpy().astype("<f4").tobytes())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from paredown.model.form import arrange, layout
 from paredown.training import Training
 from paredown.training.loop import Batch, Loss, label_loss, resolve_precision
 from paredown.variant import Context
@@ -104,7 +105,7 @@ def teacher_loss(teacher: nn.Module, temperature: float, alpha: float, training:
         training: Smooths the labels, and names the precision.
     """
     frozen = copy.deepcopy(teacher).eval().requires_grad_(False)  # the caller's stays on the CPU
-    frozen.to(memory_format=torch.channels_last)
+    images = layout(arrange(frozen))
     fast = resolve_precision(training, frozen) == "bfloat16"
 
     given = told_loss(temperature, alpha, training)
@@ -112,7 +113,8 @@ def teacher_loss(teacher: nn.Module, temperature: float, alpha: float, training:
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         device = batch.images.device
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, fast):
-            told = frozen.to(device)(batch.images).float()
+            shown = batch.images.contiguous(memory_format=images)  # the student's may be another
+            told = frozen.to(device)(shown).float()
         return given(logits, batch._replace(told=told))
 
     return loss

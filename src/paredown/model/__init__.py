@@ -3,16 +3,19 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from paredown.config import build_part
 from paredown.describe import describe, sha256_of
-from paredown.errors import ConfigError
+from paredown.errors import ConfigError, require
+from paredown.model.form import arrange
+from paredown.model.tensors import distinct, fill
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WEIGHTS, ARCHITECTURE = "model.safetensors", "architecture.json"
+_TORCHS_OWN = ("training", "_is_full_backward_hook", "call_super_init")  # flags, of no network's
 
 
 class ModelSource(Protocol):
@@ -101,27 +104,9 @@ def save(
     """Write `model.safetensors` and `architecture.json`: enough to rebuild any pruned shape."""
     from safetensors.torch import save_file
 
-    from paredown.model.attention import HeadAttention
-
-    fresh_network = source.build(classes, input_shape)
-    attention = HeadAttention.described(module)
-    HeadAttention.rebuild(fresh_network, attention)
-    fresh = dict(fresh_network.named_modules())
-    shapes = {
-        name: changed
-        for name, part in module.named_modules()
-        if (changed := _whole_numbers(part).items() - _whole_numbers(fresh[name]).items())
-    }
-    state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    architecture, state = pack(module, source, classes, input_shape)
     save_file(state, folder / WEIGHTS)
-    architecture = {
-        "weights": sha256_of(folder / WEIGHTS),
-        "model": describe(source),
-        "classes": classes,
-        "input_shape": list(input_shape),
-        **({"attention": attention} if attention else {}),
-        "changed": {name: dict(sorted(changed)) for name, changed in shapes.items()},
-    }
+    architecture = {"weights": sha256_of(folder / WEIGHTS), **architecture}
     (folder / ARCHITECTURE).write_text(json.dumps(architecture, indent=1) + "\n")
 
 
@@ -131,15 +116,63 @@ def load(folder: Path) -> tuple["nn.Module", ModelSource]:
     Raises:
         ValueError: If weights and architecture do not belong together.
     """
-    import torch
     from safetensors.torch import load_file
-    from torch import nn
-
-    from paredown.model.attention import HeadAttention
 
     architecture = json.loads((folder / ARCHITECTURE).read_text())
     if sha256_of(folder / WEIGHTS) != architecture["weights"]:
         raise ValueError(f"{folder}: the weights do not belong to the architecture beside them")
+    return unpack(architecture, load_file(folder / WEIGHTS))
+
+
+def pack(
+    module: "nn.Module", source: ModelSource, classes: int, input_shape: tuple[int, int, int]
+) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
+    """Split a network into plain data and tensors by name, from which `unpack` makes it again.
+
+    Args:
+        module: Built by `source`, and pruned since or not.
+        source: The node of conf/model.
+        classes: Width of the logits.
+        input_shape: Channels, height and width of one image.
+
+    Raises:
+        ConfigError: If it has weights that are not there when it is built.
+    """
+    from paredown.model.attention import HeadAttention
+
+    fresh_network = source.build(classes, input_shape)
+    attention = HeadAttention.described(module)
+    HeadAttention.rebuild(fresh_network, attention)
+    fresh = dict(fresh_network.named_modules())
+    shapes = {
+        name: changed
+        for name, part in module.named_modules()
+        if name in fresh and (changed := _numbers(part).items() - _numbers(fresh[name]).items())
+    }
+    state, tied = distinct(module)
+    late = [name for name in (*state, *tied) if name not in fresh_network.state_dict()]
+    rule = "make its weights when it is built"
+    require(not late, f"model {source.name}", rule, ", ".join(late[:3]), "not in forward")
+    architecture = {
+        "model": describe(source),
+        "classes": classes,
+        "input_shape": list(input_shape),
+        **({"attention": attention} if attention else {}),
+        **({"tied": tied} if tied else {}),
+        "changed": {name: dict(sorted(changed)) for name, changed in shapes.items()},
+    }
+    return architecture, state
+
+
+def unpack(
+    architecture: dict[str, Any], state: "dict[str, Tensor]"
+) -> tuple["nn.Module", ModelSource]:
+    """Rebuild a network in eval mode from what `pack` made of it.
+
+    Weights that its code freezes stay frozen, and those that it shares stay shared.
+    """
+    from paredown.model.attention import HeadAttention
+
     source: ModelSource = build_part(architecture["model"])
     module = source.build(architecture["classes"], tuple(architecture["input_shape"]))
     HeadAttention.rebuild(module, architecture.get("attention", {}))
@@ -147,19 +180,15 @@ def load(folder: Path) -> tuple["nn.Module", ModelSource]:
     for name, changed in architecture["changed"].items():
         for attribute, value in changed.items():
             setattr(parts[name], attribute, tuple(value) if isinstance(value, list) else value)
-    state = load_file(folder / WEIGHTS)
-    for name, tensor in state.items():
-        path, _, leaf = name.rpartition(".")
-        is_weight = leaf in parts[path]._parameters
-        setattr(parts[path], leaf, nn.Parameter(tensor) if is_weight else tensor)
-    return module.eval().to(memory_format=torch.channels_last), source
+    fill(module, state, architecture.get("tied", {}))
+    return arrange(module.eval()), source
 
 
-def _whole_numbers(part: "nn.Module") -> dict[str, int | tuple[int, ...]]:
-    """List the attributes that give a module its shape: channels, features, groups, heads."""
+def _numbers(part: "nn.Module") -> dict[str, float | tuple[int, ...]]:
+    """List the numbers that a module keeps: channels, features, groups, heads, counters, flags."""
     return {
         name: value
         for name, value in vars(part).items()
-        if type(value) is int
+        if (type(value) in (int, float, bool) and name not in _TORCHS_OWN)
         or (isinstance(value, tuple) and value and all(type(number) is int for number in value))
     }

@@ -1,45 +1,39 @@
-"""Try a network before any work: on the shape of real images, or on the images themselves."""
+"""Try a network before any work: on real images, with what only training would meet otherwise."""
 
+import json
 from typing import TYPE_CHECKING
 
 from paredown.dataset import Dataset
-from paredown.errors import ConfigError, require
-from paredown.model import ModelSource, classifier, outline
-from paredown.model.weights import start
+from paredown.describe import describe
+from paredown.model import ModelSource
+from paredown.model.trial import try_out
+from paredown.training import Training
 
 if TYPE_CHECKING:
     from torch import nn
 
+_PASSED: dict[str, "nn.Module"] = {}  # the jobs of a sweep share a process
 
-def tried(source: ModelSource, dataset: Dataset) -> "nn.Module":
-    """Build a network and see that it answers as it must, with the weights that it starts from.
 
-    Where its code allows that, it is built without numbers: shapes are enough to tell. A user's
-    own is built with them, and sees real images.
+def tried(source: ModelSource, dataset: Dataset, training: Training | None = None) -> "nn.Module":
+    """Build a network with the weights that it starts from, and see that it can be worked with.
+
+    Each is tried once for a number of classes and a shape of images, whatever the images are.
+
+    Args:
+        source: The node of conf/model.
+        dataset: Whose images it is shown.
+        training: How its weights are fitted; None: in float32.
+
+    Returns:
+        The network without numbers, on the meta device; it may not be changed.
 
     Raises:
-        ConfigError: If it fails, does not give a logit a class, or its weights do not fit.
+        ConfigError: If it cannot be used, with the reason; see `try_out`.
     """
-    import torch
-
-    classes, shape = len(dataset.classes), dataset.input_shape
-    network = outline(source, classes, shape).eval()
-    images = torch.from_numpy(dataset.normalize(dataset.val.images[:2]))
-    device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
-    size = "x".join(map(str, shape))
-    try:
-        with torch.no_grad():
-            logits = network(images.to(device))
-    except Exception as error:  # whatever a user's own code raises
-        told = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"model {source.name} must take images of {size}, got {type(error).__name__}: {told}"
-        ) from error
-    got = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
-    wanted = (len(images), classes)
-    rule = f"map {len(images)} images of {size} to logits {wanted}, one a class"
-    require(got == wanted, f"model {source.name}", rule, got)
-    classifier(network, classes)
-    if source.weights is not None:
-        start(source, classes, shape)
-    return network
+    shape = len(dataset.classes), *dataset.input_shape
+    precision = training and (training.precision, training.device, training.epochs > 0)
+    key = json.dumps([describe(source), source.fingerprint, shape, precision], default=str)
+    if key not in _PASSED:
+        _PASSED[key] = try_out(source, dataset, training).to("meta")
+    return _PASSED[key]

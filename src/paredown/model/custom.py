@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from paredown.errors import ConfigError, require
 from paredown.model import weights as own
+from paredown.model.form import complete
 from paredown.store import code_of
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ class Custom:
     """A network of the user's.
 
     Args:
-        name: As tables and runs name it.
+        name: As tables and runs name it; null for the name of what makes it.
         target: What makes it: `package.module.Net`, or `my_net.py:Net`. A parameter of that name
             in `CLASSES` gets the number of classes.
         kwargs: Its other arguments; null for none.
         weights: A .safetensors file, or a .pt file that holds tensors alone; null for fresh ones.
     """
 
-    name: str
+    name: str | None
     target: str
     kwargs: dict[str, Any] | None
     weights: str | None = field(default=None, metadata={"key": False})
@@ -44,6 +45,9 @@ class Custom:
         whole = all(self.target.rpartition(":" if ".py" in self.target else ".")[::2])
         hint = "such as my_net.py:Net or package.module.Net"
         require(whole, "target", "name what makes the network", self.target, hint)
+        if self.name is None:
+            made_by = self.target.rpartition(":" if ".py" in self.target else ".")[2]
+            object.__setattr__(self, "name", made_by)  # the way of a frozen dataclass
 
     @property
     def fingerprint(self) -> dict[str, str]:
@@ -65,12 +69,16 @@ class Custom:
             width = {name: classes for name in CLASSES if name in takes}
             try:
                 network = make(**{**width, **(self.kwargs or {})})
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 _refuse(f"make a network of {self.kwargs or {}}", self.target, error)
-        wanted = isinstance(network, nn.Module)
-        require(wanted, "model.target", "make a torch.nn.Module", type(network).__name__)
-        module: nn.Module = network
-        return module
+            wanted = isinstance(network, nn.Module)
+            require(wanted, "model.target", "make a torch.nn.Module", type(network).__name__)
+            module: nn.Module = network
+            try:
+                return complete(module, input_shape)
+            except (Exception, SystemExit) as error:
+                size = "x".join(map(str, input_shape))
+                _refuse(f"give its lazy layers shapes from images of {size}", self.target, error)
 
     def published(self, weights: str) -> "dict[str, Tensor]":
         """Raise ConfigError: nobody published any."""

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from paredown.describe import sha256_of
 from paredown.errors import ConfigError, require
+from paredown.model.checkpoint import as_float32, opened, without_prefix
+from paredown.model.form import not_finite, settle
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from paredown.model import ModelSource
 
-FILES = (".safetensors", ".pt", ".pth")
-NESTS = ("state_dict", "model")  # where training scripts put the tensors
+FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 TOLD = 4  # keys that are named of each kind
 
 State = Mapping[str, "Tensor"]
@@ -47,13 +48,17 @@ def start(source: "ModelSource", classes: int, input_shape: tuple[int, int, int]
         ConfigError: If the weights are not there, hold code or are another network's.
     """
     module = source.build(classes, input_shape)
-    if source.weights is None:
-        return module
-    given = is_file(source.weights)
-    state = read(_there(source.weights)) if given else source.published(source.weights)
+    if source.weights is not None:
+        _start_from(source.weights, module, source, classes)
+    settle(module, input_shape)
+    return module
+
+
+def _start_from(weights: str, module: "nn.Module", source: "ModelSource", classes: int) -> None:
+    """Put the weights that a source names into the network that it built, in place."""
     own = module.state_dict()
-    if not own.keys() & state.keys():  # saved from behind a DataParallel
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    state: State = read(_there(weights)) if is_file(weights) else source.published(weights)
+    state = without_prefix(state, own.keys())
     heads = {
         name
         for name in own.keys() & state.keys()
@@ -65,8 +70,11 @@ def start(source: "ModelSource", classes: int, input_shape: tuple[int, int, int]
     if heads:
         told = ", ".join(sorted(heads))
         log.info("%s: %s stay fresh: the weights have other classes", source.name, told)
-    module.load_state_dict({**own, **{name: state[name] for name in state if name not in heads}})
-    return module
+    state = as_float32({name: state[name] for name in state if name not in heads}, own, weights)
+    module.load_state_dict({**own, **state})
+    broken = not_finite(module)
+    if broken is not None:
+        raise ConfigError(f"weights must be finite, got {weights} with {broken}")
 
 
 def _require_same(source: "ModelSource", own: State, state: State) -> None:
@@ -129,9 +137,7 @@ def read(file: Path) -> dict[str, "Tensor"]:
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
         told = " ".join(str(error).split())[:200]
         raise ConfigError(f"weights must be whole, got {file}: {told}") from error
-    for nest in NESTS:
-        if isinstance(found, Mapping) and isinstance(found.get(nest), Mapping):
-            found = found[nest]
+    found = opened(found, file.name)
     tensors = isinstance(found, Mapping) and found and all(map(torch.is_tensor, found.values()))
     require(bool(tensors), "weights", "hold tensors by name", str(file), "save its state_dict()")
     return {str(name): tensor for name, tensor in found.items()}

@@ -7,65 +7,31 @@ see benchmarks/.
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor, nn, optim
-from torch.nn import functional
+from torch import Tensor, nn
 
 from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
+from paredown.model.form import arrange, detach_cached, layout
 from paredown.training import Training
+from paredown.training.step import Batch, Loss, label_loss, make_optimizer, take_step
+
+__all__ = ["Batch", "Loss", "Told", "fit", "label_loss", "resolve_device", "resolve_precision"]
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-class Batch(NamedTuple):
-    """What one step learns from.
-
-    Args:
-        images: Normalized, (N, C, H, W).
-        labels: (N,), or the share of each class, (N, classes), where the data set blends images.
-        told: The teacher's logits for these images, (N, classes), where they were kept.
-    """
-
-    images: Tensor
-    labels: Tensor
-    told: Tensor | None = None
-
-    def to(self, device: torch.device) -> "Batch":
-        """Move it, with its images in channels last."""
-        images = self.images.contiguous(memory_format=torch.channels_last).to(device)
-        told = None if self.told is None else self.told.to(device)
-        return Batch(images, self.labels.to(device), told)
-
-
-Loss = Callable[[Tensor, Batch], Tensor]
-"""(logits, batch) -> one number to minimize."""
-
-
-def label_loss(smoothing: float) -> Loss:
-    """Bind the labels alone into a loss for `fit`: cross-entropy.
-
-    Args:
-        smoothing: Share of a label that goes to all classes, [0, 1).
-    """
-
-    def loss(logits: Tensor, batch: Batch) -> Tensor:
-        return functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
-
-    return loss
 
 
 class Told(Protocol):
@@ -111,8 +77,9 @@ def fit(
     fast = resolve_precision(training, module) == "bfloat16"
     steps = len(dataset.train) // training.batch_size  # of an epoch; the rest waits its turn
     epochs = training.epochs if stop is None else min(stop, training.epochs)
-    optimizer, schedule = _optimizer(training, module, steps * training.epochs)
-    module.to(device).to(memory_format=torch.channels_last).train()
+    optimizer, schedule = make_optimizer(training, module, steps * training.epochs)
+    arrange(module.to(device)).train()
+    images, classes = layout(module), len(dataset.classes)
     batches = _batches(training, dataset, np.random.default_rng(seed), told)
     batches = _ahead(batches) if dataset.streams else batches
     curves: list[dict[str, float]] = []
@@ -120,7 +87,8 @@ def fit(
         for epoch in range(1, epochs + 1):
             total = torch.zeros(2, device=device)  # loss and hits, summed
             for _ in range(steps):
-                found = _step(module, optimizer, loss, next(batches).to(device), fast)
+                batch = next(batches).to(device, images)
+                found = take_step(module, optimizer, loss, batch, fast, classes)
                 _require_finite(found[0], title, "loss", epoch, training)
                 rate = float(schedule.get_last_lr()[0])
                 schedule.step()
@@ -129,30 +97,12 @@ def fit(
             mean_loss, accuracy = (total / steps).tolist()
             curves.append({"loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
     module.to("cpu").eval()
+    detach_cached(module)
     for parameter in module.parameters():  # the last step can break what no loss has seen
         _require_finite(parameter.sum(), title, "weights", training.epochs, training)
     if epochs:
         log.info("%s: %d epochs in %.1f s, %.0f images/s", title, epochs, bar.seconds, bar.rate)
     return curves
-
-
-def _step(
-    module: nn.Module,
-    optimizer: optim.Optimizer,
-    loss: Loss,
-    batch: Batch,
-    fast: bool,
-) -> Tensor:
-    """Take a step; give its loss and the share of images that were named rightly, (2,)."""
-    with torch.autocast(batch.images.device.type, torch.bfloat16, fast):
-        logits = module(batch.images)
-        value = loss(logits.float(), batch)
-    optimizer.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    named = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(dim=1)
-    hits = (logits.argmax(dim=1) == named).float().mean()
-    return torch.stack([value.detach(), hits])
 
 
 def _require_finite(value: Tensor, title: str, what: str, epoch: int, training: Training) -> None:
@@ -185,23 +135,6 @@ def resolve_device(training: Training) -> torch.device:
     if training.device == "cuda" and not gpu:
         raise ConfigError("training.device must be auto or cpu, got 'cuda'; there is no GPU here")
     return torch.device("cuda" if gpu and training.device != "cpu" else "cpu")
-
-
-def _optimizer(
-    training: Training, module: nn.Module, steps: int
-) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler]:
-    """Make AdamW and its schedule over `steps` steps."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    decay = training.weight_decay
-    groups = [  # biases and batch norms are not pulled to zero
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = optim.AdamW(groups, lr=training.learning_rate, fused=True)  # a third of the time
-    steps = max(steps, 1)  # no epochs, no steps; the schedules want one
-    if training.schedule == "one_cycle":
-        return optimizer, optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, steps)
-    return optimizer, optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
 
 
 def _batches(
