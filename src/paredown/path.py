@@ -14,6 +14,7 @@ from paredown.dataset import Batch, Dataset
 from paredown.describe import describe, sha256_of
 from paredown.keys import Keys
 from paredown.quantize import guard
+from paredown.quantize.layers import resolved
 from paredown.runtime import Runtime
 from paredown.store import Store
 from paredown.variant import Context, Stage, Variant
@@ -198,7 +199,8 @@ class VariantPath:
             return self._apply(index)
         module, source = model.load(self.weights(index))
         asked = stage.numerics
-        numerics = None if asked is None else asked.resolve(model.layers(module))
+        shape = self._dataset.input_shape
+        numerics = None if asked is None else resolved(asked, module, shape)
         return Variant(module, source, numerics)
 
     def _apply(self, index: int) -> Variant:

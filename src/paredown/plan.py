@@ -3,7 +3,7 @@
 import socket
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -15,9 +15,9 @@ from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.front import Budget
 from paredown.keys import version
-from paredown.model import layers
 from paredown.model.check import tried
 from paredown.path import VariantPath
+from paredown.quantize.layers import resolved
 from paredown.runtime import Runtime, calibration_batches, require_engine
 from paredown.store import Store, StoreFolder
 from paredown.study import Comparison, Study
@@ -25,6 +25,9 @@ from paredown.timing import Timing
 from paredown.tracking import Tracking
 from paredown.training import Training
 from paredown.variant import Build, Checks, Context, Stage
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BASELINE = "baseline"
 STAGES = "technique.stages"
@@ -78,7 +81,7 @@ class Plan:
         """
         dataset = self.dataset.load()
         classes, shape = len(dataset.classes), dataset.input_shape
-        names: list[str] = []
+        network: nn.Module | None = None
         before: Training | None = None
         build: Build | None = None
         other = self.teacher.stage if self.teacher else None
@@ -91,13 +94,14 @@ class Plan:
                 check_views(getattr(stage, "views", None), dataset)
             if stage.source is not None:
                 build = partial(stage.source.build, classes, shape)
-                names = layers(tried(stage.source, dataset, stage.training))
+                network = tried(stage.source, dataset, stage.training)
             elif isinstance(stage, Checks):
                 assert build is not None, "the baseline builds one"
                 stage.check(build, self.context(dataset, title), before)
             before = stage.training
             if stage.numerics is not None:
-                stage.numerics.resolve(names)
+                assert network is not None, "the baseline builds one"
+                resolved(stage.numerics, network, shape)
                 calibration_batches(dataset, stage.numerics.calibration_images)
         return dataset
 

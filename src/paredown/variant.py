@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from paredown.dataset import Dataset
 from paredown.errors import require
@@ -53,32 +53,55 @@ class Numerics:
     max_drop: float = 1.0
     fallbacks: tuple["Numerics", ...] = ()
 
-    def resolve(self, layers: Sequence[str]) -> "Numerics":
+    def resolve(self, layers: "Layers") -> "Numerics":
         """Put a network's names in the place of `first` and `last`, and check the patterns.
-
-        Args:
-            layers: Names of all its layers that hold weights, in order.
 
         Raises:
             ConfigError: If a pattern matches no layer.
         """
-        ends = {"first": layers[0], "last": layers[-1]} if layers else {}
-        patterns = tuple(ends.get(pattern, pattern) for pattern in self.keep_float)
+        ends = {"first": layers.first, "last": layers.last}
+        patterns = tuple(
+            name for pattern in self.keep_float for name in ends.get(pattern, (pattern,))
+        )
         for pattern in patterns:
-            near = get_close_matches(pattern, layers, n=3, cutoff=0.3) or list(layers[:3])
+            near = get_close_matches(pattern, layers.names, n=3, cutoff=0.3) or layers.names[:3]
             require(
-                any(fnmatchcase(layer, pattern) for layer in layers),
+                any(is_layer(name, pattern) for name in layers.names),
                 "quantize.keep_float",
-                f"match one of the {len(layers)} layers",
+                f"match one of the {len(layers.names)} layers",
                 pattern,
                 f"such as {', '.join(near)}, first or last",
             )
-        rest = tuple(each.resolve(layers) for each in self.fallbacks)
+        rest = tuple(recipe.resolve(layers) for recipe in self.fallbacks)
         return replace(self, keep_float=patterns, fallbacks=rest)
 
     def keeps_float(self, layer: str) -> bool:
         """Tell whether a layer, by its dotted name in the network, stays in float32."""
-        return any(fnmatchcase(layer, pattern) for pattern in self.keep_float)
+        return any(is_layer(layer, pattern) for pattern in self.keep_float)
+
+
+def is_layer(name: str, pattern: str) -> bool:
+    """Tell whether a pattern means a layer.
+
+    Attention keeps weights that are no layers: `block.attention.in_proj_weight` is meant by
+    `block.attention`, too.
+    """
+    owner = name.rpartition(".")[0] if name.endswith("_weight") else name
+    return fnmatchcase(name, pattern) or fnmatchcase(owner, pattern)
+
+
+class Layers(NamedTuple):
+    """The layers of a network that hold weights, by their dotted names.
+
+    Args:
+        names: In the order in which they run; those that an image reaches.
+        first: The one that runs first.
+        last: Those that the logits come from.
+    """
+
+    names: tuple[str, ...]
+    first: tuple[str, ...]
+    last: tuple[str, ...]
 
 
 @dataclass(frozen=True)

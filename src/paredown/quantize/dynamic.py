@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from paredown.model import layers
+from paredown.quantize.layers import resolved
 from paredown.quantize.recipe import recipe
 from paredown.variant import Context, Numerics, Variant
 
@@ -43,5 +43,5 @@ class Dynamic:
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Return the same weights, to be lowered."""
         assert variant is not None
-        numerics = self.numerics.resolve(layers(variant.module))
+        numerics = resolved(self.numerics, variant.module, context.dataset.input_shape)
         return replace(variant, numerics=numerics, curves=())

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from paredown.model import layers
+from paredown.quantize.layers import resolved
 from paredown.quantize.static import Integers
 from paredown.training.recovery import Recovery
 from paredown.variant import Context, Variant
@@ -39,7 +39,7 @@ class Qat(Recovery, Integers):
 
         assert variant is not None
         module = copy.deepcopy(variant.module)
-        numerics = self.numerics.resolve(layers(module))
+        numerics = resolved(self.numerics, module, context.dataset.input_shape)
         with rounding(module, numerics):
             curves = self.recover(module, context, self.epochs)
         return replace(variant, module=module, numerics=numerics, curves=curves)
@@ -75,6 +75,7 @@ class Rehearsal(Recovery):
 
         assert variant is not None
         module = copy.deepcopy(variant.module)
-        with rounding(module, self.integers.numerics.resolve(layers(module))):
+        shape = context.dataset.input_shape
+        with rounding(module, resolved(self.integers.numerics, module, shape)):
             curves = self.recover(module, context, self.epochs)
         return replace(variant, module=module, curves=curves, facts={})

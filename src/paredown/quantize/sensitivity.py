@@ -11,9 +11,9 @@ import numpy as np
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.measure import answer
-from paredown.model import layers
 from paredown.path import VariantPath
 from paredown.plan import Plan
+from paredown.quantize.layers import running
 from paredown.runtime import Logits
 from paredown.variant import Numerics, Variant
 
@@ -66,7 +66,7 @@ class Sensitivity:
         before = len(path.names) - 2
         variant, source = path.variant(before), path.shipped(before)
         expected = answer(parts.runtime.load(source), dataset, dataset.val)
-        names = layers(variant.module)
+        names = running(variant.module, dataset.input_shape).names
         costs = []
         for layer in names:
             others = tuple(name for name in names if name != layer)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from paredown.model import layers
+from paredown.quantize.layers import resolved
 from paredown.quantize.recipe import recipe
 from paredown.variant import Context, Numerics, Variant
 
@@ -87,6 +87,6 @@ class Static(Integers):
         from paredown.quantize.weights import rounded
 
         assert variant is not None
-        numerics = self.numerics.resolve(layers(variant.module))
+        numerics = resolved(self.numerics, variant.module, context.dataset.input_shape)
         module = variant.module if self.bits == 8 else rounded(variant.module, numerics)
         return replace(variant, module=module, numerics=numerics, curves=())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from paredown.model import layers
 from paredown.quantize.affine import affine, round_trip
+from paredown.quantize.layers import resolved
 from paredown.quantize.recipe import recipe
 from paredown.variant import Context, Numerics, Variant
 
@@ -59,7 +60,7 @@ class Weights:
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Return the same weights, to be lowered."""
         assert variant is not None
-        numerics = self.numerics.resolve(layers(variant.module))
+        numerics = resolved(self.numerics, variant.module, context.dataset.input_shape)
         return replace(variant, numerics=numerics, curves=())
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from paredown import machine
 from paredown.dataset import Batch, Dataset
-from paredown.errors import ConfigError, require
-from paredown.variant import Numerics, Variant
+from paredown.errors import ConfigError, RunError, require
+from paredown.variant import Numerics, Variant, is_layer
 
 Logits = NDArray[np.float32]
 
@@ -113,6 +113,25 @@ def calibration_batches(dataset: Dataset, count: int) -> list[Batch]:
     rule = "be finite after normalization"
     require(bool(np.isfinite(images).all()), "calibration images", rule, "NaN or infinity")
     return np.array_split(images, -(-len(images) // 64))
+
+
+def require_kept(numerics: Numerics, layers: Sequence[str]) -> None:
+    """Check that every pattern of layers that stay in float32 keeps one.
+
+    Args:
+        numerics: Resolved.
+        layers: Names of those that hold weights in the network as it is lowered.
+
+    Raises:
+        RunError: Naming the pattern that keeps none.
+    """
+    for pattern in numerics.keep_float:
+        if not any(is_layer(layer, pattern) for layer in layers):
+            some = ", ".join(layers[:3])
+            raise RunError(
+                f"quantize.keep_float must match one of the {len(layers)} layers of the lowered "
+                f"network, got {pattern!r}; such as {some}"
+            )
 
 
 class Runtime(Protocol):

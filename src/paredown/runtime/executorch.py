@@ -7,9 +7,10 @@ torch, too.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +18,8 @@ from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import require
 from paredown.runtime import Abilities, Conversion, Program, Standalone, pt2e
-from paredown.runtime.export import cannot_take, prepare, quiet, require_same_logits
+from paredown.runtime.export import blaming, export, require_same_logits
+from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
@@ -76,13 +78,13 @@ class ExecuTorch:
         """Write `model.pte`; see the Runtime contract. A .pte file of `source` holds no graph."""
         numerics = variant.numerics
         if numerics is None:
-            exported = pt2e.export(prepare(variant.module), dataset)
+            exported = export(variant.module, dataset)
         else:
-            exported = pt2e.quantize(variant.module, dataset, numerics, _quantizer(numerics))
-        try:
+            exported = pt2e.quantize(
+                variant.module, dataset, numerics, partial(_quantizer, numerics)
+            )
+        with blaming("ExecuTorch", variant.module, dataset):
             lost = _write(exported, folder / FILE)
-        except Exception as error:
-            raise cannot_take("ExecuTorch", variant.module, dataset, error) from error
         if numerics is None:
             require_same_logits(self.load(folder), variant.module, dataset)
         converted = pt2e.count_converted(exported.graph_module)
@@ -107,14 +109,14 @@ def _silent() -> Iterator[None]:
         os.close(shown)
 
 
-def _quantizer(numerics: Numerics) -> Any:
-    """Make XNNPACK's quantizer for a recipe."""
+def _quantizer(numerics: Numerics, kept: Sequence[str]) -> Any:
+    """Make XNNPACK's quantizer for a recipe that leaves some layers as they are."""
     with quiet():
         from executorch.backends.xnnpack.quantizer import xnnpack_quantizer as xnnpack
 
     standard = xnnpack.get_symmetric_quantization_config(is_per_channel=numerics.per_channel)
     quantizer = xnnpack.XNNPACKQuantizer().set_global(pt2e.recipe(numerics, standard))
-    return quantizer.set_filter_function(lambda node: not pt2e.is_kept(node, numerics))
+    return quantizer.set_filter_function(lambda node: not pt2e.is_of(node, kept))
 
 
 def _write(exported: "ExportedProgram", target: Path) -> int:

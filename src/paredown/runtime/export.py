@@ -1,12 +1,8 @@
 """Export a network to ONNX, and compare what an engine made of it with the network itself."""
 
 import contextlib
-import copy
-import io
-import logging
 import re
 import traceback
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paredown.dataset import Dataset
-from paredown.errors import RunError
+from paredown.errors import ConfigError, RunError
 from paredown.runtime import Program
+from paredown.runtime.names import rename, weights_before
+from paredown.runtime.program import Shape, exported, prepare, traced
+from paredown.runtime.quiet import quiet
 
 if TYPE_CHECKING:
     import onnx
     from torch import nn
+    from torch.export import ExportedProgram
 
+OUR_OWN = (ConfigError, RunError, MemoryError, OSError)  # never said of a network
 CHECKED_IMAGES = 64  # real ones, whose logits are compared with the module's
 TOLERANCE = 1e-3  # of the largest logit; torchvision's classifiers agree to 1e-6
 
@@ -57,36 +58,78 @@ def export_onnx(module: "nn.Module", dataset: Dataset, target: Path) -> None:
     import onnx
     import torch
 
-    images = torch.zeros(2, *dataset.input_shape)
-    with quiet():
-        try:
-            program = torch.onnx.export(
-                prepare(module),
-                (images,),
-                dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                input_names=["images"],
-                output_names=["logits"],
-                verbose=False,
-            )
-        except torch.onnx.errors.OnnxExporterError as error:
-            raise cannot_take("ONNX", module, dataset, error) from error
-    assert program is not None
-    proto = program.model_proto
+    program = export(module, dataset, any_batch=True)
+    with quiet(), blaming("ONNX", module, dataset):
+        made = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=["images"],
+            output_names=["logits"],
+            verbose=False,
+            optimize=False,
+        )
+        assert made is not None
+        named = weights_before(made.model.graph)
+        made.optimize()
+    proto = made.model_proto
     _strip(proto)
+    rename(proto.graph, named)
     onnx.save(proto, target)
+
+
+def export(module: "nn.Module", dataset: Dataset, any_batch: bool = False) -> "ExportedProgram":
+    """Export a network for one image or for any number, its batch norms folded; see `exported`.
+
+    Raises:
+        RunError: Naming what cannot be exported.
+    """
+    with blaming("torch.export", module, dataset):
+        return exported(module, dataset.input_shape, any_batch)
+
+
+def require_exportable(module: "nn.Module", shape: Shape) -> None:
+    """Check before any work that a network can be exported for any number of images.
+
+    Args:
+        module: With fresh weights, on the meta device if its code allows that; stays as it is.
+        shape: Channels, height and width of one image.
+
+    Raises:
+        ConfigError: With what torch.export says, in one line.
+    """
+    try:
+        traced(prepare(module), shape, any_batch=True)
+    except OUR_OWN:
+        raise
+    except Exception as error:  # whatever a user's code raises
+        rule = "be one that torch.export takes for any number of images"
+        raise ConfigError(f"model must {rule}, got {_first(error)}") from error
+
+
+@contextlib.contextmanager
+def blaming(engine: str, module: "nn.Module", dataset: Dataset) -> Iterator[None]:
+    """Turn what an engine raises of a network into one line; see `cannot_take`.
+
+    What a full memory or disk raises, and what is told in one line already, goes on as it is.
+
+    Raises:
+        RunError: Naming the engine.
+    """
+    try:
+        yield
+    except OUR_OWN:
+        raise
+    except Exception as error:  # engines have no common class, and run a user's code
+        raise cannot_take(engine, module, dataset, error) from error
 
 
 def cannot_take(engine: str, module: "nn.Module", dataset: Dataset, error: Exception) -> RunError:
     """Tell in one line what an engine says of a network, and which layers that concerns."""
-    import torch
-
     told = "".join(traceback.format_exception(error))
-    with quiet():
-        try:
-            graph = torch.export.export(module, (torch.zeros(1, *dataset.input_shape),))
-        except Exception:  # then the engine says no more than that
-            return RunError(f"{engine} cannot take the network: {_first(error)}")
+    try:
+        graph = traced(module, dataset.input_shape)
+    except Exception:  # then the engine says no more than that
+        return RunError(f"{engine} cannot take the network: {_first(error)}")
     blamed = tuple(re.findall(r"\b(?:aten|prims)(?:::|\.)(\w+)", told))
     found = []
     for node in graph.graph_module.graph.nodes:
@@ -108,25 +151,6 @@ def _first(error: Exception) -> str:
     return " ".join(re.sub(r"\x1b\[\d+m", "", str(error)).split())[:200]
 
 
-def prepare(module: "nn.Module") -> "nn.Module":
-    """Copy the network with batch norms folded and nothing in place: exported 2.5 times faster.
-
-    Contiguous, since channels-last strides end up in the graph as an `as_strided` of six nodes.
-    """
-    import torch
-    from torch.fx.experimental.optimization import fuse
-    from torch.fx.proxy import TraceError
-
-    try:
-        module = fuse(module)
-    except TraceError:  # control flow cannot be traced, but can be exported
-        module = copy.deepcopy(module)
-    for part in module.modules():
-        if getattr(part, "inplace", False):
-            part.inplace = False  # type: ignore[assignment]
-    return module.to(memory_format=torch.contiguous_format)
-
-
 def _strip(proto: "onnx.ModelProto") -> None:
     """Drop stack traces and other notes, so that equal weights give equal bytes anywhere."""
     graph = proto.graph
@@ -135,16 +159,3 @@ def _strip(proto: "onnx.ModelProto") -> None:
         part.ClearField("metadata_props")
     graph.ClearField("metadata_props")
     proto.ClearField("metadata_props")
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what exporters and quantizers tell their own developers, progress bars included."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        previous = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(previous)

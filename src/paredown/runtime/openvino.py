@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import RunError, require
-from paredown.runtime import Abilities, Conversion, Program, Standalone, calibration_batches
-from paredown.runtime.export import cannot_take, export_onnx, quiet, require_same_logits
+from paredown.runtime import (
+    Abilities,
+    Conversion,
+    Program,
+    Standalone,
+    calibration_batches,
+    require_kept,
+)
+from paredown.runtime.export import blaming, export_onnx, require_same_logits
+from paredown.runtime.names import free, layer_of
+from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
@@ -85,12 +94,9 @@ class OpenVino:
         with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
             file = Path(scratch) / "model.onnx"
             export_onnx(variant.module, dataset, file)
-            try:
+            with blaming("OpenVINO", variant.module, dataset):
                 model = _read(file)
-            except RuntimeError as error:
-                raise cannot_take("OpenVINO", variant.module, dataset, error) from error
-            for operator, weight in _layers(model):
-                operator.set_friendly_name(weight.get_friendly_name().removesuffix(".weight"))
+            _name_layers(model)
             _fold(model)
             _save(model, folder)
         require_same_logits(self.load(folder), variant.module, dataset)
@@ -107,6 +113,15 @@ def _read(file: Path) -> "openvino.Model":
     return openvino.Core().read_model(file)
 
 
+def _name_layers(model: "openvino.Model") -> None:
+    """Name operators after the layers whose weights they hold; NNCF needs each name once."""
+    taken = {operator.get_friendly_name() for operator in model.get_ordered_ops()}
+    for operator, weight in _layers(model):
+        name = free(layer_of(weight.get_friendly_name()), taken)
+        taken.add(name)
+        operator.set_friendly_name(name)
+
+
 def _fold(model: "openvino.Model") -> None:
     """Compute what is constant: NNCF takes neither a weight nor a bias that is reshaped first."""
     from openvino import passes
@@ -120,8 +135,10 @@ def _save(model: "openvino.Model", folder: Path) -> None:
     """Write the two files, without indentation and what OpenVINO counts up for the process."""
     import openvino
 
+    layers = {operator.get_friendly_name() for operator, _ in _layers(model)}
     for number, operator in enumerate(model.get_ordered_ops()):
-        if re.search(r"_\d+$", operator.get_friendly_name()):
+        name = operator.get_friendly_name()
+        if name not in layers and re.search(r"_\d+$", name):
             operator.set_friendly_name(f"{operator.get_type_name()}_{number}")
     openvino.save_model(model, folder / FILE, compress_to_fp16=False)
     text = (folder / FILE).read_text()
@@ -167,8 +184,10 @@ def _quantize(model: "openvino.Model", dataset: Dataset, numerics: Numerics) -> 
 
 
 def _kept(model: "openvino.Model", numerics: Numerics) -> list[str]:
+    """List the operators whose layers stay in float32."""
     names = [operator.get_friendly_name() for operator, _ in _layers(model)]
-    return [name for name in names if numerics.keeps_float(name)]
+    require_kept(numerics, list(map(layer_of, names)))
+    return [name for name in names if numerics.keeps_float(layer_of(name))]
 
 
 def count_converted(model: "openvino.Model") -> Conversion:
@@ -182,9 +201,26 @@ def _layers(model: "openvino.Model") -> list[tuple[Any, Any]]:
     found = []
     for operator in model.get_ordered_ops():
         if operator.get_type_name() in KINDS:
-            weight = operator.input_value(1).get_node()
-            while weight.get_type_name() != "Constant" and weight.inputs():
-                weight = weight.input_value(0).get_node()
-            if weight.get_type_name() == "Constant":
-                found.append((operator, weight))
+            sources = _sources(operator.input_value(1).get_node())
+            if all(source.get_type_name() == "Constant" for source in sources):
+                found.append((operator, max(sources, key=lambda source: len(source.shape))))
+    return found
+
+
+def _sources(node: Any) -> list[Any]:
+    """List what has no inputs of its own among all that a node is computed from, itself included.
+
+    The search ends at the images: what it would find besides does not matter.
+    """
+    left, seen, found = [node], set(), []
+    while left:
+        one = left.pop()
+        if one.get_friendly_name() not in seen:
+            seen.add(one.get_friendly_name())
+            inputs = [value.get_node() for value in one.input_values()]
+            left.extend(inputs)
+            if not inputs:
+                found.append(one)
+            if one.get_type_name() == "Parameter":
+                break
     return found

@@ -1,13 +1,16 @@
 """PyTorch 2 export and its quantization by torchao, for engines that take exported programs."""
 
-import copy
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from paredown.dataset import Dataset
 from paredown.errors import RunError
-from paredown.runtime import Abilities, Conversion, calibration_batches
-from paredown.runtime.export import cannot_take, place_of, prepare, quiet
+from paredown.runtime import Abilities, Conversion, calibration_batches, require_kept
+from paredown.runtime.export import blaming, export, place_of
+from paredown.runtime.names import layer_of
+from paredown.runtime.program import traced
+from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics
 
 if TYPE_CHECKING:
@@ -21,25 +24,11 @@ ABILITIES = Abilities(schemes=("static",), ranges=("minmax", "mse"), quantizer="
 error (its HistogramObserver)."""
 
 
-def export(module: "nn.Module", dataset: Dataset, any_batch: bool = False) -> "ExportedProgram":
-    """Export a network for one image, or for any number of them.
-
-    Raises:
-        RunError: Naming what cannot be exported.
-    """
-    import torch
-
-    images = torch.zeros(2 if any_batch else 1, *dataset.input_shape)
-    shapes = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
-    with quiet():
-        try:
-            return torch.export.export(module, (images,), dynamic_shapes=shapes)
-        except Exception as error:
-            raise cannot_take("torch.export", module, dataset, error) from error
-
-
 def quantize(
-    module: "nn.Module", dataset: Dataset, numerics: Numerics, quantizer: Any
+    module: "nn.Module",
+    dataset: Dataset,
+    numerics: Numerics,
+    quantizer: Callable[[Sequence[str]], Any],
 ) -> "ExportedProgram":
     """Put integers into a network: weights rounded, activations by the ranges that images make.
 
@@ -47,7 +36,8 @@ def quantize(
         module: Stays as it is.
         dataset: Its train split calibrates.
         numerics: The recipe.
-        quantizer: Of the engine, for its operators, set to `recipe` and to leave `is_kept` alone.
+        quantizer: Makes the engine's own, for its operators, set to `recipe`, from the names of
+            the layers that it leaves alone.
 
     Returns:
         The network, its operators between quantize and dequantize, for one image.
@@ -58,15 +48,18 @@ def quantize(
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    graph = export(_apart(prepare(module)), dataset, any_batch=True).module()
+    graph = export(module, dataset, any_batch=True).module()
+    _name_calls(graph)
+    names = _layer_names(graph)
+    require_kept(numerics, names)
+    kept = list(filter(numerics.keeps_float, names))
     with quiet(), torch.no_grad():
-        try:
-            watched = prepare_pt2e(graph, quantizer)
-        except Exception as error:
-            raise cannot_take("torchao", module, dataset, error) from error
+        with blaming("torchao", module, dataset):
+            watched = prepare_pt2e(graph, quantizer(kept))
         for images in calibration_batches(dataset, numerics.calibration_images):
             watched(torch.from_numpy(images))
-        made = export(convert_pt2e(watched), dataset)
+        with blaming("torchao", module, dataset):
+            made = traced(convert_pt2e(watched), dataset.input_shape)
     found = count_converted(made.graph_module)
     if found.integer == 0:
         told = f"converted none of {found.layers} layers; the file is float32"
@@ -74,26 +67,25 @@ def quantize(
     return made
 
 
-def _apart(module: "nn.Module") -> "nn.Module":
-    """Give every call of a layer without weights a layer of its own, in place.
+def _name_calls(graph: "GraphModule") -> None:
+    """Note at every operator a layer of its own, in place: that of its weight, where it has one.
 
-    torchao finds what to fuse by the layer that a node comes from, and fails on a ReLU that a
-    ResNet's block calls twice.
+    torchao finds what to fuse, and what to leave alone, by the layer that a node says it comes
+    from; it fails on a ReLU that a ResNet's block calls twice, and where a layer's weight is used
+    by the code of another.
     """
-    graph = getattr(module, "graph", None)  # of a network that could be traced
-    seen = set()
-    for node in () if graph is None else graph.nodes:
-        node.meta.pop("nn_module_stack", None)  # where the calls were; export says it anew
-        if node.op == "call_module":
-            part = module.get_submodule(node.target)
-            if node.target in seen and not list(part.parameters()):
-                name = f"{node.target}_{node.name}"
-                module.add_submodule(name, copy.deepcopy(part))  # type: ignore[operator]
-                node.target = name
-            seen.add(node.target)
-    if graph is not None:
-        module.recompile()  # type: ignore[operator]
-    return module
+    for node in graph.graph.nodes:
+        stack = node.meta.get("nn_module_stack")
+        if node.op == "call_function" and stack:
+            key, (place, kind) = list(stack.items())[-1]
+            named = _layer(node) or f"{place}_{node.name}"
+            node.meta["nn_module_stack"] = {**stack, key: (named, kind)}
+
+
+def _layer_names(graph: "GraphModule") -> list[str]:
+    """List the layers that hold weights, by name."""
+    found = (_layer(node) for node in graph.graph.nodes if _holds_weights(node))
+    return [name for name in found if name is not None]
 
 
 def recipe(numerics: Numerics, standard: Any) -> Any:
@@ -115,10 +107,9 @@ def recipe(numerics: Numerics, standard: Any) -> Any:
     return replace(standard, input_activation=activation, output_activation=activation)
 
 
-def is_kept(node: "Node", numerics: Numerics) -> bool:
-    """Tell whether a node computes a layer that stays in float32, or holds its weight."""
-    layer = _layer(node)
-    return layer is not None and numerics.keeps_float(layer)
+def is_of(node: "Node", layers: Sequence[str]) -> bool:
+    """Tell whether a node computes one of some layers, or holds its weight."""
+    return _layer(node) in layers
 
 
 def count_converted(graph: "GraphModule") -> Conversion:
@@ -150,7 +141,7 @@ def _is_integer(node: "Node") -> bool:
 
 def _layer(node: "Node") -> str | None:
     if node.op == "get_attr":
-        return str(node.target).removesuffix(".weight").removesuffix(".bias")
+        return layer_of(str(node.target)).removesuffix(".bias")
     weight: Any = node.args[1] if _holds_weights(node) else None
     return _layer(weight) if weight is not None and weight.op == "get_attr" else None
 

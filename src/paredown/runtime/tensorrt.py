@@ -16,7 +16,8 @@ from paredown import machine
 from paredown.dataset import Batch, Dataset
 from paredown.errors import RunError, require
 from paredown.runtime import Abilities, Conversion, Logits, Program
-from paredown.runtime.export import export_onnx, quiet, require_same_logits
+from paredown.runtime.export import export_onnx, require_same_logits
+from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
@@ -83,14 +84,13 @@ def _explicit(file: Path, dataset: Dataset, numerics: Numerics) -> Path:
     """Write quantize and dequantize into a graph as TensorRT takes them: signed, zero point 0."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import save_tensors_data
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    from paredown.runtime.onnxruntime.quantize import _kept_nodes
+    from paredown.runtime.onnxruntime.quantize import kept_nodes, prepare
     from paredown.runtime.onnxruntime.ranges import method_of, ranges
 
-    prepared, target = file.with_name("prepared.onnx"), file.with_name("explicit.onnx")
+    target = file.with_name("explicit.onnx")
     with quiet():
-        quant_pre_process(str(file), str(prepared))
+        prepared = prepare(file, file.parent)
         save_tensors_data(ranges(prepared, dataset, numerics), file.with_name("ranges.json"))
         quantize_static(
             str(prepared),
@@ -101,7 +101,7 @@ def _explicit(file: Path, dataset: Dataset, numerics: Numerics) -> Path:
             per_channel=numerics.per_channel,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=_kept_nodes(prepared, numerics),
+            nodes_to_exclude=kept_nodes(prepared, numerics),
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,

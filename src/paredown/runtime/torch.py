@@ -9,7 +9,9 @@ import os
 import platform
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +19,8 @@ from paredown import machine, model
 from paredown.dataset import Batch, Dataset
 from paredown.errors import require
 from paredown.runtime import Abilities, Conversion, Logits, Program, Standalone, pt2e
-from paredown.runtime.export import cannot_take, prepare, quiet, require_same_logits
+from paredown.runtime.export import blaming, export, require_same_logits
+from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
@@ -96,14 +99,12 @@ class Torch:
     def _compile(self, variant: Variant, dataset: Dataset, folder: Path) -> Conversion:
         numerics = variant.numerics
         if numerics is None:
-            exported = pt2e.export(prepare(variant.module), dataset)
+            exported = export(variant.module, dataset)
         else:
-            quantizer = _quantizer(variant, numerics)
+            quantizer = partial(_quantizer, numerics)
             exported = pt2e.quantize(variant.module, dataset, numerics, quantizer)
-        try:
+        with blaming("Inductor", variant.module, dataset):
             _package(exported, self.threads, folder / PACKAGE)
-        except Exception as error:
-            raise cannot_take("Inductor", variant.module, dataset, error) from error
         if numerics is None:
             require_same_logits(self.load(folder), variant.module, dataset)
         return pt2e.count_converted(exported.graph_module)
@@ -134,14 +135,14 @@ class TorchProgram:
             return logits
 
 
-def _quantizer(variant: Variant, numerics: Numerics) -> Any:
-    """Make Inductor's quantizer for a recipe."""
+def _quantizer(numerics: Numerics, kept: Sequence[str]) -> Any:
+    """Make Inductor's quantizer for a recipe that leaves some layers as they are."""
     with quiet():
         from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
     standard = x86.get_default_x86_inductor_quantization_config(reduce_range=not machine.has_vnni())
     quantizer = x86.X86InductorQuantizer().set_global(pt2e.recipe(numerics, standard))
-    for layer in filter(numerics.keeps_float, model.layers(variant.module)):
+    for layer in kept:
         quantizer.set_module_name_qconfig(layer, None)
     return quantizer
 

@@ -13,15 +13,15 @@ from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import RunError
 from paredown.quantize.affine import affine, quantized
-from paredown.runtime import Conversion
-from paredown.runtime.export import quiet
+from paredown.runtime import Conversion, require_kept
+from paredown.runtime.names import LAYERS, holders, rename, weights_of
+from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics
 
 if TYPE_CHECKING:
     import onnx
 
 INTEGER_NODES = ("ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul")
-FLOAT_NODES = ("Conv", "Gemm", "MatMul")
 INT4_OPSET = 21  # the first whose DequantizeLinear takes 4 bits
 
 
@@ -63,7 +63,6 @@ def quantize(source: Path, target: Path, dataset: Dataset, numerics: Numerics) -
         RunError: If no layer was converted.
     """
     import onnx
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     schemes = {"static": _static, "dynamic": _dynamic, "weights": _weights}
     with (
@@ -71,14 +70,35 @@ def quantize(source: Path, target: Path, dataset: Dataset, numerics: Numerics) -
         quiet(),
         contextlib.redirect_stdout(io.StringIO()),  # ONNX Runtime's calibrators print
     ):
-        prepared = Path(scratch) / "prepared.onnx"
-        quant_pre_process(str(source), str(prepared))
+        prepared = prepare(source, Path(scratch))
+        require_kept(numerics, [layer for _, layer in holders(onnx.load(prepared).graph)])
         schemes[numerics.scheme](prepared, target, dataset, numerics)
     found = count_converted(onnx.load(target))
     if found.integer == 0:
         raise RunError(
             f"{numerics.name} converted none of {found.layers} layers; the file is float32"
         )
+
+
+def prepare(source: Path, folder: Path) -> Path:
+    """Let ONNX Runtime fold what it can and find shapes; gives a new file in a folder.
+
+    Its symbolic shape inference fails on a maximum over axes, norms and interpolation, and leaves
+    files in the current folder then; ONNX's own finds what quantization needs.
+    """
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = folder / "prepared.onnx"
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    proto = onnx.load(prepared)
+    rename(proto.graph, weights_of(onnx.load(source).graph))
+    stored = {tensor.name for tensor in proto.graph.initializer}
+    shapes = [info for info in proto.graph.value_info if info.name not in stored]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(shapes)
+    onnx.save(proto, prepared)
+    return prepared
 
 
 def _static(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics) -> None:
@@ -101,7 +121,7 @@ def _static(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics) 
         reduce_range=chosen.reduce_range,
         activation_type=QuantType[chosen.activations],
         weight_type=QuantType[chosen.weights],
-        nodes_to_exclude=_kept_with_neighbours(prepared, numerics),
+        nodes_to_exclude=[*_kept_with_neighbours(prepared, numerics), *_grouped(prepared)],
         extra_options={"ActivationSymmetric": numerics.symmetric},
     )
 
@@ -121,7 +141,7 @@ def _dynamic(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics)
         per_channel=numerics.per_channel,
         reduce_range=formats(machine.instructions(), platform.machine()).reduce_range,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=_kept_nodes(prepared, numerics),
+        nodes_to_exclude=kept_nodes(prepared, numerics),
     )
 
 
@@ -134,12 +154,12 @@ def _weights(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics)
     proto = onnx.load(prepared)
     if numerics.bits == 4 and proto.opset_import[0].version < INT4_OPSET:
         proto = onnx.version_converter.convert_version(proto, INT4_OPSET)
-    graph, kept = proto.graph, _kept_nodes(prepared, numerics)
+    graph, kept = proto.graph, kept_nodes(prepared, numerics)
     stored = {tensor.name: tensor for tensor in graph.initializer}
     kind = {4: ml_dtypes.int4, 8: np.int8}[numerics.bits]
     nodes = []
     for node in graph.node:
-        tensor = stored.get(node.input[1]) if node.op_type in FLOAT_NODES else None
+        tensor = stored.get(node.input[1]) if node.op_type in LAYERS else None
         if tensor is not None and node.name not in kept:
             name = tensor.name
             weight, axis = numpy_helper.to_array(tensor), _channel_axis(node)
@@ -162,21 +182,28 @@ def _weights(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics)
 
 def _channel_axis(node: "onnx.NodeProto") -> int:
     """Find the axis of a weight that counts the outputs."""
-    turned = any(each.name == "transB" and each.i for each in node.attribute)
+    turned = any(one.name == "transB" and one.i for one in node.attribute)
     return 0 if node.op_type == "Conv" or turned else 1
 
 
-def _kept_nodes(file: Path, numerics: Numerics) -> list[str]:
+def kept_nodes(file: Path, numerics: Numerics) -> list[str]:
     """List the nodes whose layers stay in float32."""
     import onnx
 
     graph = onnx.load(file).graph
-    layers = {
-        node.name: node.input[1].removesuffix(".weight")
-        for node in graph.node
-        if node.op_type in FLOAT_NODES
-    }
-    return [name for name, layer in layers.items() if numerics.keeps_float(layer)]
+    return [node.name for node, layer in holders(graph) if numerics.keeps_float(layer)]
+
+
+def _grouped(file: Path) -> list[str]:
+    """List the transposed convolutions in groups: ONNX Runtime takes one group's scales for all."""
+    import onnx
+
+    return [
+        node.name
+        for node in onnx.load(file).graph.node
+        if node.op_type == "ConvTranspose"
+        and any(one.name == "group" and one.i > 1 for one in node.attribute)
+    ]
 
 
 def _kept_with_neighbours(file: Path, numerics: Numerics) -> list[str]:
@@ -187,7 +214,8 @@ def _kept_with_neighbours(file: Path, numerics: Numerics) -> list[str]:
     """
     import onnx
 
-    graph, kept = onnx.load(file).graph, set(_kept_nodes(file, numerics))
+    graph, kept = onnx.load(file).graph, set(kept_nodes(file, numerics))
+    layers = {node.name for node, _ in holders(graph)}
     made = {name: node for node in graph.node for name in node.output}
     used: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
@@ -203,26 +231,26 @@ def _kept_with_neighbours(file: Path, numerics: Numerics) -> list[str]:
         for other in near:
             if other.name not in seen:
                 seen.add(other.name)
-                layer = other.op_type in FLOAT_NODES
+                layer = other.name in layers
                 if other.name in kept or (not layer and beside(other, up, seen)):
                     return True
         return False
 
-    between = [node for node in graph.node if node.op_type not in FLOAT_NODES]
+    between = [node for node in graph.node if node.name not in layers]
     found = [node.name for node in between if any(beside(node, up, set()) for up in (True, False))]
     return [*kept, *found] if kept else []
 
 
 def count_converted(proto: "onnx.ModelProto") -> Conversion:
     """Count the layers with weights whose weights are stored as integers, and all of them."""
-    stored = {tensor.name for tensor in proto.graph.initializer}
+    graph = proto.graph
+    stored = {tensor.name for tensor in graph.initializer}
     integer = {
         output
-        for node in proto.graph.node
+        for node in graph.node
         if node.op_type == "DequantizeLinear" and node.input[0] in stored
         for output in node.output
     }
-    made = sum(node.op_type in INTEGER_NODES for node in proto.graph.node)
-    layers = [node for node in proto.graph.node if node.op_type in FLOAT_NODES]
-    found = sum(layer.input[1] in integer for layer in layers)
-    return Conversion(found + made, len(layers) + made)
+    made = sum(node.op_type in INTEGER_NODES and node.input[1] in stored for node in graph.node)
+    dequantized = sum(node.op_type in LAYERS and node.input[1] in integer for node in graph.node)
+    return Conversion(dequantized + made, made + len(holders(graph)))
