@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from paredown.errors import ConfigError
-from paredown.model import ARCHITECTURE, WEIGHTS, ModelSource, classifier, load, outline, save
+from paredown.model import ARCHITECTURE, WEIGHTS, ModelSource, load, outline, save
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
 
@@ -101,18 +101,6 @@ def test_weights_of_another_network_are_refused(
     (tmp_path / ARCHITECTURE).write_text(architecture)
     with pytest.raises(ValueError, match="do not belong"):
         load(tmp_path)
-
-
-def test_the_classifier_is_the_last_layer_as_wide_as_the_classes() -> None:
-    module = nn.Sequential(nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 10), nn.Softmax(dim=1))
-    assert classifier(module, 10) is module[2]
-    module = nn.Sequential(nn.Conv2d(3, 10, 1), nn.Conv2d(10, 10, 1), nn.Flatten())
-    assert classifier(module, 10) is module[1]
-
-
-def test_a_network_without_an_output_a_class_is_refused(cnn4: nn.Module) -> None:
-    with pytest.raises(ConfigError, match="must end in a layer with 7 outputs"):
-        classifier(cnn4, 7)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (3, 64, 48)])

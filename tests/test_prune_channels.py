@@ -10,7 +10,6 @@ from torch import nn
 
 from paredown.dataset.digits import Digits
 from paredown.measure import params
-from paredown.model import classifier
 from paredown.prune.channels import Pruning
 from paredown.prune.criterion.magnitude import Magnitude
 from paredown.prune.widths import kept_channels
@@ -134,8 +133,8 @@ def test_no_layer_is_left_as_it_was_at_amount_0_9(whole: nn.Module, pruned: Prun
 def test_the_classifier_keeps_its_outputs_and_is_fed_what_is_left(
     whole: nn.Module, pruned: Pruned, amount: float
 ) -> None:
-    head = classifier(pruned(amount), 10)
-    asked = kept_channels(classifier(whole, 10).in_features, amount, 8)
+    head, before = list(pruned(amount).modules())[-1], list(whole.modules())[-1]
+    asked = kept_channels(before.in_features, amount, 8)
     assert (head.out_features, head.in_features) == (10, asked)
     assert head.weight.shape == (10, asked)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from paredown.config import build_part
 from paredown.describe import describe, sha256_of
-from paredown.errors import ConfigError, require
+from paredown.errors import require
 from paredown.model.form import arrange
 from paredown.model.tensors import distinct, fill
 
@@ -68,22 +68,6 @@ def without_numbers(build: "Callable[[], nn.Module]") -> "nn.Module":
             return build()
     except (NotImplementedError, RuntimeError):  # RegNet's reads tensors of its own
         return build()
-
-
-def classifier(module: "nn.Module", classes: int) -> "nn.Module":
-    """Find the layer that makes the logits: the last Linear or convolution as wide as the classes.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    from torch import nn
-
-    for layer in reversed(list(module.modules())):
-        if isinstance(layer, nn.Linear) and layer.out_features == classes:
-            return layer
-        if isinstance(layer, nn.Conv2d) and layer.out_channels == classes:
-            return layer
-    raise ConfigError(f"model must end in a layer with {classes} outputs, one a class; it has none")
 
 
 def layers(module: "nn.Module") -> list[str]:

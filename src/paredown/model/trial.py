@@ -12,7 +12,7 @@ import numpy as np
 
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, require
-from paredown.model import ModelSource, classifier, pack, unpack
+from paredown.model import ModelSource, pack, unpack
 from paredown.model.form import answers_wide, cast_from, layout, not_finite
 from paredown.model.state import differences, norms_of_batches
 from paredown.model.weights import start
@@ -55,7 +55,6 @@ def try_out(source: ModelSource, dataset: Dataset, training: Training | None) ->
         require(broken is None, trial.name, "begin with finite weights", broken, hint)
         for count in (2, 3):
             trial.ask(network, count)
-        classifier(network, classes)
         trial.train(network, training or PLAIN)
         trial.require_steady(network)
     with _seeded(2):
