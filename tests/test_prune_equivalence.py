@@ -129,7 +129,9 @@ def test_a_group_that_would_compute_something_else_stays_whole_with_a_reason(
         require_groups(network(), Pruning(Magnitude(2), "local", 4, few))
 
 
-def test_the_others_are_pruned_beside_a_group_that_stays(few: Dataset) -> None:
+def test_the_others_are_pruned_beside_a_group_that_stays(
+    few: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
     class Both(Centered):
         def __init__(self) -> None:
             super().__init__()
@@ -141,6 +143,8 @@ def test_the_others_are_pruned_beside_a_group_that_stays(few: Dataset) -> None:
     found = proven(Both().eval(), images(few))
     assert [group.name for group in found.groups] == ["second"]
     assert found.fixed == {"stem": DIFFERENT}
+    require_groups(Both(), Pruning(Magnitude(2), "local", 4, few))
+    assert f"not pruned: stem: {DIFFERENT}" in caplog.text
 
 
 def test_the_check_catches_a_finder_that_follows_channels_wrongly(

@@ -1,6 +1,7 @@
 """Networks that cannot be pruned, told from those that can before anything is trained."""
 
 import itertools
+import logging
 from typing import Any
 
 import torch
@@ -10,6 +11,10 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.prune.channels import Pruning
+
+NAMED = 3  # layers of one reason, in the log
+
+log = logging.getLogger(__name__)
 
 
 def require_groups(network: nn.Module, pruning: Pruning) -> None:
@@ -28,6 +33,10 @@ def require_groups(network: nn.Module, pruning: Pruning) -> None:
         why = next((f": {name}: {reason}" for name, reason in found.fixed.items()), "")
         why = why or " besides the classifier"
         raise ConfigError(f"model must have a layer whose channels can go, got none{why}")
+    for reason in dict.fromkeys(found.fixed.values()):
+        names = [name for name, other in found.fixed.items() if other == reason]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        log.info("not pruned: %s%s: %s", ", ".join(names[:NAMED]), more, reason)
     widest = max(
         found.groups, key=lambda group: 0 if (group.attention is not None) else group.channels
     )
