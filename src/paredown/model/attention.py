@@ -1,6 +1,8 @@
 """Self-attention whose heads can go one by one."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 NEAR = 1e-4  # of the largest number of an attention's output: float32, in another order of sums
-LAYOUTS = {"qkv,head,width": (0, 1, 2), "head,qkv,width": (1, 0, 2), "head,width,qkv": (1, 2, 0)}
-"""How the rows of one projection of queries, keys and values are laid out."""
+STACKED = (0, 1, 2)
+LAYOUTS = ((1, 0, 2), (1, 2, 0))
+"""Other orders of (queries, keys or values; head; channel) in the rows of one projection."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,7 @@ def _may_attend(part: nn.Module) -> bool:
     if isinstance(part, nn.MultiheadAttention):
         plain = part.batch_first and part._qkv_same_embed_dim and part.in_proj_bias is not None
         return plain and part.bias_k is None and not part.add_zero_attn
-    linears = [child for child in part.children() if isinstance(child, nn.Linear)]
+    linears = _linears(part)
     others = [child for child in part.children() if not isinstance(child, nn.Linear)]
     quiet = all(isinstance(child, (nn.Dropout, nn.Identity, nn.Softmax)) for child in others)
     own = any(True for _ in part.parameters(recurse=False))
@@ -209,11 +212,20 @@ def _same(part: nn.Module, calls: Sequence[_Call]) -> HeadAttention | None:
     """Make an attention that gives what a module gave; None if there is none."""
     if not calls or not all(_plain(part, call) for call in calls):
         return None
-    for build in _builds(part, calls[0]):
-        made = build().eval()
-        if all(_gives(made, call) for call in calls):
-            return made
+    probe = _randomized(part)  # fresh weights may be zero, and then any attention gives the same
+    for shape, order in _shapes(part, calls[0]):
+        if all(_alike(probe, _built(probe, shape, order), call) for call in calls):
+            return _built(part, shape, order)
     return None
+
+
+def _randomized(part: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    probe = copy.deepcopy(part).eval()
+    with torch.no_grad():
+        for weight in probe.parameters():
+            weight.normal_(generator=generator).div_(weight.shape[-1] ** 0.5)
+    return probe
 
 
 def _plain(part: nn.Module, call: _Call) -> bool:
@@ -229,59 +241,61 @@ def _plain(part: nn.Module, call: _Call) -> bool:
     return len(given) == 1 and isinstance(given[0], Tensor) and given[0].ndim == 3
 
 
-def _gives(made: HeadAttention, call: _Call) -> bool:
+def _alike(part: nn.Module, made: HeadAttention, call: _Call) -> bool:
+    """Tell whether two attentions give the same for the arguments of a call."""
     sequence = call.arguments[0] if call.arguments else next(iter(call.options.values()))
-    expected = call.output[0] if made.pairs else call.output
-    if not isinstance(expected, Tensor) or expected.shape != sequence.shape:
-        return False
     with torch.no_grad():
-        output = made(sequence)[0] if made.pairs else made(sequence)
+        expected, output = part(*call.arguments, **call.options), made(sequence)
+    if made.pairs:
+        expected, output = expected[0], output[0]
+    if not isinstance(expected, Tensor) or expected.shape != output.shape:
+        return False
     return float((output - expected).abs().max()) <= NEAR * float(expected.abs().max())
 
 
-def _builds(part: nn.Module, call: _Call) -> Iterator[Callable[[], HeadAttention]]:
-    """List attentions that a module may be, the likeliest first."""
+def _shapes(part: nn.Module, call: _Call) -> Iterator[tuple[Shape, Sequence[int]]]:
+    """List the attentions that a module may be, the likeliest first, and how its rows lie."""
     if isinstance(part, nn.MultiheadAttention):
-        shape = Shape(part.embed_dim, part.num_heads, part.head_dim, part.dropout)
-        rows, own_bias = part.in_proj_weight, part.in_proj_bias
-        yield lambda: _built(shape, rows, own_bias, part.out_proj)
+        yield Shape(part.embed_dim, part.num_heads, part.head_dim, part.dropout), STACKED
         return
-    *inputs, output = [child for child in part.children() if isinstance(child, nn.Linear)]
+    *inputs, output = _linears(part)
     width, inner = output.out_features, output.in_features
-    fits = all(each.in_features == width for each in inputs)
-    if not fits or sum(each.out_features for each in inputs) != 3 * inner:
+    fits = all(linear.in_features == width for linear in inputs)
+    biases = {linear.bias is not None for linear in inputs}
+    if not fits or sum(each.out_features for each in inputs) != 3 * inner or len(biases) > 1:
         return
-    biases = [each.bias for each in inputs if each.bias is not None]
-    if len(biases) not in (0, len(inputs)):
-        return
-    weight = torch.cat([each.weight.detach() for each in inputs])
-    bias = torch.cat([each.detach() for each in biases]) if biases else None
     named = {value for value in vars(part).values() if type(value) is int}
     for heads in sorted(range(1, inner + 1), key=lambda count: (count not in named, count)):
-        if inner % heads:
-            continue
-        has_bias = bool(biases), output.bias is not None
+        has_bias = biases == {True}, output.bias is not None
         shape = Shape(width, heads, inner // heads, *call.dropouts, *has_bias, pairs=False)
-        for order in LAYOUTS.values() if len(inputs) == 1 else ((0, 1, 2),):
-            index = _rows(shape, order)
-            yield lambda shape=shape, index=index: _built(  # type: ignore[misc]
-                shape, weight[index], None if bias is None else bias[index], output
-            )
+        for order in (STACKED, *LAYOUTS) if len(inputs) == 1 else (STACKED,):
+            if inner % heads == 0:
+                yield shape, order
 
 
-def _rows(shape: Shape, order: Sequence[int]) -> Tensor:
-    """List the rows of a projection in the order (queries, keys, values), head, channel."""
+def _linears(part: nn.Module) -> list[nn.Linear]:
+    return [child for child in part.children() if isinstance(child, nn.Linear)]
+
+
+def _built(part: nn.Module, shape: Shape, order: Sequence[int]) -> HeadAttention:
+    """Make an attention with a module's weights."""
+    output: nn.Linear
+    weights: list[Tensor]
+    biases: list[Tensor]
+    if isinstance(part, nn.MultiheadAttention):
+        weights, biases, output = [part.in_proj_weight], [part.in_proj_bias], part.out_proj
+    else:
+        *inputs, output = _linears(part)
+        weights = [linear.weight for linear in inputs]
+        biases = [linear.bias for linear in inputs if linear.bias is not None]
     sizes = (3, shape.heads, shape.head_width)
-    rows = torch.arange(3 * shape.heads * shape.head_width).view([sizes[axis] for axis in order])
-    return rows.permute([order.index(axis) for axis in range(3)]).flatten()
-
-
-def _built(shape: Shape, weight: Tensor, bias: Tensor | None, output: nn.Linear) -> HeadAttention:
+    rows = torch.arange(math.prod(sizes)).view([sizes[axis] for axis in order])
+    rows = rows.permute([order.index(axis) for axis in range(3)]).flatten()
+    trains = weights[0].requires_grad
     with torch.device("meta"):  # all weights are put in below
-        made = HeadAttention(shape)
-    made.qkv.weight = nn.Parameter(weight.detach(), requires_grad=output.weight.requires_grad)
-    if bias is not None:
-        made.qkv.bias = nn.Parameter(bias.detach(), requires_grad=output.weight.requires_grad)
-    made.out_proj.weight = output.weight
-    made.out_proj.bias = output.bias
+        made = HeadAttention(shape).eval()
+    made.qkv.weight = nn.Parameter(torch.cat(weights).detach()[rows], trains)
+    if biases:
+        made.qkv.bias = nn.Parameter(torch.cat(biases).detach()[rows], trains)
+    made.out_proj.weight, made.out_proj.bias = output.weight, output.bias
     return made

@@ -165,10 +165,10 @@ def _cut(group: Group, units: Sequence[int]) -> Cut:
 
 @contextmanager
 def _keeping_frozen(module: nn.Module) -> Iterator[None]:
-    """Freeze what was frozen again, by its name, whatever became of it."""
-    frozen = {name for name, each in module.named_parameters() if not each.requires_grad}
+    """Let every weight train or not as before, by its name, whatever became of it."""
+    before = {name: weight.requires_grad for name, weight in module.named_parameters()}
     try:
         yield
     finally:
-        for name, each in module.named_parameters():
-            each.requires_grad_(name not in frozen)
+        for name, weight in module.named_parameters():
+            weight.requires_grad_(before.get(name, weight.requires_grad))

@@ -8,6 +8,7 @@ operation that is not known here does to channels is not guessed: `equivalence.p
 smaller network with the masked one, and leaves alone what differs.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from paredown.prune.labels import compact, narrowed, tensors, varies
 from paredown.prune.layers import CONVOLUTION, LAYERS, NORM, matmul
 from paredown.prune.operations import rule_of
 from paredown.prune.units import Units
+
+log = logging.getLogger(__name__)
 
 OUTPUT = "an output of the network"
 TABLE = 1 << 22  # numbers of a parameter that are labelled one by one, at most
@@ -140,7 +143,8 @@ class Tracer(TorchFunctionMode):
             return func(*args, **kwargs)
         with self._dispatch.silenced():
             output = func(*args, **kwargs)
-        rule(self, output, *args, **kwargs)
+            with following(func):
+                rule(self, output, *args, **kwargs)
         return output
 
     def _is_parameter(self, args: Any, kwargs: Any) -> bool:
@@ -218,6 +222,15 @@ class Tracer(TorchFunctionMode):
                 self.units.fix(units, "a table of parameters mixes them")
 
 
+@contextmanager
+def following(operation: Any) -> Iterator[None]:
+    """Go on without labels where a rule cannot follow an operation: `equivalence.py` tells."""
+    try:
+        yield
+    except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
+        log.debug("channels cannot be followed through %s: %s", operation, error)
+
+
 class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Labels what is no layer."""
 
@@ -242,7 +255,7 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         rule = rule_of(func, output, args)
         self._tracer.derive(output, args)
         if rule is not None:
-            with self.silenced():
+            with self.silenced(), following(func):
                 rule(self._tracer, func, output, args, kwargs)
         return output
 
