@@ -160,7 +160,7 @@ def _is_class(folder: Path) -> bool:
     from paredown.dataset.listing import ENDINGS, class_names
 
     return not class_names(folder) and any(
-        entry.name.lower().endswith(ENDINGS) for entry in os.scandir(folder)
+        file.name.lower().endswith(ENDINGS) for file in folder.iterdir()
     )
 
 
