@@ -230,7 +230,10 @@ def prepare(root: Path, what: str) -> Path:
         ("is not there", "be a folder with one folder a class, got .*nowhere"),
         ("holds one class", r"hold two classes or more, got \('red',\)"),
         ("has a class without images", "have images in every class, got .*white without any"),
-        ("has a class with broken images only", "leave a training image .* every class, got 'whi"),
+        (
+            "has a class with broken images only",
+            "leave an image .* every class in train, got .whi",
+        ),
         ("has val but not train", "hold train, got .*; it holds val"),
         ("has another class in test", "hold the 3 classes of the training images, got 'pink'"),
     ],

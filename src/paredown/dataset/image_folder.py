@@ -80,7 +80,7 @@ class ImageFolder:
 
     def load(self) -> Dataset:
         """List the images, look through new ones, and split them."""
-        from paredown.dataset.images import class_names  # Pillow comes with it
+        from paredown.dataset.listing import class_names
 
         places = self._places()
         classes = class_names(places["train"])
@@ -99,7 +99,8 @@ class ImageFolder:
             splits[role] = piles[role].split() if role in piles else whole.split(index)
         for role, split in splits.items():
             require(len(split) > 0, "dataset.folder", f"leave an image to {role}", len(split))
-        _require_all(classes, splits["train"])
+        for role in ("train", "val"):
+            _require_all(classes, splits[role], role)
         return Dataset(
             name=self.name,
             train=splits["train"],
@@ -117,7 +118,8 @@ class ImageFolder:
     def _pile(self, place: Path, classes: tuple[str, ...], role: str) -> "Pile":
         from platformdirs import user_cache_path
 
-        from paredown.dataset.images import View, find
+        from paredown.dataset.images import View  # Pillow comes with it
+        from paredown.dataset.listing import find
         from paredown.dataset.pile import heap
 
         cache = user_cache_path("paredown") / "images"
@@ -136,15 +138,50 @@ class ImageFolder:
         names = {"train": self.train, "val": self.val, "test": self.test}
         places = {role: root / name for role, name in names.items() if name and root / name != root}
         given = {role: place for role, place in places.items() if place.is_dir()}
-        if not given:
+        if all(map(_is_class, given.values())):
             return {"train": root}
+        _require_splits_alone(root, given)
         hint = f"it holds {' and '.join(place.name for place in given.values())}"
         require("train" in given, "dataset.folder", f"hold {self.train}", str(root), hint)
         return given
 
 
-def _require_all(classes: tuple[str, ...], train: Split) -> None:
-    """Raise ConfigError if a class has no training image that can be read."""
-    lacks = sorted(set(range(len(classes))) - set(train.labels.tolist()))
-    rule = "leave a training image that can be read to every class"
-    require(not lacks, "dataset.folder", rule, ", ".join(classes[label] for label in lacks[:5]))
+def _require_all(classes: tuple[str, ...], split: Split, role: str) -> None:
+    """Raise ConfigError if a class has no image of a split that can be read."""
+    lacks = sorted(set(range(len(classes))) - set(split.labels.tolist()))
+    rule = f"leave an image that can be read to every class in {role}"
+    hint = "add some, or raise dataset.val_share" if role == "val" else ""
+    names = ", ".join(classes[label] for label in lacks[:5])
+    require(not lacks, "dataset.folder", rule, names, hint)
+
+
+def _is_class(folder: Path) -> bool:
+    """Tell a class folder that is called as a split is: its images lie right in it."""
+    from paredown.dataset.listing import ENDINGS, class_names
+
+    return not class_names(folder) and any(
+        file.name.lower().endswith(ENDINGS) for file in folder.iterdir()
+    )
+
+
+def _require_splits_alone(root: Path, splits: dict[str, Path]) -> None:
+    """Raise ConfigError if one folder may be the split `train` as well as a class of that name."""
+    from paredown.dataset.listing import class_names
+
+    if set(splits) != {"train"}:
+        return
+    others = [
+        name
+        for name in class_names(root)
+        if root / name != splits["train"] and _holds_images(root / name)
+    ]
+    name = splits["train"].name
+    hint = f"rename {name} if it is a class, or move {', '.join(others[:3])} away if it is a split"
+    got = [name, *others[:3]]
+    require(not others, "dataset.folder", "hold splits or classes, not both", got, hint)
+
+
+def _holds_images(folder: Path) -> bool:
+    from paredown.dataset.listing import ENDINGS
+
+    return any(name.lower().endswith(ENDINGS) for _, _, names in os.walk(folder) for name in names)

@@ -1,22 +1,33 @@
-"""Image files: found class by class, and read into squares of bytes."""
+"""Image files, read into squares of bytes."""
 
-import hashlib
 import math
-import os
+import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from paredown.dataset import Images, Labels
-from paredown.errors import ConfigError, require
+from paredown.dataset import Images
 
 KINDS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # as a bundle's predict.py reads them
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
+warnings.simplefilter("error", Image.DecompressionBombWarning)  # above 89 million pixels
+ORIENTATION = 0x0112  # EXIF's tag
+TURNS = {  # what puts an image upright, by EXIF's orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 RATIO = math.log(4 / 3)  # of a random crop's sides
 
 Box = tuple[float, float, float, float] | None
@@ -40,73 +51,6 @@ class View:
     workers: int
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The images of a folder that has one folder a class.
-
-    Args:
-        root: The folder.
-        names: Paths below it, as bytes: a million of them take 40 MB.
-        labels: (N,).
-        digest: Of paths, sizes and times of change.
-    """
-
-    root: Path
-    names: NDArray[np.bytes_]
-    labels: Labels
-    digest: str
-
-
-def class_names(folder: Path) -> tuple[str, ...]:
-    """List the folders of a folder, in order; what begins with a dot is none of them."""
-    entries = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    return tuple(name for name in entries if not name.startswith("."))
-
-
-def find(folder: Path, classes: tuple[str, ...], complete: bool) -> Listing:
-    """List the images below a folder's class folders.
-
-    Args:
-        folder: Holds one folder a class.
-        classes: Their names, in the order of the labels.
-        complete: Whether every class must have an image.
-
-    Raises:
-        ConfigError: If a class has no image, or a folder is no class.
-    """
-    unknown = set(class_names(folder)) - set(classes)
-    rule = f"hold the {len(classes)} classes of the training images"
-    require(not unknown, f"dataset.folder {folder}", rule, min(unknown, default=""))
-    names: list[bytes] = []
-    counts, digest = [], hashlib.sha256()
-    for name in classes:
-        found = sorted(_files(folder / name)) if (folder / name).is_dir() else []
-        if complete and not found:
-            raise ConfigError(
-                f"dataset.folder must have images in every class, got {folder / name} without "
-                f"any; an image's name ends with {', '.join(ENDINGS)}"
-            )
-        counts.append(len(found))
-        for path, size, changed in found:
-            names.append(os.fsencode(path.removeprefix(f"{folder}/")))
-            digest.update(names[-1] + f"\0{size}\0{changed}\0".encode())
-    require(bool(names), "dataset.folder", "hold images in its class folders", str(folder))
-    labels = np.repeat(np.arange(len(classes)), counts)
-    return Listing(folder, np.array(names, np.bytes_), labels, digest.hexdigest())
-
-
-def _files(folder: Path) -> list[tuple[str, int, int]]:
-    """List path, bytes and time of change of every image below a folder."""
-    found = []
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if name.lower().endswith(ENDINGS) and not name.startswith("."):
-                path = f"{place}/{name}"
-                status = Path(path).stat()
-                found.append((path, status.st_size, status.st_mtime_ns))
-    return found
-
-
 def read(path: Path, size: int, box: Callable[[int, int], Box]) -> Images:
     """Read an image of any size and mode exactly as a bundle's predict.py does.
 
@@ -121,13 +65,31 @@ def read(path: Path, size: int, box: Callable[[int, int], Box]) -> Images:
     Raises:
         ValueError: If it has more than 8 bits a channel; `BROKEN` lists what else can happen.
     """
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError("no regular file" if path.exists() else "not there, or a link to nothing")
     with Image.open(path, formats=KINDS) as image:
         if image.mode[0] in "IF":
             raise ValueError("more than 8 bits a channel; save it with 8")
-        clear = image.mode == "P" and "transparency" in image.info
-        colors = (image.convert("RGBA") if clear else image).convert("RGB")
+        turned = upright(image)
+        clear = turned.mode == "P" and "transparency" in turned.info
+        colors = (turned.convert("RGBA") if clear else turned).convert("RGB")
         square = colors.resize((size, size), Image.Resampling.BILINEAR, box(*colors.size))
     return np.asarray(square).transpose(2, 0, 1)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF data says that it was held; others are left as they are."""
+    image.load()  # which turns TIFFs
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except (
+        *BROKEN,
+        TypeError,
+        KeyError,
+        struct.error,
+    ):  # its EXIF data is; its pixels may be whole
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def centered(share: float | None) -> Callable[[int, int], Box]:

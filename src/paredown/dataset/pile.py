@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from paredown import machine
 from paredown.dataset import Labels, Split
-from paredown.dataset.images import Listing, View
+from paredown.dataset.images import View
+from paredown.dataset.listing import Listing
 from paredown.dataset.rows import LEFT_OUT, PIXELS, Decoded, Mapped, look_through
 from paredown.errors import ConfigError
 from paredown.store import MANIFEST, Store, code_of, key_of

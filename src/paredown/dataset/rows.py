@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from paredown.dataset import Images, Picked
-from paredown.dataset.images import BROKEN, Box, Listing, View, centered, random_crop, read
+from paredown.dataset.images import BROKEN, Box, View, centered, random_crop, read
+from paredown.dataset.listing import Listing
 from paredown.errors import RunError
 
 PIXELS, LEFT_OUT = "images.npy", "broken.json"

@@ -1,0 +1,114 @@
+"""Image files, found class by class."""
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paredown.dataset import Labels
+from paredown.errors import ConfigError, require
+
+ENDINGS = (  # all that Pillow knows of the kinds that are read, as a bundle's predict.py has them
+    ".apng", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png",
+    ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder that has one folder a class.
+
+    Args:
+        root: The folder.
+        names: Paths below it, as bytes: a million of them take 40 MB.
+        labels: (N,).
+        digest: Of paths, sizes and times of change.
+    """
+
+    root: Path
+    names: NDArray[np.bytes_]
+    labels: Labels
+    digest: str
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """List the folders of a folder, in order; what begins with a dot is none of them."""
+    entries = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    return tuple(name for name in entries if not name.startswith("."))
+
+
+def find(folder: Path, classes: tuple[str, ...], complete: bool) -> Listing:
+    """List the images below a folder's class folders.
+
+    Args:
+        folder: Holds one folder a class.
+        classes: Their names, in the order of the labels.
+        complete: Whether every class must have an image.
+
+    Raises:
+        ConfigError: If a class has no image, or a folder is no class.
+    """
+    unknown = set(class_names(folder)) - set(classes)
+    rule = f"hold the {len(classes)} classes of the training images"
+    require(not unknown, f"dataset.folder {folder}", rule, min(unknown, default=""))
+    names: list[bytes] = []
+    others: list[str] = []
+    counts, digest = [], hashlib.sha256()
+    for name in classes:
+        found = sorted(_files(folder / name, others)) if (folder / name).is_dir() else []
+        if complete and not found:
+            raise ConfigError(
+                f"dataset.folder must have images in every class, got {folder / name} without "
+                f"any; an image's name ends with {', '.join(ENDINGS)}"
+            )
+        counts.append(len(found))
+        for path, size, changed in found:
+            names.append(os.fsencode(path.removeprefix(f"{folder}/")))
+            digest.update(names[-1] + f"\0{size}\0{changed}\0".encode())
+    require(bool(names), "dataset.folder", "hold images in its class folders", str(folder))
+    if others:
+        log.warning(
+            "%d files in the class folders are passed by, such as %s: the name of an image ends "
+            "with %s", len(others), min(others), ", ".join(ENDINGS),
+        )  # fmt: skip
+    labels = np.repeat(np.arange(len(classes)), counts)
+    return Listing(folder, np.array(names, np.bytes_), labels, digest.hexdigest())
+
+
+def _files(folder: Path, passed_by: list[str]) -> list[tuple[str, int, int]]:
+    """List path, bytes and time of change of every image below a folder.
+
+    Args:
+        folder: Of a class.
+        passed_by: Gets the paths of what has another ending.
+
+    Raises:
+        ConfigError: If a folder cannot be looked into.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ConfigError(
+            f"dataset.folder must be readable, got {error.filename}: {error.strerror}"
+        )
+
+    found = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        for name in (*folders, *names):
+            if name.startswith("."):
+                continue
+            path = f"{place}/{name}"
+            if name.lower().endswith(ENDINGS):
+                try:
+                    status = Path(path).stat()
+                except OSError:  # a link that leads nowhere
+                    status = Path(path).lstat()
+                found.append((path, status.st_size, status.st_mtime_ns))
+            elif name in names:
+                passed_by.append(path)
+    return found
