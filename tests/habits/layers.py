@@ -99,17 +99,24 @@ class LayerNormByHand(Between):
         return F.gelu(self.weight[:, None, None] * x + self.bias[:, None, None])
 
 
+class LayerNorm2d(nn.LayerNorm):
+    """A layer norm over the channels of a picture."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)
+        x = F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
 @pruned(3, over_channels=True)
 class LayerNormTurned(Between):
-    """`F.layer_norm` of its own parameters between two permutations"""
+    """A subclass of `nn.LayerNorm` turns the picture before and after `F.layer_norm`"""
 
     def build_between(self) -> None:
-        self.norm = nn.LayerNorm(32, eps=1e-6)
+        self.norm = LayerNorm2d(32, eps=1e-6)
 
     def between(self, x: Tensor) -> Tensor:
-        shape, norm = self.norm.normalized_shape, self.norm
-        x = F.layer_norm(x.permute(0, 2, 3, 1), shape, norm.weight, norm.bias, norm.eps)
-        return F.gelu(x.permute(0, 3, 1, 2))
+        return F.gelu(self.norm(x))
 
 
 @pruned(3)
