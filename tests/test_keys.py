@@ -50,19 +50,17 @@ def keys(folder: Path, *overrides: str) -> dict[str, str]:
 def changed_stages(key: str) -> list[str]:
     """Say which stages' weights a field determines, as a person would."""
     part, _, field = key.partition(".")
-    if part in ("budget", "measure", "store", "tracking", "runtime", "quantize") or field in (
+    if part in ("budget", "measure", "store", "tracking", "runtime") or field in (
         "threads",
         "device",
     ):
         return NONE
-    first = {"student": 1, "distill": 1, "teacher": 1, "prune": 2}.get(part, 0)
+    first = {"student": 1, "distill": 1, "teacher": 1, "prune": 2, "quantize": 3}.get(part, 0)
     return ALL[first:]
 
 
 def changed_programs(key: str) -> list[str]:
     part, _, field = key.partition(".")
-    if part == "quantize":
-        return ["quantize"]
     if part == "runtime" and field != "threads":
         return ALL
     return changed_stages(key)

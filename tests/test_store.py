@@ -3,14 +3,16 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paredown.errors import RunError
+from paredown.errors import ConfigError, RunError
 from paredown.store import MANIFEST, Store, StoreFolder, code_of, find_fault, key_of
 
 ABOUT = {"stage": "baseline"}
@@ -242,17 +244,43 @@ def test_a_key_is_the_same_in_another_process() -> None:
     assert told.stdout.strip() == key_of({"a": [0.1, None], "b": 1})
 
 
-def test_mended_code_of_a_package_changes_its_hash(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Write a package with another one inside."""
     package = tmp_path / "mended_package"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
+    (package / "nested" / "deep").mkdir(parents=True)
+    for folder in (package, package / "nested", package / "nested" / "deep"):
+        (folder / "__init__.py").write_text("")
     (package / "inner.py").write_text("VALUE = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    before = code_of("mended_package"), code_of("mended_package.inner")
-    (package / "inner.py").write_text("VALUE = 2\n")
+    yield package
+    for name in [name for name in sys.modules if name.startswith("mended_package")]:
+        del sys.modules[name]
+
+
+def hashes() -> list[str]:
     code_of.cache_clear()
-    after = code_of("mended_package"), code_of("mended_package.inner")
-    assert before[0] != after[0]
-    assert before[1] != after[1]
+    names = ("mended_package", "mended_package.inner", "mended_package.nested.deep")
+    return [code_of(import_module(name)) for name in names]
+
+
+def test_mended_code_changes_the_hash_of_its_module_and_of_every_package_around_it(
+    written: Path,
+) -> None:
+    before = hashes()
+    (written / "inner.py").write_text("VALUE = 2\n")
+    mended = hashes()
+    assert [one == other for one, other in zip(before, mended, strict=True)] == [False, False, True]
+    (written / "nested" / "deep" / "new.py").write_text("")
+    added = hashes()
+    assert [one == other for one, other in zip(mended, added, strict=True)] == [False, True, False]
+    (written / "nested" / "deep" / "new.py").rename(written / "nested" / "deep" / "other.py")
+    assert hashes()[0] != added[0]
+
+
+def test_a_module_without_a_file_has_no_hash_and_is_refused(tmp_path: Path) -> None:
+    for module in (ModuleType("typed_in"), ModuleType("removed")):
+        if module.__name__ == "removed":
+            module.__file__ = str(tmp_path / "removed.py")
+        with pytest.raises(ConfigError, match=f"^module {module.__name__} must have its source"):
+            code_of(module)

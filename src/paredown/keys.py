@@ -1,12 +1,14 @@
 """What determines the results on a path: the names of the store's entries, and stages' seeds."""
 
-import pkgutil
-from collections.abc import Sequence
-from dataclasses import is_dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import paredown
-from paredown import machine, model
+from paredown import costs, dataset, distill, machine, measure, model, quantize, runtime, training
 from paredown.dataset import Dataset
 from paredown.describe import describe
 from paredown.runtime import Runtime
@@ -20,10 +22,9 @@ if TYPE_CHECKING:
 
 def version() -> str:
     """Name what makes results here: two workers of one sweep must be the same in it."""
-    rooms = [f"paredown.{room.name}" for room in pkgutil.iter_modules(paredown.__path__)]
-    packages = machine.versions("torch", "torchvision", "torch-pruning")
+    versions = machine.versions("torch", "torchvision", "torch-pruning")
     own = machine.versions("paredown")["paredown"]
-    return f"{own}-{key_of(code_of('paredown', *rooms), packages)[:12]}"
+    return f"{own}-{key_of(code_of(paredown), versions)[:12]}"
 
 
 class Keys:
@@ -58,30 +59,22 @@ class Keys:
             describe(self._stages[index].numerics),
             describe(self._runtime, key_only=True),
             self._runtime.fingerprint,
-            code_of(
-                type(self._runtime).__module__,
-                "paredown.runtime",
-                "paredown.quantize",
-                "paredown.measure",
-                "paredown.dataset",
-            ),
+            code_of(*packages(self._runtime), runtime, quantize, measure, dataset),
         )
 
     def weights(self, index: int) -> str:
-        """Name the store's entry for a stage's weights."""
-        stage = self._stages[index]
-        if stage.training is None and stage.numerics is not None:  # it is lowered as it is
-            return self.weights(index - 1)
-        parts = [part for part in vars(stage).values() if is_dataclass(part)]
-        sources = (_package(type(part)) for part in (stage, self._source(index), *parts))
-        loop = ("paredown.training", "paredown.distill", "paredown.model", "paredown.dataset")
-        code = code_of(*dict.fromkeys(sources), *loop)
+        """Name the store's entry for a stage's weights, whether it fits them or not."""
+        code = code_of(
+            *packages(self._stages[index]),
+            *packages(self._source(index)),
+            *(training, distill, model, dataset),
+        )
         versions = machine.versions("torch", "torchvision", "torch-pruning")
         upstream = [self.weights(index - 1)] if index else []
         tutors = [tutor.weights(0) for tutor in self._tutors] if index else []
         return key_of(self._identity(index), code, versions, upstream, tutors)
 
-    def answers(self, views: int, training: "Training") -> str:
+    def answers(self, views: int, how: "Training") -> str:
         """Name the store's entry for the teacher's answers to the training images."""
         from paredown.training.loop import resolve_precision
 
@@ -90,10 +83,10 @@ class Keys:
         networks = [model.outline(each._source(0), *given) for each in teaching]
         return key_of(
             [each.weights(0) for each in teaching],
-            [resolve_precision(training, network) for network in networks],
+            [resolve_precision(how, network) for network in networks],
             self._dataset.fingerprint,
             views,
-            code_of("paredown.training", "paredown.distill", "paredown.dataset"),
+            code_of(training, distill, dataset),
         )
 
     def seed(self, index: int) -> int:
@@ -107,9 +100,8 @@ class Keys:
         if stage.source is not None:
             own.append(stage.source.fingerprint)
         if isinstance(stage, Measures) and stage.measures:
-            runtime = self._runtime
-            code = code_of(type(runtime).__module__, "paredown.runtime", "paredown.costs")
-            own += [describe(runtime), runtime.fingerprint, code]
+            code = code_of(*packages(self._runtime), runtime, costs)
+            own += [describe(self._runtime), self._runtime.fingerprint, code]
         if index == 0:
             return [*own, self._dataset.fingerprint, self._seed]
         taught = [self._baseline_teaches, *(tutor._identity(0) for tutor in self._tutors)]
@@ -119,8 +111,8 @@ class Keys:
         """Name the precision of a stage's network, and of those that teach it, in training."""
         from paredown.training.loop import resolve_precision
 
-        training = self._stages[index].training
-        if training is None:
+        how = self._stages[index].training
+        if how is None:
             return []
         if index not in self._resolved:
             sources = [self._source(index)]
@@ -129,7 +121,7 @@ class Keys:
                 sources += [tutor._source(0) for tutor in self._tutors]
             given = len(self._dataset.classes), self._dataset.input_shape
             networks = (model.outline(source, *given) for source in sources)
-            self._resolved[index] = [resolve_precision(training, each) for each in networks]
+            self._resolved[index] = [resolve_precision(how, each) for each in networks]
         return self._resolved[index]
 
     def _source(self, index: int) -> "ModelSource":
@@ -137,6 +129,25 @@ class Keys:
         return source if source is not None else self._source(index - 1)
 
 
-def _package(cls: type) -> str:
-    """Name the folder of a class's module, so that its neighbours count as its source too."""
-    return cls.__module__.rpartition(".")[0] or cls.__module__
+def packages(part: Any) -> list[ModuleType]:
+    """List what the code of a part lies in: its class, those it inherits from, and its fields'.
+
+    Of a class the whole package counts, so that its neighbours are its source, too.
+    """
+    classes = [cls for each in _parts(part) for cls in type(each).__mro__]
+    names = dict.fromkeys(cls.__module__ for cls in classes)
+    outer = (name for name in names if name.partition(".")[0] not in sys.stdlib_module_names)
+    own = dict.fromkeys(name.rpartition(".")[0] or name for name in outer)
+    return [import_module(name) for name in own]
+
+
+def _parts(part: Any) -> Iterator[Any]:
+    """Walk a part and those in its fields, however deep."""
+    if is_dataclass(part):
+        yield part
+        part = [getattr(part, field.name) for field in fields(part)]
+    if isinstance(part, Mapping):
+        part = list(part.values())
+    if isinstance(part, list | tuple):
+        for each in part:
+            yield from _parts(each)

@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from paredown.describe import NO_SPACE, sha256_of
-from paredown.errors import RunError
+from paredown.errors import RunError, require
 
 log = logging.getLogger(__name__)
 
@@ -188,20 +189,32 @@ def key_of(*parts: Any) -> str:
 
 
 @cache
-def code_of(*modules: str) -> str:
-    """Hash the sources of modules, a package with all its files: mended code, new keys."""
-    from importlib.util import find_spec
+def code_of(*modules: ModuleType) -> str:
+    """Hash the sources of modules, a package with all in it, nested ones too.
 
+    Mended code gets new keys.
+
+    Raises:
+        ConfigError: For a module without a file: its code could change unseen.
+    """
     digest = hashlib.sha256()
     for module in modules:
-        spec = find_spec(module)
-        if spec is None or spec.origin is None:
-            continue
-        origin = Path(spec.origin)
-        files = sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]
-        for file in files:
+        for name, file in _sources(module):
+            digest.update(f"{name}\0{file.stat().st_size}\0".encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _sources(module: ModuleType) -> list[tuple[str, Path]]:
+    """List the source files of a module, each with its name within the package."""
+    roots = [Path(root) for root in getattr(module, "__path__", ())]
+    files = [(f.relative_to(root).as_posix(), f) for root in roots for f in root.rglob("*.py")]
+    if not roots and (origin := getattr(module, "__file__", None)):
+        files = [(Path(origin).name, Path(origin))]
+    rule, hint = "have its source in a file, which counts in every key", "write it into one"
+    there = bool(files) and all(file.is_file() for _, file in files)
+    require(there, f"module {module.__name__}", rule, getattr(module, "__file__", None), hint)
+    return sorted(files)
 
 
 def _flush(path: Path) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paredown import machine
-from paredown.dataset import Labels, Split
+from paredown.dataset import Labels, Split, images
+from paredown.dataset import listing as listing_code
+from paredown.dataset import rows as streamed
 from paredown.dataset.images import View
 from paredown.dataset.listing import Listing
 from paredown.dataset.rows import LEFT_OUT, PIXELS, Decoded, Mapped, look_through
@@ -55,7 +57,7 @@ def heap(listing: Listing, view: View, cache: Path, cache_mb: float, max_broken:
     """
     count = len(listing.names)
     keep = view.area == 1 and count * 3 * view.size**2 <= cache_mb * 1e6
-    code = code_of("paredown.dataset.images", "paredown.dataset.rows")
+    code = code_of(images, listing_code, streamed)
     shown = (view.size, view.center, keep)
     key = key_of(listing.digest, shown, machine.versions("pillow"), code)
     about = {"stage": "images", "kind": "images", "path": str(listing.root)}

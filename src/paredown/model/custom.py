@@ -152,7 +152,8 @@ def _code(target: str) -> str:
         _find(target)  # puts the current folder where it is looked for
         package = importlib.util.find_spec(place)
         assert package is not None
-        return code_of(place if package.submodule_search_locations else package.parent or place)
+        is_package = package.submodule_search_locations is not None
+        return code_of(importlib.import_module(place if is_package else package.parent or place))
     digest = hashlib.sha256()
     for file in sorted(Path(place).expanduser().absolute().parent.glob("*.py")):
         digest.update(file.read_bytes())
