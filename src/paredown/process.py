@@ -1,9 +1,17 @@
 """Which process owns a piece of work, and whether it still runs."""
 
+import contextlib
+import ctypes
 import getpass
 import os
 import secrets
+import signal
 import socket
+import stat
+import sys
+import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -16,6 +24,7 @@ if TYPE_CHECKING:
 HOST, PID, STARTED, MACHINE = "host", "pid", "started", "machine"
 LOCK = "lock"  # of an owner that shows its life by a lock in a folder
 OUTSIDE = "pid:[4026531836]"  # processes of no container: PROC_PID_INIT_INO of Linux
+DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 EPOCH = 1e9  # a start above is seconds since 1970, as older versions wrote; else since boot
 
 
@@ -118,7 +127,7 @@ def user_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
-        return f"uid{os.getuid()}"
+        return f"uid{_user_id()}"
 
 
 @contextmanager
@@ -132,9 +141,11 @@ def outliving(refuse: type[Exception], told: str) -> Iterator[None]:
     Raises:
         Exception: As `refuse` names it, where the code calls sys.exit or os._exit.
     """
-    leave = os._exit
+    leave, own = os._exit, os.getpid()
 
     def stay(code: int) -> None:
+        if os.getpid() != own:  # a child that was forked has to end like this
+            leave(code)
         raise SystemExit(f"os._exit({code})")
 
     os._exit = stay  # type: ignore[assignment]
@@ -147,3 +158,42 @@ def outliving(refuse: type[Exception], told: str) -> Iterator[None]:
         raise refuse(f"{told} {how}") from error
     finally:
         os._exit = leave
+
+
+def die_with_parent() -> None:
+    """Let this process be killed when the one that started it dies, however that happens."""
+    with contextlib.suppress(OSError, AttributeError):  # no Linux
+        ctypes.CDLL(None).prctl(DEATH_SIGNAL, int(signal.SIGKILL))
+
+    if sys.platform == "linux":
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def own_folder() -> Path | None:
+    """Return a folder of this user's on this host that nobody else can write into; None: none."""
+    for folder in (Path(tempfile.gettempdir()) / f"paredown-{_user_id()}", _cache() / "host"):
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = folder.lstat()
+            shared = status.st_mode & 0o022 if os.name == "posix" else 0
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == _user_id() and not shared:
+                return folder
+    return None
+
+
+def _cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("paredown")
+
+
+def _user_id() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
