@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import pytest
-import torch
 from habits import HABITS
 from habits.walk import Walk
-from torch import nn
 
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError

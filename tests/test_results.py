@@ -1,6 +1,9 @@
 from pathlib import Path
 
-from paredown.results import own_overrides, read_result, read_results, write_result
+import pytest
+
+from hydra_plugins.paredown_sweeper._outcome import read_outcome
+from paredown.results import RESULT, own_overrides, read_result, read_results, write_result
 
 
 def test_results_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -38,3 +41,21 @@ def test_only_a_job_that_finished_is_gone_on_from(tmp_path: Path) -> None:
 
 def test_what_the_sweep_added_is_not_what_a_person_asked() -> None:
     assert own_overrides(["seed=1", "tracking.parent=abc"]) == ["seed=1"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"status": "FINI', b"null", b"[]", b"\xff\xfe", b"{}"])
+def test_a_result_that_cannot_be_read_is_one_that_is_not_there(
+    tmp_path: Path, content: bytes
+) -> None:
+    for number in ("0", "1"):
+        (tmp_path / number).mkdir()
+    write_result(tmp_path / "1", {"status": "FINISHED", "rows": []})
+    (tmp_path / "0" / RESULT).write_bytes(content)
+    assert read_result(tmp_path / "0") == {}
+    assert [job["number"] for job in read_results(tmp_path)] == [1]
+    assert read_outcome(tmp_path / "0", ["accuracy"]).error is not None
+
+
+def test_a_folder_that_went_is_made_again_for_the_result(tmp_path: Path) -> None:
+    write_result(tmp_path / "gone" / "0", {"status": "FINISHED"})
+    assert read_result(tmp_path / "gone" / "0") == {"status": "FINISHED"}

@@ -1,9 +1,13 @@
 import errno
 import logging
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -138,7 +142,7 @@ def test_a_failed_make_leaves_nothing_behind_but_the_lock(
 
     with pytest.raises(error):
         store.get("key", ABOUT, fail)
-    assert {path.name for path in store.folder.iterdir()} <= {"key.lock"}
+    assert {path.name for path in store.folder.iterdir()} <= {"key.lock", ".use"}
     store.get("key", ABOUT, make)
     assert make.count == 2
 
@@ -150,14 +154,14 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(store: Store) -> Non
 
     with pytest.raises(RunError, match=r"the disk is full after 1,000 bytes of baseline"):
         store.get("key", ABOUT, fill)
-    assert {path.name for path in store.folder.iterdir()} <= {"key.lock"}
+    assert {path.name for path in store.folder.iterdir()} <= {"key.lock", ".use"}
 
 
 def test_the_rest_of_a_process_that_died_is_cleared_and_no_other(store: Store, make: Maker) -> None:
     for name in (".key-dead", ".other-busy"):
         (store.folder / name).mkdir()
     store.get("key", ABOUT, make)
-    left = {path.name for path in store.folder.iterdir()} - {"key.lock"}
+    left = {path.name for path in store.folder.iterdir()} - {"key.lock", ".use"}
     assert left == {"key", ".other-busy"}
 
 
@@ -284,3 +288,127 @@ def test_a_module_without_a_file_has_no_hash_and_is_refused(tmp_path: Path) -> N
             module.__file__ = str(tmp_path / "removed.py")
         with pytest.raises(ConfigError, match=f"^module {module.__name__} must have its source"):
             code_of(module)
+
+
+def test_a_store_that_was_removed_is_made_again(store: Store, make: Maker) -> None:
+    store.get("key", ABOUT, make)
+    shutil.rmtree(store.folder)
+    assert find_fault(store.get("key", ABOUT, make)) is None
+    assert make.count == 2
+
+
+def test_a_store_that_is_removed_while_an_entry_is_made_costs_its_making_alone(
+    store: Store, make: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    def vanish(folder: Path) -> None:
+        if not make.count:
+            shutil.rmtree(store.folder)
+            make.count = 1
+            (folder / "weights").write_bytes(b"")
+        make(folder)
+
+    assert find_fault(store.get("key", ABOUT, vanish)) is None
+    assert "key was removed while it was made; making it again" in caplog.text
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(("mask", "folder", "file"), [(0o022, 0o755, 0o644), (0o077, 0o700, 0o600)])
+def test_an_entry_has_the_rights_that_umask_leaves(
+    tmp_path: Path, mask: int, folder: int, file: int
+) -> None:
+    def private(place: Path) -> None:
+        (place / "inner").mkdir(mode=0o700)
+        (place / "inner" / "weights").touch(mode=0o600)  # as a library may make it
+        (place / "curves").touch()
+
+    with umask(mask):
+        place = Store(tmp_path / "store").get("key", ABOUT, private)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (place, *place.rglob("*"))}
+    assert modes == {
+        "key": folder,
+        "inner": folder,
+        "weights": file,
+        "curves": file,
+        MANIFEST: file,
+    }
+
+
+AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+from paredown.errors import ConfigError
+from paredown.store import Store, StoreFolder
+
+def make(folder):
+    print("made")
+    (folder / "weights").write_bytes(b"weights")
+
+with StoreFolder("off").open() as first:  # imports, which root's Python lets nobody else do
+    first.get("key", {"stage": "baseline"}, lambda folder: None)
+os.umask(0o002)
+os.setgroups([])
+os.setgid(54321)
+os.setuid(int(sys.argv[1]))
+
+for key in sys.argv[3:]:
+    try:
+        print(Store(Path(sys.argv[2])).get(key, {"stage": "baseline"}, make).name)
+    except ConfigError as error:
+        print("refused:", error)
+"""
+
+
+def ask_as(user: int, store: Path, *keys: str) -> list[str]:
+    asked = [sys.executable, "-c", AS_ANOTHER, str(user), str(store), *keys]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder of a group's, which pytest's own folders would not let another user into."""
+    if os.getuid() != 0:
+        pytest.skip("only root can be two users")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        store = Path(folder, "store")
+        store.mkdir()
+        os.chown(store, 0, 54321)
+        store.chmod(0o2775)
+        yield store
+
+
+def test_two_users_share_a_store(shared: Path) -> None:
+    assert ask_as(12_001, shared, "one") == ["made", "one"]
+    assert ask_as(12_002, shared, "one", "two") == ["one", "made", "two"]
+    assert ask_as(12_001, shared, "two") == ["two"]
+    assert not [path for path in shared.iterdir() if "damaged" in path.name]
+
+
+def test_an_entry_that_may_not_be_read_is_told_and_not_set_aside(shared: Path) -> None:
+    ask_as(12_001, shared, "one")
+    (shared / "one" / "weights").chmod(0o600)
+    (told,) = ask_as(12_002, shared, "one")
+    assert told.startswith("refused: store.folder must hold entries that may be read, got /")
+    assert not [path for path in shared.iterdir() if "damaged" in path.name]
+
+
+def test_a_full_disk_of_temporary_files_is_not_blamed_on_the_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")
+    if Path("/dev/shm").stat().st_dev == store.folder.stat().st_dev:
+        pytest.skip("needs a second file system")
+
+    def fill(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/dev/shm/x/model.onnx")
+
+    with pytest.raises(RunError, match=r"^/dev/shm: the disk of temporary files is full"):
+        store.get("key", ABOUT, fill)

@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from paredown.store import Store
-from paredown.store_command import Entry, entries, superfluous
+from paredown.store import Store, StoreFolder
+from paredown.store_command import Entry, entries, remove, superfluous
+from paredown.use import USE
 
 ABOUT = {"stage": "prune", "kind": "weights", "dataset": "digits", "seed": 0, "path": "a-prune0.50"}
 
@@ -66,7 +68,7 @@ def test_a_half_entry_is_listed_and_can_be_removed(filled: Path) -> None:
     (filled / ".key-abc").mkdir()
     assert "left by a process that died" in command(filled).stdout
     command(filled, "clean", "--days", "0", "--yes")
-    assert not [path for path in filled.iterdir() if path.is_dir()]
+    assert [path.name for path in filled.iterdir()] == [USE]
 
 
 @pytest.mark.parametrize("arguments", [("clean",), ("clean", "--days", "-1")])
@@ -75,3 +77,44 @@ def test_cleaning_without_a_limit_is_refused(filled: Path, arguments: tuple[str,
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert len(entries(filled)) == 2
+
+
+def test_what_a_run_reads_stays_until_it_ends(filled: Path) -> None:
+    with StoreFolder(str(filled)).open() as store:
+        store.get("old", ABOUT, lambda folder: pytest.fail("made again"))
+        assert remove(filled, entries(filled)) == ["old"]
+        assert [entry.folder.name for entry in entries(filled)] == ["old"]
+    assert remove(filled, entries(filled)) == []
+    assert entries(filled) == []
+
+
+def test_what_is_being_made_stays(filled: Path) -> None:
+    def make(folder: Path) -> None:
+        (half,) = (entry for entry in entries(filled) if entry.folder == folder)
+        assert remove(filled, [half]) == [folder.name]
+        (folder / "x").touch()
+
+    assert (Store(filled).get("making", ABOUT, make) / "x").exists()
+
+
+def test_a_run_that_was_killed_keeps_nothing(filled: Path) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from paredown.store import Store
+store = Store(Path({str(filled)!r}))
+store.get("old", {ABOUT!r}, lambda folder: None)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert list((filled / USE).glob("*.keys"))
+    assert remove(filled, entries(filled)) == []
+    assert [path.name for path in (filled / USE).iterdir()] == ["turn.lock"]
+
+
+def test_cleaning_takes_the_locks_of_what_is_not_there(filled: Path) -> None:
+    held = FileLock(filled / "held.lock")
+    assert {path.name for path in filled.glob("*.lock")} == {"old.lock", "new.lock"}
+    with held:
+        remove(filled, [entry for entry in entries(filled) if entry.folder.name == "old"])
+        assert {path.name for path in filled.glob("*.lock")} == {"new.lock", "held.lock"}

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import boto3
+    import s3fs
 
+    s3fs.S3FileSystem.clear_instance_cache()  # a test before may have had no credentials
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
@@ -211,3 +214,60 @@ def test_a_url_without_credentials_is_refused_with_what_it_needs(
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(ConfigError, match=r"credentials; set AWS_ACCESS_KEY_ID"):
         RemoteStore("s3://other/store", tmp_path)
+
+
+class AwayError(Exception):
+    """As the errors of a client that has its own, such as botocore's."""
+
+
+def go_away(store: RemoteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every request fail from now on."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise AwayError("could not connect")
+
+    for name in ("cat_file", "pipe_file", "put_file", "get_file", "rm_file", "exists"):
+        monkeypatch.setattr(store._fs, name, fail)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_store_that_goes_away_costs_nothing_and_gets_the_entry_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, maker = RemoteStore(URL, tmp_path / "one"), Maker()
+    with monkeypatch.context() as patched:
+        go_away(store, patched)
+        assert not store.has(KEY)
+        assert read(store.get(KEY, ABOUT, maker)) == "weights"
+        assert read(store.get(KEY, ABOUT, maker)) == "weights"
+    assert caplog.text.count("does not answer (could not connect)") == 1
+    assert maker.count == 1
+    store.get(KEY, ABOUT, maker)  # it is back
+    other = RemoteStore(URL, tmp_path / "other")
+    assert other.has(KEY)
+    assert read(other.get(KEY, ABOUT, maker)) == "weights"
+    assert maker.count == 1
+    assert not list((tmp_path / "one").glob("*.unsent"))
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_heartbeat_outlives_a_store_that_is_away_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "BEAT", 0.02)
+    store, maker = RemoteStore(URL, tmp_path / "one"), Maker()
+    maker.go.clear()
+    work = threading.Thread(target=store.get, args=(KEY, ABOUT, maker))
+    work.start()
+    assert maker.begun.wait(10)
+    lease, fs = f"bucket/store/{KEY}.lease", RemoteStore(URL, tmp_path / "other")._fs
+    with monkeypatch.context() as patched:
+        go_away(store, patched)
+        time.sleep(0.2)
+    end, before = time.monotonic() + 10, fs.cat_file(lease)
+    while fs.cat_file(lease) == before:
+        assert time.monotonic() < end, "nobody renews the lease"
+        time.sleep(0.02)
+    maker.go.set()
+    work.join(10)
+    assert store.has(KEY)

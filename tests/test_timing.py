@@ -1,18 +1,24 @@
 import logging
 import math
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from paredown.dataset import Dataset
-from paredown.errors import ConfigError
+from paredown.errors import ConfigError, RunError
 from paredown.model.cnn4 import Cnn4
+from paredown.process import own_folder
 from paredown.report import told_busy
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.spread import student_t
@@ -157,3 +163,125 @@ def test_other_work_on_the_host_is_told(few: Dataset, tmp_path: Path) -> None:
     told = told_busy(watch.busy_cores)
     assert told[0].startswith("busy:    other work took ")
     assert told_busy(0.1) == []
+
+
+@dataclass(frozen=True)
+class Loud:
+    """A runtime whose program prints, or ends its process."""
+
+    name: str = "loud"
+    threads: int = 1
+    engine: str = "json"
+    fault: str = ""
+
+    def load(self, folder: Path) -> object:
+        print("loaded")
+        os.write(1, b"and from C")
+
+        def program(images: object) -> None:
+            print("run")
+            if self.fault == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.fault == "left":
+                os._exit(0)
+            if self.fault == "raised":
+                raise ValueError("too small")
+            if self.fault == "busy":
+                Path(folder, "busy").write_text(str(os.getpid()))
+                while True:
+                    pass
+
+        return program
+
+
+IMAGE = np.zeros((1, 3, 8, 8), np.float32)
+
+
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let children import this file, as a user's own runtime would be."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    monkeypatch.setattr(Loud, "__module__", Path(__file__).stem)
+    monkeypatch.setitem(sys.modules, Path(__file__).stem, sys.modules[__name__])
+
+
+def test_a_program_that_prints_is_timed_all_the_same(tmp_path: Path, importable: None) -> None:
+    (found,) = time_side_by_side([(Loud(), tmp_path)], IMAGE, Timing(1, 1, 1.0))
+    assert found.latency_ms > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("killed", "it was killed by SIGKILL, as Linux does when memory runs out"),
+        ("left", "it ended with exit code 0 and without a word|timing failed.*: "),
+        ("raised", "ValueError: too small"),
+    ],
+)
+def test_a_child_that_dies_says_of_what(
+    tmp_path: Path, importable: None, fault: str, reason: str
+) -> None:
+    with pytest.raises(RunError, match=reason):
+        time_side_by_side([(Loud(fault=fault), tmp_path)], IMAGE, Timing(1, 1, 1.0))
+
+
+def wait_for(file: Path) -> int:
+    end = time.monotonic() + 60
+    while not file.is_file() or not file.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return int(file.read_text())
+
+
+def test_an_interruption_does_not_wait_for_a_busy_child(tmp_path: Path, importable: None) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def strike() -> None:
+        wait_for(tmp_path / "busy")
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt), Stopwatch(1) as watch:
+            threading.Thread(target=strike).start()
+            watch.time([(Loud(fault="busy"), tmp_path)], IMAGE, Timing(1, 1, 1.0))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not psutil.pid_exists(wait_for(tmp_path / "busy"))
+
+
+PARENT = """
+import sys
+from pathlib import Path
+import test_timing as own
+programs = [(own.Loud(fault="busy"), Path(sys.argv[1]))]
+own.time_side_by_side(programs, own.IMAGE, own.Timing(1, 1, 1.0))
+"""
+
+
+def test_a_parent_that_is_killed_leaves_no_child(tmp_path: Path, importable: None) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
+    child = wait_for(tmp_path / "busy")
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 10
+    while psutil.pid_exists(child) and psutil.Process(child).status() != "zombie":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_the_lock_of_timing_lies_where_nobody_else_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = own_folder()
+    assert folder == tmp_path / f"paredown-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)  # somebody else has made it
+    assert own_folder() == tmp_path / "cache" / "paredown" / "host"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
+    assert own_folder() is None
+    with _alone():
+        pass

@@ -1,3 +1,4 @@
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,6 +183,102 @@ def test_what_a_server_could_not_take_is_uploaded_later_in_full(
     assert status(tracker, run.id) == "FINISHED"
 
 
+def left_unsent(tracker: Tracker, folder: Path, uri: str) -> Path:
+    """Leave a run's accuracy and end in a folder, as when the server was away."""
+    folder.mkdir()
+    run = tracker.start("cnn4", folder)
+    down = Run(connect("http://127.0.0.1:9"), run.id, uri, folder)
+    down.log(metrics={"accuracy": 0.75})
+    down.end("FINISHED")
+    return folder / UNSENT
+
+
+def run_of(unsent: Path) -> str:
+    return json.loads(unsent.read_text().splitlines()[0])["run_id"]
+
+
+def test_a_line_that_was_cut_keeps_nothing_else_from_being_sent(
+    tracker: Tracker, uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("0", "1", "2", "3"):
+        left_unsent(tracker, tmp_path / name, uri)
+    cut, without = tmp_path / "0" / UNSENT, tmp_path / "1" / UNSENT
+    first = run_of(cut)
+    cut.write_text(cut.read_text() + '{"do": "log", "metr')
+    without.write_text('{"do": "op')
+    (tmp_path / "2" / UNSENT).write_text("")
+    assert upload(tmp_path) == 2
+    assert tracker.client.get_run(first).data.metrics == {"accuracy": 0.75}
+    assert status(tracker, first) == "FINISHED"
+    assert f"{without} does not say whose run it is" in caplog.text
+    assert without.exists()
+
+
+def test_a_deleted_run_keeps_no_other_from_being_sent(
+    tracker: Tracker, uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone, good = (left_unsent(tracker, tmp_path / name, uri) for name in ("0", "1"))
+    run_id, other = run_of(gone), run_of(good)
+    tracker.client.delete_run(run_id)
+    assert upload(tmp_path) == 1
+    assert status(tracker, other) == "FINISHED"
+    assert f"run {run_id} was deleted in MLflow" in caplog.text
+    tracker.client.restore_run(run_id)
+    assert upload(tmp_path) == 1
+
+
+def test_a_server_that_is_away_is_told_once_the_others_have_all(
+    tracker: Tracker, uri: str, tmp_path: Path
+) -> None:
+    away, good = (left_unsent(tracker, tmp_path / name, uri) for name in ("0", "1"))
+    away.write_text(away.read_text().replace(uri, "http://127.0.0.1:9"))
+    other = run_of(good)
+    with pytest.raises(ConfigError, match=r"^http://127.0.0.1:9 must answer to take"):
+        upload(tmp_path)
+    assert status(tracker, other) == "FINISHED"
+
+
+def delete_run(tracker: Tracker, run: Run) -> None:
+    tracker.client.delete_run(run.id)
+
+
+def delete_experiment(tracker: Tracker, run: Run) -> None:
+    tracker.client.delete_experiment(tracker.experiment_id)
+
+
+@pytest.mark.parametrize("delete", [delete_run, delete_experiment])
+def test_what_a_run_that_is_deleted_meanwhile_logs_is_kept_and_told_in_one_line(
+    tracker: Tracker, tmp_path: Path, caplog: pytest.LogCaptureFixture, delete: object
+) -> None:
+    file = tmp_path / "store" / "model.onnx"
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    folder = tmp_path / "job"
+    with tracker.run("cnn4", folder) as run:
+        delete(tracker, run)
+        run.log(metrics={"accuracy": 0.75})
+        run.keep(file, "prune", "a" * 64)
+        run.log_text("seed: 0\n", "config.yaml")
+    assert caplog.text.count("was deleted in MLflow; results stay in") == 1
+    assert '"accuracy", 0.75' in (folder / UNSENT).read_text()
+    assert (folder / "prune" / "model.onnx").read_bytes() == b"weights"
+    assert any("paredown.upload" in line for line in tracker.where(run))
+
+
+@pytest.mark.parametrize("folder", ["it's", 'a "b"', 'it\'s "b"', "a\\b", "plain", "50%_"])
+def test_the_run_of_a_folder_is_found_whatever_its_name(
+    tracker: Tracker, tmp_path: Path, folder: str
+) -> None:
+    with tracker.run("sweep", tmp_path, tags={"place": folder}) as run:
+        pass
+    with tracker.run("sweep", tmp_path, tags={"place": "x"}):
+        pass
+    found = tracker.reopen("place", folder, tmp_path)
+    assert found is not None
+    assert found.id == run.id
+    assert tracker.reopen("place", f"{folder}'", tmp_path) is None
+
+
 def test_connecting_again_finds_the_same_experiment(tracker: Tracker, uri: str) -> None:
     name = tracker.client.get_experiment(tracker.experiment_id).name
     assert Tracking(uri, name, None, None).connect().experiment_id == tracker.experiment_id
@@ -245,6 +342,11 @@ def test_there_is_no_commit_outside_a_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    assert git_commit() is None
+
+
+def test_there_is_no_commit_where_git_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
     assert git_commit() is None
 
 

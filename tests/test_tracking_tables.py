@@ -8,6 +8,7 @@ import pytest
 
 from paredown.errors import ConfigError
 from paredown.tracking import Tracking
+from paredown.tracking.database import file_of
 from paredown.tracking.reader import ask
 from paredown.tracking.tables import Row, read_tables
 from paredown.tracking.tracker import Tracker
@@ -74,7 +75,7 @@ def test_only_jobs_are_listed_and_a_run_without_a_name_has_that_of_its_tag(
     tracking: Tracking,
 ) -> None:
     tracker = tracking.visit()
-    file = tracker.uri.removeprefix("sqlite:///")
+    file = file_of(tracker.uri)
     before = tracker.finished()
     with sqlite3.connect(file) as store:
         store.execute("UPDATE runs SET name = ''")
@@ -107,7 +108,7 @@ def test_a_database_with_other_tables_is_told_in_one_line(
 ) -> None:
     tracker = tracking.visit()
     file = tmp_path / "mlflow.db"
-    file.write_bytes(Path(tracker.uri.removeprefix("sqlite:///")).read_bytes())
+    file.write_bytes(Path(file_of(tracker.uri)).read_bytes())
     store = sqlite3.connect(file)
     store.execute(change)
     store.close()
@@ -122,7 +123,7 @@ def test_a_database_with_other_tables_is_told_in_one_line(
 
 def test_reading_the_tables_leaves_the_file_as_it_is(tracking: Tracking) -> None:
     tracker = tracking.visit()
-    file = Path(tracker.uri.removeprefix("sqlite:///"))
+    file = Path(file_of(tracker.uri))
     before, beside = file.read_bytes(), set(file.parent.iterdir())
     assert read_tables(tracker.uri, tracker.experiment_id, None)
     assert (file.read_bytes(), set(file.parent.iterdir())) == (before, beside)

@@ -9,12 +9,16 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from paredown.config import CONF, typed, user_errors
+from paredown.logs import open_streams
 
 # conf/hydra/launcher has the names of the plugins' own configs, which Hydra says at every start
 warnings.filterwarnings(
     "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
 )
 OmegaConf.register_new_resolver("typed", typed)  # for conf/hydra/help
+
+
+open_streams()  # before anything else is opened
 
 
 def job(cfg: DictConfig) -> dict[str, Any]:

@@ -28,7 +28,16 @@ CONF = Path(__file__).with_name("conf") if _INSTALLED else Path(__file__).parent
 """Where the configuration is: inside an installed package, or at the top of a checkout."""
 
 _FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
-_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_UNWRITABLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
 
 
 def composed(*overrides: str, primary: str = "config", hydra: bool = False) -> DictConfig:
@@ -162,6 +171,8 @@ def user_errors(primary: str = "config") -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script
+            signal.signal(signal.SIGINT, _terminate)
     try:
         yield
     except KeyboardInterrupt:

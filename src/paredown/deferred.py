@@ -1,6 +1,5 @@
 """Latency of a sweep whose jobs took none: all of their files, on one worker, when all is done."""
 
-import json
 import logging
 import tempfile
 from pathlib import Path
@@ -10,7 +9,7 @@ from paredown import machine
 from paredown.pick.candidates import Candidate
 from paredown.pick.workbench import Workbench
 from paredown.report import markdown, show, told_busy
-from paredown.results import DEFERRED, RESULT, write_result
+from paredown.results import DEFERRED, RESULT, read_any_result, write_result
 from paredown.timing import Stopwatch
 from paredown.tracking.reader import under
 from paredown.tracking.tracker import Logged, Tracker
@@ -73,7 +72,7 @@ def _keep(
     tags = {**where, "latency": DEFERRED, "mlflow.note.content": markdown(rows)}
     tracker.resume(run.id, sweep).log(metrics=metrics, tags=tags)
     for file in sweep.glob(f"*/{RESULT}"):
-        result = json.loads(file.read_text())
+        result = read_any_result(file.parent)
         if result.get("run_id") == run.id:
             timed = [{**row, **found[row["stage"]]} for row in result["rows"]]
             write_result(file.parent, {**result, "rows": timed})

@@ -1,8 +1,13 @@
-"""Colors of log lines in a terminal."""
+"""What a command says: colors of log lines in a terminal, and a stdout that may be gone."""
 
+import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
 
 COLORS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}  # yellow, red
 
@@ -19,3 +24,31 @@ class Colored(logging.Formatter):
         plain = os.environ.get("NO_COLOR") or not sys.stderr.isatty()
         color = None if plain else COLORS.get(record.levelno)
         return text if color is None else f"\033[{color}m{text}\033[0m"
+
+
+def open_streams() -> None:
+    """Give a closed stdin, stdout or stderr a place: the next file that is opened would be taken.
+
+    What is printed would be written into that file, such as MLflow's database.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            empty = os.open(os.devnull, mode)
+            if empty != number:
+                os.dup2(empty, number)
+                os.close(empty)
+
+
+@contextmanager
+def told_if_lost() -> Iterator[None]:
+    """Go on where stdout takes nothing, full or closed: what a command did is done all the same."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("stdout takes nothing more (%s); the work is done all the same", error)
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            empty = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(empty, sys.stdout.fileno())  # else Python fails once more on its way out
+            os.close(empty)

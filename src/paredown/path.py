@@ -45,7 +45,8 @@ def _once(make: "Callable[[VariantPath, int], T]") -> "Callable[[VariantPath, in
     @wraps(make)
     def get(path: "VariantPath", index: int) -> T:
         key = make.__name__, index
-        if key not in path._kept:
+        place = path._kept.get(key)
+        if key not in path._kept or (isinstance(place, Path) and not place.is_dir()):
             path._kept[key] = make(path, index)
         kept: T = path._kept[key]
         return kept

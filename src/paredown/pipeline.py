@@ -9,13 +9,16 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from rich.table import Table
 
 from paredown import record, untrained
 from paredown.config import build
 from paredown.dataset import Dataset
 from paredown.errors import BudgetError, ConfigError, first_line
+from paredown.keys import version
 from paredown.path import VariantPath
 from paredown.plan import Plan, plan
+from paredown.process import outliving
 from paredown.report import path_table, show, told_busy
 from paredown.results import DEFERRED, OVER_BUDGET, RESULT, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch
@@ -30,6 +33,7 @@ log = logging.getLogger(__name__)
 
 UNTRAINED = "the file would miss the budget, so nothing was trained: %s"
 
+Shown = Table | str
 Row = dict[str, Any]
 """A variant: its stage and its metrics by name."""
 
@@ -51,8 +55,10 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     folder = Path(hydra.runtime.output_dir)
     digest = _digest(cfg)
     job = {"overrides": own_overrides(hydra.overrides.task), "config": digest}
+    shown: list[Shown] = []
     try:
-        done = _run(cfg, plan(cfg), folder, digest)
+        with outliving(ConfigError, "the network's code must not end the process, got"):
+            done = _run(cfg, plan(cfg), folder, digest, shown)
     except Exception as error:
         if hydra.mode != RunMode.MULTIRUN:
             raise
@@ -64,6 +70,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         return failed
     done = {"seconds": round(time.monotonic() - start, 3), **job, **done}
     write_result(folder, done)
+    show(*shown)
     if done["status"] == OVER_BUDGET and hydra.mode != RunMode.MULTIRUN:
         raise BudgetError(UNTRAINED % done["error"])
     return done
@@ -88,8 +95,13 @@ def _digest(cfg: DictConfig) -> str:
     return key_of(plain)
 
 
-def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, Any]:
-    """Do the work of a job; give its rows and the id of its MLflow run."""
+def _run(
+    cfg: DictConfig, parts: Plan, folder: Path, digest: str, shown: list[Shown]
+) -> dict[str, Any]:
+    """Do the work of a job; give its rows and the id of its MLflow run.
+
+    What is to be shown is added to `shown`: printing may fail, and the result is written first.
+    """
     engine, now = parts.runtime.engine, _times_now(parts)
     with (
         Stopwatch(parts.timing.processes * now, engine) as watch,  # they import while we do
@@ -98,8 +110,11 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
     ):
         dataset = parts.load()
         tracker = parts.tracking.connect()
+        path = parts.path(dataset, store)
+        made_of = _made_of(path)
         before = read_result(folder)
-        if before.get("config") == digest and tracker.has(before["run_id"]):
+        same = (before.get("config"), before.get("made_of")) == (digest, made_of)
+        if same and tracker.has(str(before.get("run_id"))):
             log.info("finished before; see %s", folder / RESULT)
             return before
         with tracker.run(
@@ -107,11 +122,10 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
         ) as kept:
             record.log_settings(cfg, kept)
             kept.log_dataset(dataset.name, dataset.fingerprint)
-            path = parts.path(dataset, store)
             over = _over_budget(parts, dataset, path)
             if over:
                 kept.log(metrics=over["rows"][0], tags={OVER: over["error"]})
-                return {**over, "run_id": kept.id}
+                return {**over, "run_id": kept.id, "made_of": made_of}
             rows: list[Row] = []
             for index, name in enumerate(path.names):
                 note = parts.stages[name].note
@@ -132,8 +146,14 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
     table = path_table(parts.name, rows, eager)
     lines = [_where(parts, dataset), *told_busy(watch.busy_cores), *found]
     compare = tracker.compare() if parts.tracking.parent is None else []  # a sweep says it once
-    show(table, *lines, *tracker.where(kept), *compare)
-    return {"status": "FINISHED", "rows": rows, "eager": eager, "run_id": kept.id}
+    shown += [table, *lines, *tracker.where(kept), *compare]
+    made = {"run_id": kept.id, "made_of": made_of}
+    return {"status": "FINISHED", "rows": rows, "eager": eager, **made}
+
+
+def _made_of(path: VariantPath) -> str:
+    """Tell results apart that one configuration gives, of other images, networks or code."""
+    return key_of(version(), [path.keys.program(index) for index in range(len(path.names))])
 
 
 def _over_budget(parts: Plan, dataset: Dataset, path: VariantPath) -> dict[str, Any]:

@@ -10,20 +10,23 @@ import json
 import logging
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from paredown.errors import ConfigError, first_line
+from paredown.describe import hide_passwords
+from paredown.errors import ConfigError, RunError, first_line
 from paredown.process import owner
-from paredown.store import MANIFEST, Store, find_fault
+from paredown.store import MANIFEST, Store, find_fault, folder_beside, is_full
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+UNSENT = ".unsent"  # beside an entry that is here and not there yet
 MARK = ".paredown"  # written at every start: a place that cannot be written is of no use
 BEAT = 10.0  # seconds between two renewals of a lease
 DEAD = 60.0  # a lease that was not renewed for so long is anybody's
@@ -57,21 +60,22 @@ class RemoteStore(Store):
             lacks = "credential" in reason.lower()
             hint = "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if lacks else ""
             raise ConfigError(f"{told}: {reason}{hint}") from error
-        self._root = root.rstrip("/")
+        self._root, self._url, self._told_away = root.rstrip("/"), url, False
 
     def has(self, key: str) -> bool:
         """Tell whether an entry is here or there."""
-        return super().has(key) or bool(self._fs.exists(f"{self._root}/{key}/{MANIFEST}"))
+        path = f"{self._root}/{key}/{MANIFEST}"
+        return super().has(key) or bool(self._reach(lambda: self._fs.exists(path)))
 
     def _write(self, place: Path, about: dict[str, Any], make: Callable[[Path], None]) -> None:
         """Fetch an entry; or make it, while all others wait, and send it."""
-        if self._fetch(place):
+        if self._reach(lambda: self._fetch(place)):
             return
         with self._lease(place.name, str(about["stage"])):
-            if self._fetch(place):  # somebody made it while we waited
+            if self._reach(lambda: self._fetch(place)):  # somebody made it while we waited
                 return
             super()._write(place, about, make)
-            self._send(place)
+            self._try_to_send(place)
 
     def _fetch(self, place: Path) -> bool:
         """Copy an entry here, compared with its manifest; False if there is no whole one."""
@@ -80,7 +84,7 @@ class RemoteStore(Store):
             manifest = self._fs.cat_file(f"{there}/{MANIFEST}")
         except FileNotFoundError:
             return False
-        work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+        work = folder_beside(place)
         try:
             for name in json.loads(manifest)["files"]:
                 (work / name).parent.mkdir(parents=True, exist_ok=True)
@@ -98,18 +102,69 @@ class RemoteStore(Store):
             self._fs.rm_file(f"{there}/{MANIFEST}")
         return False
 
-    def _send(self, place: Path) -> None:
+    def _reach(self, attempt: Callable[[], T]) -> T | None:
+        """Ask the object store; return None while it is away, which is told once."""
+        try:
+            return attempt()
+        except Exception as error:  # each client has errors of its own
+            if is_full(error) or isinstance(error, ConfigError | RunError):
+                raise
+            if not self._told_away:
+                log.warning(
+                    "store.folder %s does not answer (%s); results are kept in %s and sent later",
+                    hide_passwords(self._url),
+                    first_line(error),
+                    self.folder,
+                )
+            self._told_away = True
+            return None
+
+    def get(self, key: str, about: dict[str, Any], make: Callable[[Path], None]) -> Path:
+        """Return the folder of an entry as `Store` does; send one that could not be sent before."""
+        place = super().get(key, about, make)
+        if (self.folder / f"{key}{UNSENT}").exists():
+            self._try_to_send(place)
+        return place
+
+    def _try_to_send(self, place: Path) -> None:
+        """Send an entry, and remember one that could not be sent."""
+        mark = place.with_name(place.name + UNSENT)
+        mark.touch()
+        if self._reach(lambda: self._send(place)):
+            mark.unlink(missing_ok=True)
+
+    def _send(self, place: Path) -> bool:
         """Copy an entry there, its manifest last."""
         names = json.loads((place / MANIFEST).read_text())["files"]
         for name in (*names, MANIFEST):
             self._fs.put_file(str(place / name), f"{self._root}/{place.name}/{name}")
+        return True
 
     @contextmanager
     def _lease(self, key: str, stage: str) -> Iterator[None]:
-        """Be the only one who makes an entry; wait while somebody else is."""
-        path, told = f"{self._root}/{key}.lease", False
+        """Be the only one who makes an entry; wait while somebody else is.
+
+        While the object store is away nobody can tell, and an entry may be made twice.
+        """
+        path = f"{self._root}/{key}.lease"
         own = {**owner(), "token": secrets.token_hex(8)}
-        seen, since = b"", time.monotonic()
+        if not self._reach(lambda: self._take(path, own, stage)):
+            yield
+            return
+        done = threading.Event()
+        beat = threading.Thread(target=self._renew, args=(path, own, done), daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            done.set()
+            beat.join()
+            with contextlib.suppress(Exception):  # it is away, and the lease dies by itself
+                self._fs.rm_file(path)
+
+    def _take(self, path: str, own: dict[str, Any], stage: str) -> bool:
+        """Create a lease, once nobody else holds it."""
+        told, seen, since = False, b"", time.monotonic()
         while not self._create(path, _content(own, 0)):
             if not told:
                 log.info("%s: another worker is making it; waiting", stage)
@@ -122,16 +177,7 @@ class RemoteStore(Store):
                     log.warning("%s: whoever made it has died; making it", stage)
                     self._fs.rm_file(path)
             time.sleep(POLL)
-        done = threading.Event()
-        beat = threading.Thread(target=self._renew, args=(path, own, done), daemon=True)
-        beat.start()
-        try:
-            yield
-        finally:
-            done.set()
-            beat.join()
-            with contextlib.suppress(FileNotFoundError):
-                self._fs.rm_file(path)
+        return True
 
     def _create(self, path: str, content: bytes) -> bool:
         """Create an object that must not exist, in one request; False if it does."""
@@ -146,7 +192,7 @@ class RemoteStore(Store):
         beat = 0
         while not done.wait(BEAT):
             beat += 1
-            with contextlib.suppress(OSError):  # the next one may arrive
+            with contextlib.suppress(Exception):  # a client's own errors; the next may arrive
                 self._fs.pipe_file(path, _content(own, beat))
 
 

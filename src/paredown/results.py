@@ -1,9 +1,13 @@
 """The file that every job leaves in its folder, so that results outlive a tracking server."""
 
 import json
+import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 RESULT = "result.json"
 FRONT = "front.json"
@@ -16,18 +20,44 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     """Write a job's result: overrides, status, and its rows or its error.
 
     Args:
-        folder: The job's own.
+        folder: The job's own; made again if it went.
         result: Plain data.
     """
-    partial = folder / f".{RESULT}"
-    partial.write_text(json.dumps(result, indent=1) + "\n")
-    partial.rename(folder / RESULT)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / RESULT, result)
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write plain data so that a file is there as a whole, or as it was before."""
+    partial = file.with_name(f".{file.name}")
+    with partial.open("w") as out:
+        out.write(json.dumps(content, indent=1) + "\n")
+        out.flush()
+        os.fsync(out.fileno())  # else a machine that loses power may keep the name alone
+    partial.rename(file)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read plain data; empty if the file is not there, or is not whole."""
+    try:
+        content = json.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be read (%s); it counts as not there", file, error)
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_any_result(folder: Path) -> dict[str, Any]:
+    """Read the result of a job, however it ended; empty if it left none that is whole."""
+    result = read_json(folder / RESULT)
+    return result if isinstance(result.get("status"), str) else {}
 
 
 def read_result(folder: Path) -> dict[str, Any]:
     """Read the result of a job that finished in this folder before; empty if none did."""
-    file = folder / RESULT
-    result: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    result = read_any_result(folder)
     return result if result.get("status") == "FINISHED" else {}
 
 
@@ -45,6 +75,7 @@ def read_results(sweep: Path) -> list[dict[str, Any]]:
     """Read the results of a sweep's jobs, in the order of their numbers, each with its `number`."""
     jobs = []
     for file in sweep.glob(f"*/{RESULT}"):
-        if file.parent.name.isdigit():
-            jobs.append({"number": int(file.parent.name), **json.loads(file.read_text())})
+        result = read_any_result(file.parent) if file.parent.name.isdigit() else {}
+        if result:
+            jobs.append({"number": int(file.parent.name), **result})
     return sorted(jobs, key=lambda job: int(job["number"]))

@@ -1,15 +1,21 @@
 """See and clean the store: python -m paredown.store_command [--folder F] [clean ...]."""
 
 import argparse
+import contextlib
 import json
+import secrets
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from paredown.config import user_errors
 from paredown.errors import ConfigError
+from paredown.process import is_free
 from paredown.store import MANIFEST, StoreFolder
+from paredown.use import USE, in_use, turn
 
 DAY = 86_400
 
@@ -35,7 +41,7 @@ def entries(store: Path) -> list[Entry]:
     """List what a store keeps, the longest unused first; damaged and half entries too."""
     found = []
     for folder in store.iterdir():
-        if not folder.is_dir():
+        if not folder.is_dir() or folder.name == USE:
             continue
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         try:
@@ -57,6 +63,36 @@ def superfluous(kept: list[Entry], days: float | None, gb: float | None) -> list
     while gb is not None and rest and sum(entry.bytes for entry in rest) > gb * 1e9:
         old.append(rest.pop(0))
     return old
+
+
+def remove(store: Path, entries_: list[Entry]) -> list[str]:
+    """Remove entries, and the locks of all that are not there; return the names of those in use."""
+    (store / USE).mkdir(exist_ok=True)
+    left = []
+    for entry in entries_:
+        key = key_of_folder(entry.folder)
+        with turn(store / USE):
+            lock = store / f"{key}.lock"
+            read = entry.folder.name == key and key in in_use(store)
+            busy = read or (lock.exists() and not is_free(lock))
+            going = store / f".{key}-{secrets.token_hex(4)}"  # as what a dead process has left
+            if not busy:
+                with contextlib.suppress(FileNotFoundError):  # somebody else has removed it
+                    entry.folder.rename(going)
+        if busy:
+            left.append(entry.folder.name)
+        shutil.rmtree(going, ignore_errors=True)
+    for lock in store.glob("*.lock"):
+        if not (store / lock.stem).is_dir():
+            with contextlib.suppress(Timeout, OSError), FileLock(lock).acquire(timeout=0):
+                lock.unlink()
+    return left
+
+
+def key_of_folder(folder: Path) -> str:
+    """Return the key of an entry, of one that is half made or of one that is damaged."""
+    name = folder.name.partition(".damaged-")[0]
+    return name[1:].rpartition("-")[0] if name.startswith(".") else name
 
 
 def _tell(entry: Entry) -> str:
@@ -91,12 +127,16 @@ def main() -> None:
             chosen = superfluous(kept, asked.days, asked.gb)
         for entry in chosen:
             print(_tell(entry))
-        total = sum(entry.bytes for entry in chosen) / 1e6
-        done = "in" if asked.action == "list" else "removed from" if asked.yes else "would go from"
-        print(f"{len(chosen)} entries, {total:.1f} MB {done} {store}")
+        done = "in" if asked.action == "list" else "would go from"
         if asked.action == "clean" and asked.yes:
+            done = "removed from"
+            stay = set(remove(store, chosen))
             for entry in chosen:
-                shutil.rmtree(entry.folder)
+                if entry.folder.name in stay:
+                    print(f"{entry.folder.name[:12]}  is in use, and stays")
+            chosen = [entry for entry in chosen if entry.folder.name not in stay]
+        total = sum(entry.bytes for entry in chosen) / 1e6
+        print(f"{len(chosen)} entries, {total:.1f} MB {done} {store}")
 
 
 if __name__ == "__main__":

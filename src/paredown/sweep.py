@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import json
 import logging
 import os
 import traceback
@@ -22,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from paredown.config import typed, user_errors
 from paredown.errors import LAUNCHERS, BudgetError, ConfigError, RunError, require
-from paredown.results import DEFERRED, FRONT, PARENT, VERSION, read_results
+from paredown.results import DEFERRED, FRONT, PARENT, VERSION, read_json, read_results
 
 log = logging.getLogger(__name__)
 
@@ -142,12 +141,12 @@ class SweepCallback(Callback):
     def _keep_front(self, config: DictConfig) -> dict[str, Any]:
         """Keep on the parent run the front that a search left, drawn; empty if there was none."""
         file = _folder(config) / FRONT
-        if not file.is_file():
+        found = read_json(file)
+        if not found:
             return {}
         from paredown.pictures import front_page, front_picture
         from paredown.report import show
 
-        found: dict[str, Any] = json.loads(file.read_text())
         picture, page = file.with_suffix(".png"), file.with_suffix(".html")
         front_picture(found, picture)
         front_page(found, page)

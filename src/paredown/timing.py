@@ -6,15 +6,15 @@ child processes, and the speed-up is taken within a round. Jobs that run side by
 after the other, and each says how busy other work kept the host meanwhile.
 """
 
-import getpass
 import importlib
 import logging
 import math
+import os
 import pickle
+import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +25,7 @@ import numpy as np
 
 from paredown.dataset import Batch
 from paredown.errors import RunError, require, require_one_of
+from paredown.process import die_with_parent, own_folder
 from paredown.results import DEFERRED
 from paredown.runtime import Runtime
 from paredown.spread import mean_margin
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 Lowered = tuple[Runtime, Path]
 """A runtime, and the folder with the files that it lowered."""
+MARK = b"\n:paredown.timing:\n"  # the answer begins; what comes before was printed by others
 Rounds = list[list[list[float]]]
 """[round][program] -> ms of each inference."""
 
@@ -91,7 +93,7 @@ class Stopwatch:
     """Fresh child processes that wait for something to time.
 
     Started early, they import their engines while the parent has other work. Each is used once,
-    ends when the parent closes its input or dies, and hears no Ctrl-C of the parent's.
+    ends when the parent does or dies, and hears no Ctrl-C of the parent's.
 
     After it has timed, `busy_cores` says how many cores other work kept busy in the mean.
     """
@@ -109,8 +111,10 @@ class Stopwatch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for child in self._children:  # a busy one would go on for many seconds
+            child.kill()
         for child in self._children:
-            child.communicate()  # its input ends, and so does it
+            child.communicate()
 
     def time(self, programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[Latency]:
         """Time every program against the first; uses the children up.
@@ -135,10 +139,12 @@ class Stopwatch:
         with _alone():
             for child in self._children:
                 answer, complaint = child.communicate(asked)
-                if child.returncode:
-                    reason = complaint.decode(errors="replace").strip().rpartition("\n")[2]
-                    raise RunError(f"timing failed in its own process: {reason}")
-                rounds, others = pickle.loads(answer)  # noqa: S301, our own child's
+                _, mark, found = answer.partition(MARK)
+                if child.returncode or not mark:
+                    raise RunError(
+                        f"timing failed in its own process: {_reason(child.returncode, complaint)}"
+                    )
+                rounds, others = pickle.loads(found)  # noqa: S301, our own child's
                 turns.append(rounds)
                 busy.append(others)
         self.busy_cores = statistics.fmean(busy)
@@ -156,8 +162,12 @@ def _alone() -> Iterator[None]:
     """Wait until no other job of this user times on this host."""
     from filelock import FileLock, Timeout
 
-    folder = Path(tempfile.gettempdir())
-    lock = FileLock(folder / f"paredown-timing-{getpass.getuser()}.lock")
+    folder = own_folder()
+    if folder is None:
+        log.warning("no folder for a lock can be made; other jobs may time at the same time")
+        yield
+        return
+    lock = FileLock(folder / "timing.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -227,14 +237,28 @@ def _summarize(turns: list[Rounds], index: int) -> Latency:
     )
 
 
+def _reason(code: int, complaint: bytes) -> str:
+    """Say why a child gave no answer."""
+    said = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+    if code >= 0:
+        return said or f"it ended with exit code {code} and without a word"
+    name = signal.Signals(-code).name
+    likely = ", as Linux does when memory runs out" if name == "SIGKILL" else ""
+    return f"it was killed by {name}{likely}" + (f"; its last words: {said}" if said else "")
+
+
 def main() -> None:
     """Import the engines named as arguments, wait for the question on stdin, time, answer."""
+    die_with_parent()
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # where engines and networks print
     for engine in sys.argv[1:]:
         importlib.import_module(engine)
     asked = sys.stdin.buffer.read()
     if asked:
         found = _watched(*pickle.loads(asked))  # noqa: S301, from our own parent
-        sys.stdout.buffer.write(pickle.dumps(found))
+        with answers:
+            answers.write(MARK + pickle.dumps(found))
 
 
 if __name__ == "__main__":

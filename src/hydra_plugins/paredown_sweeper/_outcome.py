@@ -1,6 +1,5 @@
 """What a job came to: its metrics, or why there are none."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from paredown.errors import first_line
-from paredown.results import OVER_BUDGET, RESULT
+from paredown.results import OVER_BUDGET, RESULT, read_any_result
 
 Metrics = dict[str, float]
 
@@ -41,8 +40,9 @@ def outcome_of(job: JobReturn, objectives: Iterable[str]) -> Outcome:
     if job.status is JobStatus.FAILED:
         error = job._return_value  # the property prints, and raises
         return Outcome(error=first_line(error))
-    if (folder / RESULT).is_file():
-        return read_outcome(folder, objectives)
+    result = read_any_result(folder)
+    if result:
+        return _read(result, objectives)
     found = job.return_value
     if isinstance(found, Mapping):  # the job's folder is on another machine
         return _read(found, objectives) if "status" in found else _checked([found], objectives)
@@ -50,8 +50,11 @@ def outcome_of(job: JobReturn, objectives: Iterable[str]) -> Outcome:
 
 
 def read_outcome(folder: Path, objectives: Iterable[str]) -> Outcome:
-    """Read the result in a job's folder."""
-    return _read(json.loads((folder / RESULT).read_text()), objectives)
+    """Read the result in a job's folder; an error if it left none that is whole."""
+    result = read_any_result(folder)
+    if not result:
+        return Outcome(error=f"the job left no {RESULT} in {folder}")
+    return _read(result, objectives)
 
 
 def _read(result: Mapping[str, Any], objectives: Iterable[str]) -> Outcome:

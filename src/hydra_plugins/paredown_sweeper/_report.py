@@ -1,6 +1,5 @@
 """The front of a study: as plain data, as a table, and the commands that show more."""
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.text import Text
 from hydra_plugins.paredown_sweeper._space import Value
 from hydra_plugins.paredown_sweeper._study import BASELINE, JOB, METRICS, SECONDS, UNTRAINED
 from paredown.front import MAXIMIZE, Budget, front, hypervolume
-from paredown.results import FRONT
+from paredown.results import FRONT, write_json
 
 FEW = 10  # trials; importances of fewer are noise
 FORMS = {"accuracy": ".2%", "sparsity": ".1%", "params": ",.0f", "macs": ",.0f", "speedup": ".2f"}
@@ -149,9 +148,7 @@ def front_table(found: dict[str, Any]) -> Table:
 
 def write(found: dict[str, Any], folder: Path) -> None:
     """Keep the summary beside the study."""
-    partial = folder / f".{FRONT}"
-    partial.write_text(json.dumps(found, indent=1) + "\n")
-    partial.rename(folder / FRONT)
+    write_json(folder / FRONT, found)
 
 
 def _missed(near: FrozenTrial, budget: Budget) -> str:

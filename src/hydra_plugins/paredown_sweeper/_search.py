@@ -26,7 +26,7 @@ from paredown.errors import RunError, first_line, require, require_one_of, worke
 from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
 from paredown.patience import PATIENCE, patiently
 from paredown.report import show
-from paredown.results import DEFERRED, RESULT, TRIAL
+from paredown.results import DEFERRED, TRIAL, read_any_result
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class Search:
         folders = [self._study.folder_of(number + at) for at in range(len(overrides))]
         lost = Outcome(error="its worker died")
         return [], [
-            read_outcome(folder, self._objectives) if (folder / RESULT).is_file() else lost
+            read_outcome(folder, self._objectives) if read_any_result(folder) else lost
             for folder in folders
         ]
 

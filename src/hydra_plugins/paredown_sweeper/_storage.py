@@ -96,7 +96,7 @@ def _storage(url: str | None, folder: Path) -> BaseStorage:
     path = folder / JOURNAL
     if path.is_file():
         with path.open("rb") as file:
-            if file.read(len(OPENING)) not in (b"", OPENING):
+            if not OPENING.startswith(file.read(len(OPENING))):  # less of it: its writer died
                 raise ValueError("it is not a journal")
         _cut_torn_end(path)
     return JournalStorage(JournalFileBackend(str(path)))

@@ -2,8 +2,8 @@
 
 import logging
 import statistics
+import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hydra_plugins.paredown_sweeper._space import Space, Value
 from hydra_plugins.paredown_sweeper._storage import open_study
 from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf
 from paredown.front import Budget
-from paredown.process import died, owner
+from paredown.process import LOCK, died, is_free, living, owner
 from paredown.results import read_result
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 OWNER, JOB, ERROR, FINISHED = "owner", "job", "error", "finished"
 METRICS, BASELINE, RETRY = "metrics", "baseline", "retry_of"
 UNTRAINED, SECONDS, EARLIER = "untrained", "seconds", "earlier_run"
+ALIVE = ".owner-"  # a lock in the sweep's folder, of each process that works on the study
+UNOWNED = 60.0  # seconds after which a trial that nobody owns is anybody's
 
 
 class SharedStudy:
@@ -52,6 +54,9 @@ class SharedStudy:
         )
         self._held: set[int] = set()  # trials that were asked here, and are not told yet
         self._lock = FileLock(folder / ".study.lock")
+        self._alive = living(folder, ALIVE)  # held as long as this process works on the study
+        self._owner = {**owner(), LOCK: Path(self._alive.lock_file).name}
+        self._seen: dict[int, float] = {}  # when a trial without an owner was first seen
         with self._lock:
             self.study = open_study(settings.storage, settings.study_name, folder, identity)
 
@@ -163,7 +168,7 @@ class SharedStudy:
         name = "random" if again and self._settings.sampler == "qmc" else self._settings.sampler
         self.study.sampler = _samplers.sampler(name, self._settings.seed, slot)
         trial = self.study.ask(self._space.swept)
-        trial.set_user_attr(OWNER, owner())
+        trial.set_user_attr(OWNER, self._owner)
         return trial
 
     def _missing_starts(self) -> list[dict[str, Value]]:
@@ -188,15 +193,19 @@ class SharedStudy:
             if job is not None and read_result(self.folder_of(job)):
                 attributes[FINISHED] = job  # it died before it told
             self.study.enqueue_trial(values, user_attrs=attributes)
+        for lock in self._folder.glob(f"{ALIVE}*"):
+            if is_free(lock):  # of one that has ended, whose trials wait again by now
+                lock.unlink(missing_ok=True)
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
         who = trial.user_attrs.get(OWNER)
         if who is not None:
-            lost = who == owner() and trial.number not in self._held  # the storage went away
-            return lost or died(who)
+            ours = {**who, LOCK: None} == {**self._owner, LOCK: None}
+            lost = ours and trial.number not in self._held  # the storage went away
+            return lost or died(who, self._folder)
         # Somebody died between two lines of _ask_one, unless it is asked under another lock.
-        age = datetime.now() - (trial.datetime_start or datetime.min)
-        return self._settings.storage is None or age > timedelta(minutes=1)
+        since = self._seen.setdefault(trial.number, time.monotonic())
+        return self._settings.storage is None or time.monotonic() - since > UNOWNED
 
     def _free_number(self) -> int:
         """Find a job number above all that were ever given."""

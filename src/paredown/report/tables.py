@@ -1,13 +1,15 @@
 """Tables of what was measured."""
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from paredown.logs import told_if_lost
 from paredown.results import titled
 
 Row = Mapping[str, Any]
@@ -157,8 +159,17 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def show(*parts: Table | str) -> None:
     """Print tables and lines to stdout; a pipe gets them in full width."""
-    console = Console(markup=False, emoji=False)
+    console = _Patient(markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 140
-    for part in parts:
-        console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+    with told_if_lost():
+        for part in parts:
+            console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+
+
+class _Patient(Console):
+    """A console whose reader may be gone: Rich would end the process, with its work half done."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Hand the error on."""
+        raise BrokenPipeError(errno.EPIPE, "its reader is gone")

@@ -12,7 +12,8 @@ from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.patience import patiently
 from paredown.tracking import view
-from paredown.tracking.contact import SQLITE, connect, is_away, knock, refusal, twice
+from paredown.tracking.contact import connect, is_away, knock, prepare, refusal, twice
+from paredown.tracking.database import SQLITE, canonical, file_of, make_whole
 from paredown.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Tracking:
         """The uri, with the file of a SQLite store made absolute."""
         if not self.uri.startswith(SQLITE):
             return self.uri
-        return SQLITE + str(Path(self.uri.removeprefix(SQLITE)).absolute())
+        return canonical(self.uri)
 
     def connect(self) -> "Tracker":
         """Open the store and the experiment, made if they are not there.
@@ -88,7 +89,7 @@ class Tracking:
         """
         uri, hint = self.absolute_uri, f"{typed('run')} makes one"
         if uri.startswith(SQLITE):
-            there = _is_sqlite(Path(uri.removeprefix(SQLITE)))
+            there = _is_sqlite(file_of(uri))
             require(there, "tracking.uri", "name a store that is there", self.uri, hint)
         with self.answering():
             knock(uri)
@@ -127,9 +128,11 @@ class Tracking:
         if not self.absolute_uri.startswith(SQLITE):
             yield None
             return
-        folder = Path(self.absolute_uri.removeprefix(SQLITE)).parent
+        folder = file_of(self.absolute_uri).parent
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".first-touch.lock"):
+            prepare()
+            make_whole(self.absolute_uri)
             yield folder.as_uri()
 
     def _experiment(self, client: "MlflowClient", artifacts: str | None) -> str:

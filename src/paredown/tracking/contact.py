@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from paredown.describe import NO_SPACE
 from paredown.errors import first_line
+from paredown.tracking.database import SQLITE, without_stray_folders
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 T = TypeVar("T")
 
-SQLITE = "sqlite:///"
 PARENT = "mlflow.parentRunId"
 
 # A tracking server that does not answer is given up after seconds, not after MLflow's 4 minutes.
@@ -29,16 +29,27 @@ MANNERS = {
 }
 
 
-def connect(uri: str) -> "MlflowClient":
-    """Make a client that gives up after seconds; nothing is sent yet."""
+def prepare() -> None:
+    """Import MLflow, told how long it waits and what it keeps to itself."""
     for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
     with without_cycles():  # imports, and the definitions of tables
+        import mlflow  # noqa: F401
+
+    for chatty in ("alembic", "mlflow", "urllib3"):  # the import has set them to INFO
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+def connect(uri: str) -> "MlflowClient":
+    """Make a client that gives up after seconds; nothing is sent yet."""
+    prepare()
+    with without_cycles():
         from mlflow import MlflowClient
 
-        for chatty in ("alembic", "mlflow", "urllib3"):  # the import has set them to INFO
-            logging.getLogger(chatty).setLevel(logging.ERROR)
-        return MlflowClient(tracking_uri=uri)
+        if not uri.startswith(SQLITE):
+            return MlflowClient(tracking_uri=uri)
+        with without_stray_folders(uri):
+            return MlflowClient(tracking_uri=uri)
 
 
 def knock(uri: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -98,19 +99,24 @@ class Run:
                         f"{event['file']}: the disk is full after fewer than its {size:,} "
                         "bytes were copied to MLflow; the store keeps it. Make room, run again"
                     ) from error
-                if not may_answer_later(error):
-                    raise
                 self.unsent = self._folder / UNSENT
-                log.warning(
-                    "tracking.uri %s does not answer; results stay on disk, later run: %s",
-                    hide_passwords(self._uri),
-                    upload_command(self._folder),
-                )
+                if is_deleted(self._client, self.id):
+                    log.warning("%s", deleted(self.id, self._folder))
+                elif may_answer_later(error):
+                    log.warning(
+                        "tracking.uri %s does not answer; results stay on disk, later run: %s",
+                        hide_passwords(self._uri),
+                        upload_command(self._folder),
+                    )
+                else:
+                    self.unsent = None
+                    raise
                 self._write({"do": "open", "uri": self._uri, "run_id": self.id})
         self._write(event)
 
     def _write(self, event: dict[str, Any]) -> None:
         assert self.unsent is not None
+        self._folder.mkdir(parents=True, exist_ok=True)
         if event["do"] == "file":  # the store may be cleaned before the upload
             copy = self._folder / event["folder"] / Path(event["file"]).name
             if copy != Path(event["file"]):
@@ -147,30 +153,95 @@ def send(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) -> None:
 def upload(folder: Path) -> int:
     """Send what jobs under a folder could not; return how many runs are whole again.
 
+    What one run cannot take, or a killed writer has cut, keeps no other from being sent.
+
     Raises:
         ConfigError: If a store still does not answer; nothing is lost then.
     """
-    done = 0
+    done, away = 0, {}
     for unsent in sorted(folder.rglob(UNSENT)):
-        opening, *events = (json.loads(line) for line in unsent.read_text().splitlines())
-        client = connect(opening["uri"])
-        for event in events:
-            if event["do"] == "file":
-                event = {**event, "file": str(unsent.parent / event["file"])}
-            try:
-                send(client, opening["run_id"], event)
-            except lost_contact() as error:
-                uri = hide_passwords(opening["uri"])
-                told = f"{uri} must answer to take {unsent}, got {first_line(error)}"
-                raise ConfigError(told) from error
-        unsent.rename(unsent.with_suffix(".sent"))
-        done += 1
+        opening, *events = _read_events(unsent) or [{}]
+        uri = opening.get("uri")
+        if uri is None:
+            log.warning("%s does not say whose run it is; it is left as it is", unsent)
+        if uri is None or uri in away:
+            continue
+        try:
+            whole = _upload_one(unsent, opening, events)
+        except lost_contact() as error:
+            hidden = hide_passwords(uri)
+            away[uri] = f"{hidden} must answer to take {unsent}, got {first_line(error)}"
+            continue
+        if whole:
+            unsent.rename(unsent.with_suffix(".sent"))
+            done += 1
+    if away:
+        raise ConfigError("; ".join(away.values()))
     return done
+
+
+def _read_events(unsent: Path) -> list[dict[str, Any]]:
+    """Read what was not sent, but for lines that a killed writer or a full disk has cut."""
+    events = []
+    for line in unsent.read_text(errors="replace").splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            log.warning("%s: a line was cut when its writer died; the rest is sent", unsent)
+    return events
+
+
+def _upload_one(
+    unsent: Path, opening: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Send one run's events; False if its run is gone and nothing can be sent.
+
+    Raises:
+        Exception: One of `lost_contact`, if the store is away.
+    """
+    client, run_id = connect(opening["uri"]), opening["run_id"]
+    if is_deleted(client, run_id):
+        log.warning("%s", deleted(run_id, unsent.parent))
+        return False
+    for event in events:
+        if event["do"] == "file":
+            event = {**event, "file": str(unsent.parent / event["file"])}
+            if not Path(event["file"]).is_file():
+                log.warning("%s is gone, and so run %s will lack it", event["file"], run_id)
+                continue
+        try:
+            send(client, run_id, event)
+        except lost_contact() as error:
+            if may_answer_later(error):
+                raise
+            log.warning("run %s does not take a part of %s: %s", run_id, unsent, first_line(error))
+    return True
+
+
+def is_deleted(client: "MlflowClient", run_id: str) -> bool:
+    """Tell whether the store answers that a run was deleted, for a while or for good."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "deleted")
+    except MlflowException as error:
+        return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
+    except OSError:
+        return False
+
+
+def deleted(run_id: str, folder: Path) -> str:
+    """Say what becomes of the results of a run that was deleted, and what can be done."""
+    return (
+        f"run {run_id} was deleted in MLflow; results stay in {folder}. The same command logs them "
+        f"in a new run; or restore that one (mlflow runs restore --run-id {run_id}), then run: "
+        + upload_command(folder)
+    )
 
 
 def upload_command(folder: Path) -> str:
     """Give the command that sends what jobs under a folder could not."""
-    return f"python -m paredown.upload {folder}"
+    return f"python -m paredown.upload {shlex.quote(str(folder))}"
 
 
 def file_tag(sha256: str) -> str:

@@ -8,10 +8,10 @@ import math
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paredown.tracking.contact import PARENT, SQLITE
+from paredown.tracking.contact import PARENT
+from paredown.tracking.database import SQLITE, file_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -50,7 +50,7 @@ def _open(uri: str) -> "Engine":
 
     if not uri.startswith(SQLITE):
         return create_engine(uri, poolclass=NullPool)
-    file = Path(uri.removeprefix(SQLITE)).as_uri() + "?mode=ro"
+    file = file_of(uri).as_uri() + "?mode=ro"
     opened = {"creator": lambda: sqlite3.connect(file, uri=True), "poolclass": NullPool}
     return create_engine(SQLITE, **opened)
 

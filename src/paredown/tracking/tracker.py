@@ -1,6 +1,6 @@
 """One experiment of one MLflow store: opens runs, finds them, closes what died."""
 
-import getpass
+import contextlib
 import logging
 import shlex
 import socket
@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from paredown.describe import hide_passwords
 from paredown.errors import first_line
-from paredown.process import alive, owner
+from paredown.process import MACHINE, died, owner, user_name
 from paredown.results import OVER_BUDGET
 from paredown.tracking.contact import PARENT, lost_contact, twice
 from paredown.tracking.reader import NOTE, STAGES, Logged, read, under
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 JOB, COMMAND, ERROR, OVER = "job", "command", "error", "over_budget"
 HOST, PID, STARTED = "paredown.host", "paredown.pid", "paredown.started"
+ON = "paredown.machine"
 Tags = Mapping[str, str]
 
 __all__ = ["NOTE", "STAGES", "Logged", "Tracker"]
@@ -83,7 +85,7 @@ class Tracker:
         self, name: str, folder: Path, parent: str | None = None, tags: Tags | None = None
     ) -> Run:
         """Open a run, tagged with the process that owns it."""
-        own = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "run.py", **_owner()}
+        own = {"mlflow.user": user_name(), "mlflow.source.name": "run.py", **_owner()}
         if commit := git_commit():
             own["mlflow.source.git.commit"] = commit
         if parent is not None:
@@ -96,7 +98,7 @@ class Tracker:
 
     def reopen(self, tag: str, value: str, folder: Path) -> Run | None:
         """Go on with the run that carries a tag, if there is one; it is RUNNING again."""
-        found = self._search(f"tags.`{tag}` = '{value}'", limit=1)
+        found = [run for run in self._tagged_as(tag, value) if run.data.tags[tag] == value]
         if not found:
             return None
         run = Run(self.client, found[0].info.run_id, self.uri, folder)
@@ -121,10 +123,10 @@ class Tracker:
         """Close runs that a process of this host left RUNNING when it died."""
         host = socket.gethostname()
         for run in self._search(f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{host}'"):
-            tags = run.data.tags
-            if not alive(int(tags.get(PID, 0)), float(tags.get(STARTED, 0))):
+            if died(_read_owner(run.data.tags)):
                 log.info("closing run %s, left by a process that died", run.info.run_name)
-                self.client.set_terminated(run.info.run_id, "KILLED")
+                with contextlib.suppress(*lost_contact()):  # deleted meanwhile
+                    self.client.set_terminated(run.info.run_id, "KILLED")
 
     def where(self, run: Run) -> list[str]:
         """Say where a run's files are, and how those that were not sent are."""
@@ -134,14 +136,15 @@ class Tracker:
                 f"upload:  {upload_command(run.unsent.parent)}",
             ]
         files = self.client.get_run(run.id).info.artifact_uri
-        return [f"files:   {files.removeprefix('file://')}"]
+        plain = unquote(files.removeprefix("file://")) if files.startswith("file://") else files
+        return [f"files:   {plain}"]
 
     def compare(self) -> list[str]:
         """Say how the experiment's runs are seen in a browser."""
         if self.uri.startswith("http"):
             return [f"compare: {link(hide_passwords(self.uri), self.experiment_id)}"]
         return [
-            f"compare: mlflow ui --backend-store-uri {hide_passwords(self.uri)}",
+            f"compare: mlflow ui --backend-store-uri {shlex.quote(hide_passwords(self.uri))}",
             f"         and open {link('http://127.0.0.1:5000', self.experiment_id)}",
         ]
 
@@ -184,6 +187,12 @@ class Tracker:
             return None
         return f"runs:/{found[0].info.run_id}/{found[0].data.tags[tag]}" if found else None
 
+    def _tagged_as(self, tag: str, value: str) -> Sequence[Any]:
+        """Find runs by a tag's value; of one that a filter cannot hold all that have the tag."""
+        if any(mark in value for mark in "'\"\\"):
+            return self._search(f"tags.`{tag}` != ''", limit=50_000)
+        return self._search(f"tags.`{tag}` = '{value}'", limit=1)
+
     def _search(self, condition: str, limit: int = 1000) -> Sequence[Any]:
         found: Sequence[Any] = self.client.search_runs(
             [self.experiment_id], condition, max_results=limit
@@ -218,11 +227,22 @@ def _note(stage: str, tags: Tags) -> dict[str, str]:
 def _owner() -> dict[str, str]:
     """Tag a run with the process that owns it."""
     who = owner()
-    return {HOST: who["host"], PID: str(who["pid"]), STARTED: f"{who['started']:.2f}"}
+    start = f"{who['started']:.2f}"
+    return {HOST: who["host"], PID: str(who["pid"]), STARTED: start, ON: who[MACHINE]}
+
+
+def _read_owner(tags: Tags) -> dict[str, Any]:
+    """Read the owner that a run's tags name; a pid of 0 runs nowhere."""
+    start = float(tags.get(STARTED, 0))
+    who = {"host": tags[HOST], "pid": int(tags.get(PID, 0)), "started": start}
+    return {**who, MACHINE: tags.get(ON)}
 
 
 def git_commit() -> str | None:
     """Name the commit of the folder we stand in, with -dirty after it if files are changed."""
     asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    except OSError:  # git is not installed, or the folder we stand in is gone
+        return None
     return answer.stdout.strip() or None

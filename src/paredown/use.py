@@ -1,0 +1,82 @@
+"""Which entries of a store are in use, so that cleaning leaves them.
+
+A process that reads entries names them in a file under the store's `.use`, beside a lock that the
+kernel frees when it dies. A reader names an entry and then looks for it, a cleaner looks at the
+names and then moves an entry away, both under one lock: so neither misses the other.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paredown.process import is_free, living
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+USE, TURN, KEYS, LOCK = ".use", "turn.lock", ".keys", ".lock"
+
+
+class Use:
+    """The entries that one process reads; nothing is written before the first.
+
+    Args:
+        store: The folder of the store.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._folder = store / USE
+        self._lock: FileLock | None = None
+        self._keys: set[str] = set()
+
+    def add(self, key: str) -> None:
+        """Name an entry before it is looked for; without effect where nothing can be written."""
+        if key in self._keys and self._file.is_file():
+            return
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(exist_ok=True)
+            with turn(self._folder):
+                if self._lock is None or not Path(self._lock.lock_file).exists():
+                    self._lock = living(self._folder, "")
+                self._keys.add(key)
+                self._file.write_text("\n".join(sorted(self._keys)) + "\n")
+
+    def end(self) -> None:
+        """Let all entries go."""
+        if self._lock is None:
+            return
+        with contextlib.suppress(OSError):
+            self._file.unlink(missing_ok=True)
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+        self._lock = None
+        self._keys.clear()
+
+    @property
+    def _file(self) -> Path:
+        return Path(self._lock.lock_file if self._lock else self._folder).with_suffix(KEYS)
+
+
+@contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """Be the only one who names entries, or looks at their names, for the length of the block."""
+    from filelock import FileLock
+
+    with FileLock(folder / TURN):
+        yield
+
+
+def in_use(store: Path) -> set[str]:
+    """List the keys that living processes read; clear what dead ones left. Hold the turn."""
+    keys: set[str] = set()
+    for file in (store / USE).glob(f"*{KEYS}"):
+        lock = file.with_suffix(LOCK)
+        if not lock.exists() or is_free(lock):
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+        else:
+            keys |= set(file.read_text().split())
+    return keys
