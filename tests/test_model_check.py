@@ -92,9 +92,8 @@ def test_a_network_that_would_come_out_wrong_is_refused_in_one_line_that_names_i
 def test_what_fails_in_bfloat16_alone_is_told_with_the_precision(
     training: Training, few: Dataset, tmp_path: Path
 ) -> None:
-    text = (
-        "class Net(Plain):\n    def body(self, x):\n        return x + x.data.numpy().sum()\n"
-    )
+    body = "def body(self, x):\n        return torch.tensor(x.data.numpy()) + x"
+    text = f"class Net(Plain):\n    {body}\n"
     (tmp_path / "half.py").write_text(HABITS.read_text() + text)
     source = Custom(None, f"{tmp_path}/half.py:Net", None)
     tried(source, few, training)
