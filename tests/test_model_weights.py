@@ -1,4 +1,5 @@
 import hashlib
+import logging
 import os
 import urllib.request
 from collections.abc import Callable
@@ -175,3 +176,76 @@ def test_without_a_network_the_address_and_the_folder_are_told(hub: Path) -> Non
         start(Torchvision("resnet18", "DEFAULT"), 10, SHAPE)
     assert "\n" not in str(caught.value)
     assert not list(hub.iterdir())
+
+
+NEST = {"epoch": 3, "optimizer": {"state": {}}}
+KEPT = {
+    "a.ckpt": lambda s: {**NEST, "state_dict": {f"model.{k}": v for k, v in s.items()}},
+    "a.bin": lambda s: s,
+    "a.pt": lambda s: {**NEST, "model_state_dict": s},
+    "b.pt": lambda s: {"net": {"state_dict": s}},
+    "c.pt": lambda s: {**NEST, "model": state(7), "model_ema": s},
+    "d.pt": lambda s: {
+        "ema": {"n_averaged": torch.tensor(9), **{f"module.{k}": v for k, v in s.items()}},
+        "state_dict": state(7),
+    },
+    "e.pt": lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
+    "f.pt": lambda s: {f"_orig_mod.net.{k}": v for k, v in s.items()},
+    "g.pt": lambda s: {"n_averaged": torch.tensor(9), **{f"module.{k}": v for k, v in s.items()}},
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_checkpoints_of_training_scripts_are_opened(name: str, tmp_path: Path) -> None:
+    torch.save(KEPT[name](state()), tmp_path / name)
+    assert equal(start(replace(SMALL, weights=str(tmp_path / name)), 10, SHAPE), state())
+
+
+def test_which_weights_of_a_checkpoint_are_taken_and_what_is_stripped_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    averaged = {f"module.{name}": tensor.double() for name, tensor in state().items()}
+    torch.save({"model": state(7), "model_ema": averaged}, tmp_path / "a.pt")
+    with caplog.at_level(logging.INFO):
+        start(replace(SMALL, weights=str(tmp_path / "a.pt")), 10, SHAPE)
+    for line in (
+        "a.pt holds model_ema and model; model_ema is taken, to start from another save it alone",
+        "weights: module. is stripped from their names",
+        "a.pt holds float64, which becomes float32",
+    ):
+        assert line in caplog.text
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_become_float32(kind: torch.dtype, tmp_path: Path) -> None:
+    save_file(
+        {name: tensor.to(kind) for name, tensor in state().items()}, tmp_path / "a.safetensors"
+    )
+    module = start(replace(SMALL, weights=str(tmp_path / "a.safetensors")), 10, SHAPE)
+    assert module[0].weight.dtype == torch.float32
+    assert torch.allclose(module[0].weight, state()["0.weight"], rtol=0.01)
+    assert module[1].num_batches_tracked.dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (torch.zeros(4, 3, 3, 3, dtype=torch.int8), "be floating-point numbers, got .* with int8"),
+        (
+            torch.zeros(4, 3, 3, 3, dtype=torch.complex64),
+            "be floating-.* with complex64 in 0",
+        ),
+        (torch.full((4, 3, 3, 3), torch.nan), r"be finite, got .*a\.pt with nan in 0\.weight$"),
+        (
+            torch.full((4, 3, 3, 3), torch.inf),
+            r"be finite, got .* with infinity in 0\.weight$",
+        ),
+    ],
+    ids=["int8", "complex", "nan", "infinity"],
+)
+def test_weights_that_cannot_be_computed_with_are_refused_by_name(
+    value: torch.Tensor, line: str, tmp_path: Path
+) -> None:
+    torch.save({**state(), "0.weight": value}, tmp_path / "a.pt")
+    with pytest.raises(ConfigError, match=f"^weights must {line}"):
+        start(replace(SMALL, weights=str(tmp_path / "a.pt")), 10, SHAPE)

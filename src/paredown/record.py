@@ -1,8 +1,9 @@
 """What a job leaves in MLflow: settings, tags, every stage's metrics, layers and files."""
 
 import json
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -20,6 +21,9 @@ from paredown.results import own_overrides
 from paredown.tracking import as_params
 from paredown.tracking.run import Run
 from paredown.tracking.tracker import COMMAND, JOB, NOTE, STAGES, Tracker
+
+OPTIONAL = ("distill", "prune", "quantize", "student")  # nodes that a run need not use
+NODE, VALUE = r"\$\{(\w+)\}", r"\$\{(\w+)\."  # what ${student} and ${distill.alpha} refer to
 
 Row = dict[str, Any]
 """A variant: its stage and its metrics by name."""
@@ -75,9 +79,41 @@ def settings(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, object]:
     return as_params(chosen, nodes)
 
 
+def group_of(param: str) -> str:
+    """Name the top node of the configuration that a param belongs to."""
+    return re.split("[./]", param, maxsplit=1)[0]
+
+
+def unused(cfg: DictConfig, overrides: Iterable[str]) -> set[str]:
+    """Name those of `OPTIONAL` that make no difference to a run, and that nobody asked for.
+
+    Args:
+        cfg: The composed configuration.
+        overrides: That a person typed, or a sweep for them.
+    """
+    plain = OmegaConf.to_container(cfg)
+    assert isinstance(plain, dict)
+    texts = {str(key): json.dumps(node) for key, node in plain.items() if key != "hydra"}
+    typed = {re.split("[=.]", text, maxsplit=1)[0].rpartition("@")[2] for text in overrides}
+    typed = {key.strip("+~").partition("/")[0] for key in typed}
+
+    def names(pattern: str) -> set[str]:
+        return {name for key in whole & set(texts) for name in re.findall(pattern, texts[key])}
+
+    whole = (set(texts) - set(OPTIONAL)) | set(cfg.technique.stages)
+    while not names(NODE) <= whole:  # such as ${student} in distill
+        whole |= names(NODE)
+    return set(OPTIONAL) - whole - names(VALUE) - typed
+
+
 def log_settings(cfg: DictConfig, kept: Run) -> None:
     """Log what a person sweeps or compares as params, and keep the whole configuration."""
-    kept.log(params=settings(cfg, HydraConfig.get().runtime.choices))
+    hydra = HydraConfig.get()
+    params = settings(cfg, hydra.runtime.choices)
+    left_out = unused(cfg, own_overrides(hydra.overrides.task))
+    kept.log(
+        params={name: value for name, value in params.items() if group_of(name) not in left_out}
+    )
     kept.log_text(hide_passwords(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
 
 

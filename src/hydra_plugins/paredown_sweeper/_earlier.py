@@ -9,7 +9,7 @@ from hydra_plugins.paredown_sweeper._space import Space, Value
 from paredown.errors import require
 from paredown.front import METRICS
 from paredown.plan import plan
-from paredown.record import conditions, settings
+from paredown.record import OPTIONAL, conditions, group_of, settings
 from paredown.tracking.tracker import Logged
 
 JUDGES = ("budget", "experiment")  # params that make no difference to what a run measured
@@ -42,7 +42,7 @@ def earlier_runs(
     found: dict[tuple[Value, ...], tuple[str, dict[str, Value], Outcome]] = {}
     for run in parts.tracking.connect().finished():
         same = all(run.tags.get(name) == value for name, value in tags.items())
-        if not same or _fixed(run.params, ignored) != wanted:
+        if not same or not _agrees(_fixed(run.params, ignored), wanted):
             continue
         texts = {name: run.params.get(param, "") for param, name in swept.items()}
         values, outcome = space.read(texts), _outcome(run)
@@ -59,6 +59,12 @@ def _fixed(params: Mapping[str, str], ignored: tuple[str, ...]) -> dict[str, str
         for name, value in params.items()
         if name.partition(".")[0] not in ignored and name not in ignored
     }
+
+
+def _agrees(params: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Compare what a run logged with what is wanted; it logs no nodes that it does not use."""
+    lacks = {group_of(name) for name in wanted.keys() - params.keys()}
+    return params.items() <= wanted.items() and lacks <= set(OPTIONAL)
 
 
 def _outcome(run: Logged) -> Outcome:
