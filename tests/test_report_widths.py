@@ -1,4 +1,6 @@
-from paredown.report.widths import widths
+import pytest
+
+from paredown.report.widths import read_layers, widths
 
 
 def network(*channels: int) -> dict[str, dict[str, int]]:
@@ -36,3 +38,16 @@ def test_networks_of_other_widths_have_tables_of_their_own() -> None:
 def test_a_run_that_changed_no_width_has_no_table() -> None:
     assert widths([(1, {"baseline": network(4), "quantize": network(4)})]) == []
     assert widths([]) == []
+
+
+@pytest.mark.parametrize(
+    "content", [None, [], {"baseline": []}, {"a": {"conv": {"channels": 3}}}, {"a": {"conv": 3}}]
+)
+def test_what_is_no_record_of_layers_is_refused(content: object) -> None:
+    with pytest.raises(ValueError, match="does not hold"):
+        read_layers(content)
+
+
+def test_a_record_of_layers_is_read_as_it_is() -> None:
+    content = {"baseline": network(4, 5), "prune": {}}
+    assert read_layers(content) == content

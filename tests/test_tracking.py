@@ -1,4 +1,5 @@
 import json
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
+from paredown.config import composed
 from paredown.errors import ConfigError
 from paredown.patience import patiently
+from paredown.report.command import run as report
 from paredown.tracking import Tracking, as_params
 from paredown.tracking.contact import connect, is_away
 from paredown.tracking.run import UNSENT, Run, upload
@@ -395,3 +398,49 @@ def test_an_experiment_of_whatever_origin_has_the_first_look(uri: str, tracker: 
 
 def test_the_first_look_fits_in_a_tag() -> None:
     assert len(view()) < 5000
+
+
+def finish(tracker: Tracker, folder: Path, name: str, **figures: float) -> Run:
+    """Log a job of one stage."""
+    plain = dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "sparsity"), 0.5)
+    plain |= {"size_mb": 1.0, "latency_ms": 2.0, "latency_ms_p95": 3.0, "speedup": 1.0}
+    plain |= {"params": 10.0, "macs": 100.0, **figures}
+    with tracker.run(name, folder, tags={"stages": "baseline"}) as run:
+        run.log(metrics={**plain, **{f"baseline/{key}": each for key, each in plain.items()}})
+        run.log(metrics={"train/baseline/loss": math.inf})
+        layers = {"conv": {"channels": 4, "macs": 100}}
+        run.log_text(json.dumps({"baseline": layers}), "layers.json")
+    return run
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("by", ["tables", "api"])
+def test_a_run_whose_figures_are_no_numbers_is_left_out_and_told(
+    tracker: Tracker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    value: float,
+    by: str,
+) -> None:
+    if by == "api":
+        monkeypatch.setattr("paredown.tracking.reader.read_tables", lambda *_: None)
+    finish(tracker, tmp_path, "good")
+    bad = finish(tracker, tmp_path, "bad", latency_ms=value)
+    assert [job.name for job in tracker.finished()] == ["good"]
+    assert f"run bad ({bad.id}) is left out: its " in caplog.text
+
+
+def test_a_report_leaves_out_what_cannot_be_read_and_goes_on(
+    tracker: Tracker, uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    finish(tracker, tmp_path, "good")
+    cut = finish(tracker, tmp_path, "cut")
+    cut.log_text('{"baseline": {"co', "layers.json")
+    finish(tracker, tmp_path, "bad", speedup=math.inf)
+    name = tracker.client.get_experiment(tracker.experiment_id).name
+    where = (f"tracking.uri={uri}", f"tracking.experiment={name}", f"report.folder={tmp_path}/out")
+    report(composed(*where, primary="report"))
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "2 runs of experiment" in text
+    assert "the widths of run 2 (cut) are left out: its layers.json cannot be read" in caplog.text

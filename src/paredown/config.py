@@ -91,9 +91,14 @@ def build_all(cfg: DictConfig, *needed: str) -> dict[str, Any]:
     Raises:
         ConfigError: As `build` does.
     """
+    return {key: build(cfg, key) for key in parts_of(cfg, *needed)}
+
+
+def parts_of(cfg: DictConfig, *needed: str) -> list[str]:
+    """List the keys of a configuration's parts, and of those that it needs."""
     nodes = {str(key): node for key, node in cfg.items() if isinstance(node, DictConfig)}
     parts = [key for key, node in nodes.items() if "_target_" in node]
-    return {key: build(cfg, key) for key in dict.fromkeys((*parts, *needed))}
+    return list(dict.fromkeys((*parts, *needed)))
 
 
 def build_part(node: Mapping[str, Any]) -> Any:

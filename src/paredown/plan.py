@@ -1,6 +1,7 @@
 """A run's parts, built and checked before any work."""
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -119,15 +120,19 @@ class Plan:
         )
 
 
-def plan(cfg: DictConfig) -> Plan:
+def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all) -> Plan:
     """Build every part that the configuration names.
+
+    Args:
+        cfg: The composed configuration.
+        build_parts: Builds them by key, as `build_all` does.
 
     Raises:
         ConfigError: For the first value that cannot work.
     """
     check_type("seed", cfg.seed, int)
     require(cfg.seed >= 0, "seed", "be at least 0", cfg.seed)
-    parts = build_all(cfg, *NEEDED)
+    parts = build_parts(cfg, *NEEDED)
     _require_version(parts["tracking"])
     names = OmegaConf.select(cfg, STAGES)
     require(isinstance(names, ListConfig), STAGES, "be a list, such as [distill,prune]", names)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -21,11 +21,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from paredown.config import typed, user_errors
 from paredown.errors import LAUNCHERS, BudgetError, ConfigError, RunError, require
-from paredown.results import DEFERRED, FRONT, PARENT, VERSION, read_json, read_results
+from paredown.results import DEFERRED, FRONT, PARENT, VERSION, read_json, read_results, write_json
+
+if TYPE_CHECKING:
+    from paredown.plan import Plan
 
 log = logging.getLogger(__name__)
 
 SWEEP = "paredown.sweep"
+MADE_OF = "made_of.json"  # in a search's folder: what its trials have in common
 
 
 class SweepCallback(Callback):
@@ -40,18 +44,21 @@ class SweepCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a job that cannot work, then open the parent run and name it to every job."""
         with _fatal():
+            from paredown.grid import check_jobs
             from paredown.keys import version
             from paredown.plan import plan
 
             _require_launcher(config.hydra.launcher._target_)
-            jobs = _jobs(config)
-            name = kwargs["config_name"]
-            plans = [plan(compose(name, overrides=job)) for job in jobs]
-            if not plans:  # the sweeper makes up the jobs as it goes
-                plans = [plan(config)]
-            self._parts = plans[0]
+            jobs, name = _jobs(config), kwargs["config_name"]
+            _require_own_folder(config)
+            if jobs:
+                self._parts = check_jobs(jobs, lambda own: compose(name, overrides=own))
+            else:  # the sweeper makes up the jobs as it goes
+                self._parts = plan(config)
             _check_comparison(self._parts, jobs)
-            tracker = plans[0].tracking.connect()
+            if not jobs:
+                _require_same(self._parts, _folder(config))
+            tracker = self._parts.tracking.connect()
             overrides = config.hydra.overrides.task
             swept = (
                 " ".join(_swept(overrides))
@@ -83,7 +90,8 @@ class SweepCallback(Callback):
             jobs = self._jobs(config)
             found = self._keep_front(config)
             # A search goes on over failed jobs, and ends by itself where they are too many.
-            failed = not found and any(job["status"] == "FAILED" for job in jobs)
+            searched = found and _searches(config)
+            failed = not searched and any(job["status"] == "FAILED" for job in jobs)
             show(jobs_table(str(config.hydra.sweep.dir), jobs))
             self._compare(config, jobs)
             show(*self._tracker.compare())
@@ -196,6 +204,46 @@ def _require_launcher(target: str) -> None:
     require(there, "hydra/launcher", "be one that is installed", extra, hint)
 
 
+def _require_own_folder(config: DictConfig) -> None:
+    """Refuse a grid in the folder of a search: its jobs would count as the search's."""
+    folder = _folder(config)
+    searched = (folder / FRONT).exists() or (folder / "study.journal").exists()
+    rule = "be a folder of its own for jobs that nothing searches"
+    hint = "it holds a search; add hydra/sweeper=pareto to go on with that"
+    require(_searches(config) or not searched, "hydra.sweep.dir", rule, str(folder), hint)
+
+
+def _searches(config: DictConfig) -> bool:
+    """Tell whether a sweeper makes up the jobs as it goes."""
+    return not str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
+
+
+def _require_same(parts: "Plan", folder: Path) -> None:
+    """Refuse to go on with a search of other images, networks or code: its trials would be mixed.
+
+    The jobs of a grid each compare that for themselves, and are done again.
+    """
+    from paredown.keys import version
+
+    dataset = parts.dataset.load()
+    sources = (stage.source for stage in parts.stages.values() if stage.source)
+    now = {
+        "Paredown": version(),
+        "the data set": dataset.fingerprint,
+        "the code or weights of a network": [source.fingerprint for source in sources],
+    }
+    before = read_json(folder / MADE_OF)
+    started = (folder / "study.journal").exists() or (folder / FRONT).exists()
+    for what, value in now.items():
+        if (before or started) and before.get(what) != value:
+            raise ConfigError(
+                f"hydra.sweep.dir must hold trials of what is searched now, got {folder}, in which "
+                f"{what} was another; take another folder for another search"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / MADE_OF, now)
+
+
 def _settle(config: DictConfig, jobs: int) -> None:
     """Let workers find the sweep's folder wherever they stand, and share the cores of this host.
 
@@ -233,7 +281,7 @@ def _folder(config: DictConfig) -> Path:
 
 def _jobs(config: DictConfig) -> list[list[str]]:
     """List the overrides of every job of a grid; none if another sweeper makes the jobs."""
-    if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+    if _searches(config):
         return []
     params = config.hydra.sweeper.params or {}
     texts = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)

@@ -9,9 +9,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from paredown.config import build_all
-from paredown.errors import ConfigError, require, require_one_of
+from paredown.errors import ConfigError, first_line, require, require_one_of
 from paredown.report.tables import show
-from paredown.report.widths import Layers
+from paredown.report.widths import Layers, read_layers
 from paredown.tracking.shelf import find_sweep
 from paredown.tracking.tracker import Logged, Named, Tracker
 
@@ -76,12 +76,17 @@ def _title(count: int, experiment: str, sweep: Named | None) -> str:
 
 
 def _layers(tracker: Tracker, runs: Sequence[Logged]) -> dict[int, Mapping[str, Layers]]:
-    """Read the layers of runs, the newest first, by the run's number."""
+    """Read the layers of runs, the newest first, by the run's number; warn of what is no layers."""
     from paredown.path import LAYERS
 
     found: dict[int, Mapping[str, Layers]] = {}
     for number in range(len(runs), max(0, len(runs) - MOST), -1):
-        text = tracker.text(runs[number - 1].id, LAYERS)
-        if text is not None:
-            found[number] = json.loads(text)
+        run = runs[number - 1]
+        try:
+            text = tracker.text(run.id, LAYERS)
+            if text is not None:
+                found[number] = read_layers(json.loads(text))
+        except ValueError as error:
+            told = "the widths of run %d (%s) are left out: its %s cannot be read (%s)"
+            log.warning(told, number, run.name, LAYERS, first_line(error))
     return dict(sorted(found.items()))

@@ -28,6 +28,25 @@ class Widths:
     shares: Mapping[str, tuple[float, ...]]
 
 
+def read_layers(content: object) -> dict[str, Layers]:
+    """Check what a run keeps of its layers, by stage.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if not isinstance(content, dict):
+        raise ValueError("it does not hold layers by stage")
+    for stage, layers in content.items():
+        numbers = layers.values() if isinstance(layers, dict) else [None]
+        for layer in numbers:
+            whole = isinstance(layer, dict) and all(
+                isinstance(layer.get(name), int) for name in ("channels", "macs")
+            )
+            if not whole:
+                raise ValueError(f"it does not hold channels and macs of every layer of {stage}")
+    return content
+
+
 def widths(runs: Sequence[tuple[int, Mapping[str, Layers]]]) -> list[Widths]:
     """Compare each network with what later stages made of it; what none changed is left out.
 

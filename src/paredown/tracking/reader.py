@@ -1,9 +1,11 @@
 """Reading the jobs of an experiment: from a database's tables, or else through MLflow's API."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from paredown.front import METRICS
 from paredown.results import titled
 from paredown.tracking.contact import PARENT, without_cycles
 from paredown.tracking.tables import Row, read_tables
@@ -11,7 +13,10 @@ from paredown.tracking.tables import Row, read_tables
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+log = logging.getLogger(__name__)
+
 STAGES, NOTE = "stages", "note"
+LARGEST = 1e300  # MLflow keeps the largest float for an infinite one
 PAGE = 500  # runs a query; MLflow takes 50,000, but holds 0.4 MB a run until the query is done
 
 
@@ -52,7 +57,7 @@ def under(stage: str, metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def read(client: "MlflowClient", uri: str, experiment: str, parent: str | None) -> list[Logged]:
-    """List the jobs that came to their end, the newest first.
+    """List the jobs that came to their end, the newest first; one without numbers is left out.
 
     Args:
         client: Of the store.
@@ -63,7 +68,18 @@ def read(client: "MlflowClient", uri: str, experiment: str, parent: str | None) 
     rows = read_tables(uri, experiment, parent)
     if rows is None:
         rows = ask(client, experiment, parent)
-    return [_logged(row) for row in rows if STAGES in row[-1]]
+    jobs = [_logged(row) for row in rows if STAGES in row[-1]]
+    return [job for job in jobs if _is_sound(job)]
+
+
+def _is_sound(job: Logged) -> bool:
+    """Tell whether what was measured on a job's files are numbers; warn of one that has others."""
+    own = (*job.stages, *METRICS)
+    for name, value in job.metrics.items():
+        if name.partition("/")[0] in own and not abs(value) < LARGEST:
+            log.warning("run %s (%s) is left out: its %s is no number", job.name, job.id, name)
+            return False
+    return True
 
 
 def ask(client: "MlflowClient", experiment: str, parent: str | None) -> list[Row]:
