@@ -91,9 +91,10 @@ def _digest(cfg: DictConfig) -> str:
 def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, Any]:
     """Do the work of a job; give its rows and the id of its MLflow run."""
     engine, now = parts.runtime.engine, _times_now(parts)
+    times_eager = now and parts.timing.eager
     with (
         Stopwatch(parts.timing.processes * now, engine) as watch,  # they import while we do
-        Stopwatch(1 * now, "torch", "torchvision", engine) as eager_watch,
+        Stopwatch(1 * times_eager, "torch", "torchvision", engine) as eager_watch,
         parts.store.open() as store,
     ):
         dataset = parts.load()
@@ -123,7 +124,8 @@ def _run(cfg: DictConfig, parts: Plan, folder: Path, digest: str) -> dict[str, A
             eager: Row = {}
             if now:
                 _time(watch, parts, path, rows)
-                eager = _time_eager(eager_watch, parts, path)
+                if times_eager:
+                    eager = _time_eager(eager_watch, parts, path)
                 kept.log(metrics={"timing/busy_cores": watch.busy_cores})
             record.log_rows(kept, rows, eager)
             record.log_details(kept, path)
