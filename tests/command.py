@@ -1,9 +1,18 @@
 """The commands as a user types them, on settings that take seconds, and what they logged."""
 
+import gc
+import io
+import logging
 import os
+import signal
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 SMALL = (  # seconds, not minutes; real all the same
@@ -16,6 +25,7 @@ SMALL = (  # seconds, not minutes; real all the same
     "prune.round_to=8",
     "measure.processes=1",
     "measure.rounds=1",
+    "measure.eager=false",
 )
 
 
@@ -28,6 +38,83 @@ def paredown(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def run_here(folder: Path, *arguments: str, verb: str = "run") -> subprocess.CompletedProcess[str]:
+    """Do what `paredown` does, or run.py's neighbour `verb`.py, in this process."""
+    from paredown.commands import VERBS
+
+    if verb == "run" and not any("store.folder" in argument for argument in arguments):
+        arguments = (*arguments, f"store.folder={folder / 'store'}")
+    return call_main(VERBS[verb], folder, *arguments)
+
+
+def call_main(
+    main: Callable[[], None], folder: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Call a command's main function as its script does, without the seconds of its imports.
+
+    A test that needs a death, a signal, a fresh import or two at once starts a process.
+
+    Args:
+        main: Of Hydra; it reads the command line.
+        folder: Where the command is typed.
+        arguments: Of the command line.
+
+    Returns:
+        The exit code and what was printed; an exception that leaves main leaves this too.
+    """
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with _apart(["main", *arguments]), chdir(folder), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def without(settings: Sequence[str], *names: str) -> list[str]:
+    """Leave settings out, for a test that has its own of these names."""
+    return [setting for setting in settings if setting.partition("=")[0] not in names]
+
+
+@contextmanager
+def _apart(words: list[str]) -> Iterator[None]:
+    """Take back all that a command does to its process."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    root, places = logging.getLogger(), sys.path[:]
+    handlers, level, at_end = root.handlers[:], root.level, signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        warnings.simplefilter("default")
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)  # as Python does outside of tests
+        warnings.filterwarnings("ignore", r"\s*'hydra/launcher/")  # as commands.py does
+        patch.setattr(sys, "argv", words)
+        patch.setenv("COLUMNS", "140")
+        patch.setenv("HYDRA_FULL_ERROR", "")  # the command sets it
+        try:
+            yield
+        finally:
+            for handler in root.handlers:
+                if handler not in handlers:
+                    handler.close()
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            sys.path[:] = places
+            signal.signal(signal.SIGTERM, at_end)
+            GlobalHydra.instance().clear()
+            HydraConfig.instance().cfg = None
+            gc.unfreeze()
+
+
+def _print_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
+) -> None:
+    """Print a warning as Python does; pytest would keep it for itself."""
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 def runs_of(folder: Path) -> list:

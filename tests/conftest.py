@@ -161,7 +161,8 @@ def browse() -> Callable[..., str]:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of two jobs as a user types it; the folder, with what it printed."""
     folder = tmp_path_factory.mktemp("swept")
-    done = paredown(folder, "-m", "prune.amount=0.1,0.5", "hydra.sweep.dir=multirun/one", *SMALL)
+    own = ("prune.amount=0.1,0.5", "hydra.sweep.dir=multirun/one", "measure.eager=true")
+    done = paredown(folder, "-m", *SMALL, *own)
     assert done.returncode == 0, done.stderr
     (folder / "stdout").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)

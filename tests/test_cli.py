@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import ROOT, SMALL, paredown, runs_of
+from command import ROOT, SMALL, paredown, run_here, runs_of, without
 
 BAD = [
     ("prune.amount=1.0", "prune.amount must lie in [0, 1), got 1.0"),
@@ -30,14 +30,14 @@ BAD = [
     ("training.batch_size=100000", "must be at most the 1078 images of digits's train split"),
     ("training.learning_rate=0", "training.learning_rate must be above 0, got 0"),
     ("prune.round_to=0", "prune.round_to must be at least 1 channel, got 0"),
-    ("prune.round_to=4096", "prune.round_to must be below 1280, the channels of the widest layer"),
+    ("prune.round_to=4096", "prune.round_to must be below 32, the channels of the widest layer"),
     ("prune.steps=0", "prune.steps must be at least 1, got 0"),
     ("prune.amount=null", "prune.amount must be given, or a prune.target, got None"),
     ("prune.target.macs=25%", "prune.amount must be null beside prune.target.macs, got 0.5"),
     ("prune.target.size=1", "did you mean prune.target.size_mb?"),
     ("+prune.target.size=1", "a name in prune.target must be one of"),
     ("prune.scope=all", "prune.scope must be one of global, isomorphic, local, got 'all'"),
-    ("prune.rewind=99", "prune.rewind must be at most 15, the epochs of the training before"),
+    ("prune.rewind=99", "prune.rewind must be at most 1, the epochs of the training before"),
     ("prune.criterion.power=0", "prune.criterion.power must lie in (0, 100), got 0"),
     ("prune/criterion=nope", "prune/criterion must be one of bn_scale, fpgm, hessian, l1, l2"),
     ("seed=abc", "seed must be a whole number, got 'abc'"),
@@ -51,46 +51,67 @@ BAD = [
     ("quantize.bits=2.5", "quantize.bits must be a whole number, got 2.5"),
     ("quantize.calibration_images=0", "quantize.calibration_images must be at least 1, got 0"),
     ("quantize.range=mini", "quantize.range must be one of"),
-    ("quantize.keep_float=[features.O.0]", "such as features.0.0"),
+    ("quantize.keep_float=[O]", "must match one of the 5 layers, got 'O'; such as 0, 4, 8"),
     ("quantize.bias_correction=true", "it has no bias correction"),
-    ("model.name=resnet19", "model.name must be one of"),
     ("measure.processes=0", "measure.processes must be at least 1, got 0"),
     ("budget=1", "budget must be a node with a _target_, got 1"),
     ("budget.size_mb=-1", "budget.size_mb must be above 0, got -1"),
 ]
 
 
-@pytest.mark.parametrize(("argument", "message"), BAD, ids=[argument for argument, _ in BAD])
-def test_bad_input_gets_one_line_and_exit_code_2(
-    tmp_path: Path, argument: str, message: str
-) -> None:
-    done = paredown(tmp_path, argument)
+PROCESSES = {  # a kind of error each: of a value, of Hydra, of the images, and of the disk
+    "prune.amount=1.0": "prune.amount must lie in [0, 1), got 1.0",
+    "prune.amont=0.3": "did you mean prune.amount?",
+    "model=nope": "model must be one of cnn4, custom, mobilenet_v2, resnet18, timm",
+    "training.batch_size=100000": "must be at most the 1078 images of digits's train split",
+    "store.folder=/proc/version/x": "/proc/version/x: Not a directory",
+}
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], message: str, folder: Path) -> None:
+    """Check for one line and exit code 2, and that nothing was made."""
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
-    left = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()}
+    left = {path.relative_to(folder).parts[0] for path in folder.rglob("*") if path.is_file()}
     assert left <= {"multirun", "mlruns"}  # the log; the empty database if the store is at fault
-    assert not list(tmp_path.rglob("*.safetensors")) + list(tmp_path.rglob("*.onnx"))
+    assert not list(folder.rglob("*.safetensors")) + list(folder.rglob("*.onnx"))
+
+
+@pytest.mark.parametrize("argument", PROCESSES)
+def test_a_command_with_bad_input_ends_with_one_line_and_exit_code_2(
+    tmp_path: Path, argument: str
+) -> None:
+    assert_refused(paredown(tmp_path, argument), PROCESSES[argument], tmp_path)
+
+
+@pytest.mark.parametrize(("argument", "message"), BAD, ids=[argument for argument, _ in BAD])
+def test_bad_input_gets_one_line_and_exit_code_2(
+    tmp_path: Path, argument: str, message: str
+) -> None:
+    small = without(SMALL, argument.partition("=")[0])
+    assert_refused(run_here(tmp_path, *small, argument), message, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("model.name=resnet19",), "model.name must be one of"),
         (
-            ("prune.amount=null", "prune.target.params=1", "prune.target.macs=1"),
+            (*SMALL, "prune.amount=null", "prune.target.params=1", "prune.target.macs=1"),
             "prune.target.params must be the only target, got 'macs beside it'",
         ),
         (
-            ("prune.amount=null", "prune.target.params=10"),
-            ", the smallest that prune.round_to=16 allows, got 10; a smaller round_to reaches",
+            (*SMALL, "prune.amount=null", "prune.target.params=10"),
+            ", the smallest that prune.round_to=8 allows, got 10; a smaller round_to reaches",
         ),
         (
-            ("prune/criterion=lamp", "prune.scope=local"),
+            (*SMALL, "prune/criterion=lamp", "prune.scope=local"),
             "prune.scope must be global or isomorphic for Lamp, got 'local'",
         ),
         (
-            ("prune.steps=3", "prune.epochs=2"),
+            (*SMALL, "prune.steps=3", "prune.epochs=2"),
             "prune.epochs must be 0 or at least steps=3, an epoch a step, got 2",
         ),
     ],
@@ -98,15 +119,11 @@ def test_bad_input_gets_one_line_and_exit_code_2(
 def test_settings_that_cannot_go_together_get_one_line_and_exit_code_2(
     tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    done = paredown(tmp_path, *arguments)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not list(tmp_path.rglob("*.safetensors"))
+    assert_refused(run_here(tmp_path, *arguments), message, tmp_path)
 
 
 def test_a_bad_value_in_a_sweep_is_refused_before_the_first_job(tmp_path: Path) -> None:
-    done = paredown(tmp_path, "-m", "prune.amount=0.1,5,0.3", *SMALL)
+    done = run_here(tmp_path, "-m", "prune.amount=0.1,5,0.3", *SMALL)
     assert done.returncode == 2
     assert done.stderr == "error: prune.amount must lie in [0, 1), got 5; 0 keeps them all\n"
     assert not (tmp_path / "mlruns").exists()
@@ -147,6 +164,7 @@ def test_a_sweep_logs_every_metric_of_every_stage_under_one_parent(swept: Path) 
         wanted = {*METRICS, *(f"{stage}/{name}" for stage in STAGES for name in METRICS)}
         assert wanted <= run.data.metrics.keys()
         assert run.data.metrics["accuracy"] == run.data.metrics["quantize/accuracy"]
+        assert run.data.metrics["eager/latency_ms"] > 0
         assert run.data.params["student"] == "cnn4"
         assert float(run.data.params["prune.amount"]) in (0.1, 0.5)
     low, high = (run.data.metrics for run in children)
@@ -229,12 +247,16 @@ def test_the_same_seed_gives_the_same_accuracies_and_the_same_bytes(tmp_path: Pa
     assert sums[0] == sums[1]
 
 
-def test_amount_0_changes_no_output(tmp_path: Path) -> None:
-    done = paredown(tmp_path, "prune.amount=0", "technique.stages=[prune]", *SMALL)
+def test_amount_0_changes_no_output_and_eager_pytorch_is_timed_where_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    done = run_here(tmp_path, "prune.amount=0", "technique.stages=[prune]", *SMALL)
     assert done.returncode == 0, done.stderr
     files = [path.read_bytes() for path in (tmp_path / "store").glob("*/program/model.onnx")]
     assert len(files) == 2
     assert files[0] == files[1]
+    (run,) = runs_of(tmp_path)
+    assert not [name for name in run.data.metrics if name.startswith("eager/")]
 
 
 def test_a_file_that_would_miss_the_budget_is_refused_untrained_with_exit_code_3(

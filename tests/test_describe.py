@@ -46,6 +46,7 @@ def test_a_description_names_the_class_and_every_field() -> None:
         "rounds": 3,
         "turn_ms": 1.5,
         "latency": "now",
+        "eager": True,
     }
     assert describe(Timing(2, 3, 1.5)) == expected
 

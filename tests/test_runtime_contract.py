@@ -178,6 +178,7 @@ def test_lowering_leaves_the_module_as_it_was(name: str, lower: Lower, cnn4: nn.
         lower(name, INT8)
     assert not cnn4.training
     assert cnn4[2].inplace
+    assert cnn4[3].__class__ is nn.MaxPool2d
     assert cnn4[4].weight.is_contiguous(memory_format=torch.channels_last)
     assert all(torch.equal(tensor, before[key]) for key, tensor in cnn4.state_dict().items())
 

@@ -80,15 +80,6 @@ def expected(module: nn.Module, dataset: Dataset, count: int) -> np.ndarray:
         return module(torch.from_numpy(dataset.normalize(dataset.val.images[:count]))).numpy()
 
 
-@pytest.mark.parametrize("count", [1, 7])
-def test_the_file_answers_as_the_module_for_a_batch_of(
-    count: int, float32: Path, cnn4: nn.Module, few: Dataset
-) -> None:
-    found = answers(float32, few, count)
-    assert found.shape == (count, 10)
-    assert np.allclose(found, expected(cnn4, few, count), atol=1e-5)
-
-
 @pytest.mark.parametrize("name", ["float32", "int8"])
 def test_one_file_ships_and_it_holds_its_own_weights(
     name: str, request: pytest.FixtureRequest
@@ -122,39 +113,10 @@ def test_the_file_tells_no_path_and_no_stack_trace(
     assert re.findall(rb"/[\w.-]+/[\w.-]+|\w:\\\w+|\.py\b", text) == []
 
 
-def test_lowering_twice_gives_equal_bytes(lower: Lower, cnn4: nn.Module, float32: Path) -> None:
-    again = lower(cnn4)
-    assert (again / FILE).read_bytes() == (float32 / FILE).read_bytes()
-
-
-def test_lowering_leaves_the_module_as_it_was(lower: Lower, cnn4: nn.Module) -> None:
-    before = {name: tensor.clone() for name, tensor in cnn4.state_dict().items()}
-    lower(cnn4)
-    assert cnn4[2].inplace
-    assert cnn4[3].__class__ is nn.MaxPool2d
-    assert cnn4[4].weight.is_contiguous(memory_format=torch.channels_last)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in cnn4.state_dict().items())
-
-
-def test_int8_converts_every_layer_of_cnn4(int8: Path, float32: Path) -> None:
-    assert count_converted(onnx.load(int8 / FILE)) == (5, 5)
-    assert count_converted(onnx.load(float32 / FILE)) == (0, 5)
-
-
-def test_int8_is_about_a_quarter_of_the_size(int8: Path, float32: Path) -> None:
-    assert (int8 / FILE).stat().st_size <= 0.35 * (float32 / FILE).stat().st_size
-
-
 def test_int8_answers_nearly_as_float32_does(int8: Path, float32: Path, few: Dataset) -> None:
     exact, found = (answers(folder, few, 64) for folder in (float32, int8))
     assert not np.array_equal(found, exact)
     assert np.abs(found - exact).mean() < 0.05 * np.abs(exact).mean()
-
-
-def test_int8_lowered_from_the_module_is_what_is_lowered_from_its_float32_file(
-    lower: Lower, cnn4: nn.Module, int8: Path
-) -> None:
-    assert (lower(cnn4, INT8) / FILE).read_bytes() == (int8 / FILE).read_bytes()
 
 
 def test_per_channel_keeps_one_scale_a_channel_and_per_tensor_one(

@@ -22,7 +22,7 @@ from paredown.process import own_folder
 from paredown.report import told_busy
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.spread import student_t
-from paredown.timing import Stopwatch, Timing, _alone, _summarize, time_side_by_side
+from paredown.timing import Lowered, Stopwatch, Timing, _alone, _summarize, time_side_by_side
 from paredown.variant import Variant
 
 
@@ -86,18 +86,25 @@ def test_a_machine_that_slows_down_as_a_whole_changes_no_speed_up() -> None:
     assert _summarize(slower, 1).speedup == pytest.approx(_summarize(TURNS, 1).speedup)
 
 
+RUNTIME = OnnxRuntime(1, "onnxruntime")
+
+
+def lowered(width: int, few: Dataset, factory: pytest.TempPathFactory) -> Lowered:
+    source, folder = Cnn4(width, "cnn4"), factory.mktemp("lowered")
+    torch.manual_seed(0)
+    RUNTIME.lower(Variant(source.build(10, (3, 32, 32)).eval(), source), few, folder)
+    return RUNTIME, folder
+
+
+@pytest.fixture(scope="module")
+def narrow(few: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Lowered:
+    return lowered(4, few, tmp_path_factory)
+
+
 def test_a_much_smaller_network_is_timed_faster_and_the_first_is_the_unit(
-    few: Dataset, tmp_path: Path
+    few: Dataset, narrow: Lowered, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    runtime = OnnxRuntime(1, "onnxruntime")
-    programs = []
-    for width in (64, 4):
-        source = Cnn4(width, "cnn4")
-        torch.manual_seed(0)
-        module = source.build(10, (3, 32, 32)).eval()
-        programs.append((runtime, tmp_path / str(width)))
-        (tmp_path / str(width)).mkdir()
-        runtime.lower(Variant(module, source), few, tmp_path / str(width))
+    programs = [lowered(64, few, tmp_path_factory), narrow]
     image = few.normalize(few.val.images[:1])
     large, small = time_side_by_side(programs, image, Timing(processes=2, rounds=3, turn_ms=1))
     assert large.speedup == 1
@@ -115,26 +122,13 @@ def test_a_timing_that_times_nothing_is_refused(values: tuple, named: str) -> No
         Timing(*values)
 
 
-def lowered(few: Dataset, folder: Path) -> OnnxRuntime:
-    """Lower a small network into a folder."""
-    source, runtime = Cnn4(4, "small"), OnnxRuntime(1, "onnxruntime")
-    runtime.lower(Variant(source.build(10, (3, 32, 32)).eval(), source), few, folder)
-    return runtime
-
-
 def test_two_jobs_of_a_host_time_one_after_the_other(
-    few: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    few: Dataset, narrow: Lowered, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runtime = OnnxRuntime(1, "onnxruntime")
-    runtime.lower(
-        Variant(Cnn4(4, "small").build(10, (3, 32, 32)).eval(), Cnn4(4, "small")), few, tmp_path
-    )
     found: list[object] = []
     image = few.normalize(few.val.images[:1])
     job = threading.Thread(
-        target=lambda: found.extend(
-            time_side_by_side([(runtime, tmp_path)], image, Timing(1, 1, 1.0))
-        )
+        target=lambda: found.extend(time_side_by_side([narrow], image, Timing(1, 1, 1.0)))
     )
     with caplog.at_level(logging.INFO), _alone():
         job.start()
@@ -146,16 +140,12 @@ def test_two_jobs_of_a_host_time_one_after_the_other(
     assert len(found) == 1
 
 
-def test_other_work_on_the_host_is_told(few: Dataset, tmp_path: Path) -> None:
-    runtime = OnnxRuntime(1, "onnxruntime")
-    runtime.lower(
-        Variant(Cnn4(4, "small").build(10, (3, 32, 32)).eval(), Cnn4(4, "small")), few, tmp_path
-    )
+def test_other_work_on_the_host_is_told(few: Dataset, narrow: Lowered) -> None:
     image = few.normalize(few.val.images[:1])
     spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         with Stopwatch(1, "onnxruntime") as watch:
-            watch.time([(runtime, tmp_path)], image, Timing(1, 100, 5.0))
+            watch.time([narrow], image, Timing(1, 100, 5.0))
     finally:
         spin.kill()
         spin.wait()

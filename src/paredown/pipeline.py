@@ -103,9 +103,10 @@ def _run(
     What is to be shown is added to `shown`: printing may fail, and the result is written first.
     """
     engine, now = parts.runtime.engine, _times_now(parts)
+    times_eager = now and parts.timing.eager
     with (
         Stopwatch(parts.timing.processes * now, engine) as watch,  # they import while we do
-        Stopwatch(1 * now, "torch", "torchvision", engine) as eager_watch,
+        Stopwatch(1 * times_eager, "torch", "torchvision", engine) as eager_watch,
         parts.store.open() as store,
     ):
         dataset = parts.load()
@@ -137,7 +138,8 @@ def _run(
             eager: Row = {}
             if now:
                 _time(watch, parts, path, rows)
-                eager = _time_eager(eager_watch, parts, path)
+                if times_eager:
+                    eager = _time_eager(eager_watch, parts, path)
                 kept.log(metrics={"timing/busy_cores": watch.busy_cores})
             record.log_rows(kept, rows, eager)
             record.log_details(kept, path)

@@ -50,12 +50,14 @@ class Timing:
         turn_ms: A turn repeats one image for at least this long, and at least 5 times.
         latency: now; or deferred: the jobs of a sweep take none, and the sweep times all of their
             files when they are done, so that no job trains beside it.
+        eager: Time the baseline in eager PyTorch as well, in a process of its own.
     """
 
     processes: int
     rounds: int
     turn_ms: float
     latency: str = "now"
+    eager: bool = True
 
     def __post_init__(self) -> None:
         require(self.processes >= 1, "processes", "be at least 1", self.processes)
