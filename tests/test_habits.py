@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import pytest
-import torch
 from habits import HABITS
 from habits.walk import Walk
-from torch import nn
 
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
@@ -53,6 +51,7 @@ def require_as_expected(name: str, dataset: Dataset, folder: Path) -> None:
     else:
         assert habit.groups, f"it must be refused, with {habit.refusal}"
         assert len(walked.found.groups) >= habit.groups, walked.found.fixed
+        assert walked.parameters <= habit.parameters
 
 
 @pytest.mark.parametrize("name", QUICK)
