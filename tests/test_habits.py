@@ -51,6 +51,7 @@ def require_as_expected(name: str, dataset: Dataset, folder: Path) -> None:
     else:
         assert habit.groups, f"it must be refused, with {habit.refusal}"
         assert len(walked.found.groups) >= habit.groups, walked.found.fixed
+        assert walked.parameters <= habit.parameters
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -251,7 +251,7 @@ class SoftAssignment(Headed):
         return self.fc(F.normalize(sums.flatten(1), dim=1) * 4)
 
 
-@pruned(1)
+@pruned(2)
 class BilinearPooling(Headed):
     """Products of all pairs of channels, summed over the pixels (bilinear pooling)"""
 
@@ -332,7 +332,7 @@ class DroppedOften(Headed):
         return self.fc(x)
 
 
-@pruned(2)
+@pruned(1)
 class NormBeforeHead(Headed):
     """A batch norm without shift between features and head (person re-identification)"""
 

@@ -182,7 +182,7 @@ class FactorOfChannels(Between):
         return F.relu(x * self.factor + self.shift.view(-1, 1, 1))
 
 
-@pruned(1)
+@pruned(2)
 class KernelParameter(Between):
     """A convolution by function, with a parameter for its weight"""
 
@@ -194,7 +194,7 @@ class KernelParameter(Between):
         return F.relu(F.conv2d(F.relu(x), self.kernel, self.offset, padding=1))
 
 
-@pruned(1)
+@pruned(2)
 class MatrixParameter(Between):
     """`x @ self.w`: a parameter mixes the channels"""
 
@@ -218,7 +218,7 @@ class OwnLinear(nn.Module):
         return F.linear(x, self.weight, self.bias)
 
 
-@pruned(1)
+@pruned(2)
 class OwnLinears(Between):
     """A class `Linear` of one's own, by `F.linear`"""
 

@@ -17,28 +17,28 @@ class Habit:
             either is right.
         over_channels: Whether a mean or a norm looks at several channels of a group at once, so
             that zeros in the place of what went count.
+        parameters: What may be left of them at amount 0.5, a share.
     """
 
     network: type[nn.Module]
     groups: int
     refusal: str
     over_channels: bool
-
-    @property
-    def sentence(self) -> str:
-        """The habit in a sentence."""
-        return " ".join((self.network.__doc__ or "").split())
+    parameters: float
 
 
 HABITS: dict[str, Habit] = {}
 Declare = Callable[[type[nn.Module]], type[nn.Module]]
 
 
-def pruned(groups: int, over_channels: bool = False, or_refused: str = "") -> Declare:
+def pruned(
+    groups: int, over_channels: bool = False, or_refused: str = "", parameters: float = 1.0
+) -> Declare:
     """Expect at least so many groups to be pruned, or, where that is right too, a refusal."""
 
     def declare(network: type[nn.Module]) -> type[nn.Module]:
-        HABITS[network.__name__] = Habit(network, groups, or_refused, over_channels)
+        habit = Habit(network, groups, or_refused, over_channels, parameters)
+        HABITS[network.__name__] = habit
         return network
 
     return declare
@@ -48,7 +48,7 @@ def refused(word: str) -> Declare:
     """Expect one line with this word before any work."""
 
     def declare(network: type[nn.Module]) -> type[nn.Module]:
-        HABITS[network.__name__] = Habit(network, 0, word, False)
+        HABITS[network.__name__] = Habit(network, 0, word, False, 1.0)
         return network
 
     return declare

@@ -257,7 +257,7 @@ class GatedConvolution(Picture):
         return self.end(F.glu(self.a(x), dim=1))
 
 
-@pruned(3)
+@pruned(3, parameters=0.6)
 class HalvesOfBlocks(Picture):
     """Halves by `chunk`, blocks in a row on the last half, and all of them joined (C2f)"""
 

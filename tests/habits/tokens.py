@@ -270,10 +270,11 @@ class PlainSelfAttention(Attending):
 
 
 @pruned(1, over_channels=True)
-class SwishGatedMlp(Attending):
+class SwishGatedMlp(Patches):
     """An MLP whose first half is gated by the second, cut by `chunk` (SwiGLU)"""
 
-    def build_attention(self) -> None:
+    def build(self) -> None:
+        self.norm1 = nn.LayerNorm(32)
         self.w12, self.w3 = nn.Linear(32, 128), nn.Linear(64, 32)
 
     def mix(self, tokens: Tensor) -> Tensor:
@@ -293,18 +294,19 @@ class WithClassToken(Patches):
     def token(self, x: Tensor) -> Tensor:
         return self.cls.expand(x.shape[0], -1, -1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        x = self.patch(images).flatten(2).transpose(1, 2)
-        x = torch.cat((self.token(x), x), dim=1) + self.pos
+    def attended(self, x: Tensor) -> Tensor:
         n, length, c = x.shape
         q, k, v = self.qkv(self.norm1(x)).reshape(n, length, 3, 4, c // 4).permute(2, 0, 3, 1, 4)
-        x = x + self.proj(
-            F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, length, c)
-        )
+        y = F.scaled_dot_product_attention(q, k, v)
+        return x + self.proj(y.transpose(1, 2).reshape(n, length, c))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.patch(images).flatten(2).transpose(1, 2)
+        x = self.attended(torch.cat((self.token(x), x), dim=1) + self.pos)
         return self.head(self.norm(x + self.mlp(x))[:, 0])
 
 
-@pruned(1, over_channels=True)
+@pruned(1, over_channels=True, parameters=0.6)
 class TokenExpanded(WithClassToken):
     """A class token by `expand(x.shape[0], -1, -1)`, learned positions added"""
 
@@ -346,8 +348,8 @@ class DistilledToken(WithClassToken):
     def forward(self, images: Tensor) -> Tensor:
         x = self.patch(images).flatten(2).transpose(1, 2)
         tokens = self.cls.expand(x.shape[0], -1, -1), self.dist.expand(x.shape[0], -1, -1)
-        x = torch.cat((*tokens, x), dim=1) + self.pos
-        x = self.norm(x + self.mlp(self.norm1(x)))
+        x = self.attended(torch.cat((*tokens, x), dim=1) + self.pos)
+        x = self.norm(x + self.mlp(x))
         return (self.head(x[:, 0]) + self.head_dist(x[:, 1])) / 2
 
 
@@ -485,15 +487,15 @@ class QueriesAsk(Picture):
 
     def build(self) -> None:
         self.a = unit(16, 32, stride=2)
-        self.queries = nn.Parameter(torch.randn(4, 32))
+        self.queries = nn.Parameter(0.1 * torch.randn(4, 32))
         self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
         self.mlp, self.norm = Mlp(32, 48), nn.LayerNorm(32)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.a(self.stem(images)).flatten(2).permute(0, 2, 1)
         query = self.queries.unsqueeze(0).repeat(x.shape[0], 1, 1)
-        query = query + self.attention(query, x, x)[0]
-        return self.head((query + self.mlp(self.norm(query))).mean(1))
+        query = self.norm(query + self.attention(query, x, x)[0])
+        return self.head((query + self.mlp(query)).mean(1))
 
 
 @pruned(1)

@@ -414,7 +414,7 @@ class CentredByBatch(Followed):
         return self.b(x - x.mean(dim=0, keepdim=True))
 
 
-@refused("image")
+@pruned(3, or_refused="image")
 class SqueezesAll(Followed):
     """`.squeeze()` drops the batch's axis, too, when there is one image alone"""
 
