@@ -6,6 +6,7 @@ are left.
 """
 
 import copy
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -176,34 +177,58 @@ def _channels(found: Found, without: Mapping[str, str]) -> int:
 
 
 def _failing(module: nn.Module, found: Found, images: Tensor) -> dict[str, str]:
-    """Try groups together, halve those that fail, and say why the last ones do."""
+    """Say which groups would compute something else, and why.
+
+    All are tried together, then those that are alike: of a network's blocks mostly all fail or
+    none. Where two that are alike fail, the rest of them is left whole untried.
+    """
+    halves = _halves(found)
+    passed: list[str] = []
+
+    def attempt(names: Sequence[str]) -> str:
+        for half in halves:
+            chosen = {name: half[name] for name in (*passed, *names)}
+            worst = difference(module, found, chosen, images)
+            if worst > 1:
+                return STUCK if worst == float("inf") else DIFFERENT
+        passed.extend(names)
+        return ""
+
+    everything = [group.name for group in found.groups]
+    if not attempt(everything):
+        return {}
+    reasons: dict[str, str] = {}
+    for alike in _alike(found.groups):
+        reason = attempt(alike)
+        failures = 0
+        for name in alike if reason and len(alike) > 1 else ():
+            if failures < 2:
+                reason = attempt([name])
+                failures += bool(reason)
+            if name not in passed:
+                reasons[name] = reason
+        if reason and len(alike) == 1:
+            reasons[alike[0]] = reason
+    return reasons
+
+
+def _halves(found: Found) -> list[dict[str, list[int]]]:
+    """Draw half of every group's units, and the other half."""
     generator = torch.Generator().manual_seed(0)
     halves: list[dict[str, list[int]]] = [{}, {}]
     for group in found.groups:
         order = torch.randperm(group.units, generator=generator).tolist()
-        for half, part in zip(halves, (order[::2], order[1::2]), strict=True):
-            half[group.name] = part if len(part) < group.units else []
-    passed: list[str] = []
-    reasons: dict[str, str] = {}
+        halves[0][group.name], halves[1][group.name] = order[::2], order[1::2]
+    return halves
 
-    def attempt(names: list[str]) -> None:
-        tried = [{name: half[name] for name in (*passed, *names)} for half in halves]
-        worst = 0.0
-        for chosen in tried:
-            worst = max(worst, difference(module, found, chosen, images))
-            if worst > 1:
-                break
-        if worst <= 1:
-            passed.extend(names)
-        elif len(names) == 1:
-            reasons[names[0]] = STUCK if worst == float("inf") else DIFFERENT
-        else:
-            middle = len(names) // 2
-            attempt(names[:middle])
-            attempt(names[middle:])
 
-    attempt([group.name for group in found.groups])
-    return reasons
+def _alike(groups: Sequence[Group]) -> list[list[str]]:
+    """Put the names of groups together that are made alike and differ in numbers of blocks."""
+    together: dict[Any, list[str]] = {}
+    for group in groups:
+        key = group.kind, re.sub(r"\d+", "", group.name)
+        together.setdefault(key, []).append(group.name)
+    return list(together.values())
 
 
 def _in_double(module: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor]:
