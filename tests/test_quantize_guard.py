@@ -13,6 +13,7 @@ from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
 from paredown.quantize import guard
 from paredown.quantize.guard import Guarded
+from paredown.quantize.layers import resolved
 from paredown.quantize.recipe import recipe
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.training import Training
@@ -149,10 +150,7 @@ def test_mobilenet_v3_calibrated_on_eight_images_of_one_class_by_tensor_is_mende
         {"calibration_images": 1024, "per_channel": True, "keep_float": ["first", "last"]},
     ]
     bad = asked(ladder, per_channel=False)
-    names = variant.module
-    from paredown.model import layers
-
-    made = replace(variant, numerics=bad.resolve(layers(names)))
+    made = replace(variant, numerics=resolved(bad, variant.module, digits.input_shape))
     found = guard.lower(RUNTIME, made, dataset, int8, float32, float32)
     assert found.tried[0].drop > 0.02
     assert found.kept.drop <= 0.02
