@@ -134,8 +134,9 @@ def _is_layer(part: "nn.Module") -> bool:
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
     if type(part) not in kinds or part._forward_hooks or part._forward_pre_hooks:
         return False
-    turned = isinstance(part, nn.modules.conv._ConvTransposeNd)
-    return not turned or part.groups == 1  # a group's weight counts its own outputs alone
+    if isinstance(part, nn.modules.conv._ConvTransposeNd):
+        return int(part.groups) == 1  # a group's weight counts its own outputs alone
+    return True
 
 
 def _is_norm(part: "nn.Module") -> bool:
@@ -145,7 +146,8 @@ def _is_norm(part: "nn.Module") -> bool:
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     if type(part) not in kinds or part._forward_hooks or part._forward_pre_hooks:
         return False
-    return not part.training and part._buffers["running_mean"] is not None
+    tracked: bool = part._buffers["running_mean"] is not None
+    return tracked and not bool(part.training)
 
 
 def _scale(layer: Any, norm: Any) -> None:
