@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from paredown.dataset import Batch, Dataset, Split
 from paredown.measure import BATCH, accuracy, answer, layers, macs, params, size_mb, wilson
@@ -107,3 +108,18 @@ def test_layers_tell_channels_and_macs_of_every_convolution_and_matrix(whole: nn
     assert list(found) == [name for name, part in parts.items() if isinstance(part, kinds)]
     assert all(layer["channels"] == parts[name].weight.shape[0] for name, layer in found.items())
     assert sum(layer["macs"] for layer in found.values()) == macs(whole, (3, 32, 32))
+
+
+class Asked(nn.Module):
+    """A learned query, expanded and projected, as attention pooling does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.head = nn.Parameter(torch.ones(1, 4)), nn.Linear(4, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.query.expand(len(images), -1))
+
+
+def test_macs_of_an_expanded_parameter_are_counted() -> None:
+    assert macs(Asked(), (3, 8, 8)) == 40

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from paredown.dataset import Dataset, Split
+from paredown.errors import RunError
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
 from paredown.quantize import guard
 from paredown.quantize.guard import Guarded
+from paredown.quantize.layers import resolved
 from paredown.quantize.recipe import recipe
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.training import Training
@@ -120,6 +124,53 @@ def test_rungs_that_the_runtime_lacks_are_passed_over(
     assert [each.recipe for each in found.tried] == ["as asked", "calibration_images=256"]
 
 
+@pytest.fixture
+def masked(digits: Dataset, tmp_path: Path) -> Callable[..., Guarded]:
+    """Lower attention with a mask of -inf, whose range no histogram takes."""
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch, self.head = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 10)
+            self.register_buffer("mask", torch.full((16, 16), -torch.inf).triu(1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            x = self.patch(images).flatten(2).transpose(1, 2)
+            seen = (x @ x.transpose(1, 2) + self.mask).softmax(-1) @ x
+            return self.head(seen.mean(1))
+
+    torch.manual_seed(0)
+    made = Variant(Masked().eval(), Cnn4(width=8, name="cnn4"))
+    (tmp_path / "float32").mkdir()
+    (tmp_path / "int8").mkdir()
+    RUNTIME.lower(made, digits, tmp_path / "float32")
+
+    def into(numerics: Numerics) -> Guarded:
+        before, folder = tmp_path / "float32", tmp_path / "int8"
+        asked = replace(made, numerics=numerics)
+        return guard.lower(RUNTIME, asked, digits, folder, before, before)
+
+    return into
+
+
+def test_a_rung_that_fails_is_passed_over_and_named(
+    masked: Callable[..., Guarded], caplog: pytest.LogCaptureFixture
+) -> None:
+    found = masked(asked([{"range": "minmax"}], range="percentile"))
+    assert [one.recipe for one in found.tried] == ["range=minmax"]
+    assert [one.recipe for one in found.failed] == ["as asked"]
+    assert "inf" in found.failed[0].reason
+    assert found.describe()["failed"] == [{"recipe": "as asked", "reason": found.failed[0].reason}]
+    assert "int8 (as asked) is passed over" in caplog.text
+
+
+def test_where_every_rung_fails_the_first_reason_is_told_in_one_line(
+    masked: Callable[..., Guarded],
+) -> None:
+    with pytest.raises(RunError, match=r"^ONNX Runtime cannot make int8 of the network: .*inf"):
+        masked(asked([{"range": "entropy"}], range="percentile"))
+
+
 def test_dynamic_int8_says_that_most_layers_stayed_as_they_were(
     lower: Callable[..., Guarded], digits: Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,10 +200,7 @@ def test_mobilenet_v3_calibrated_on_eight_images_of_one_class_by_tensor_is_mende
         {"calibration_images": 1024, "per_channel": True, "keep_float": ["first", "last"]},
     ]
     bad = asked(ladder, per_channel=False)
-    names = variant.module
-    from paredown.model import layers
-
-    made = replace(variant, numerics=bad.resolve(layers(names)))
+    made = replace(variant, numerics=resolved(bad, variant.module, digits.input_shape))
     found = guard.lower(RUNTIME, made, dataset, int8, float32, float32)
     assert found.tried[0].drop > 0.02
     assert found.kept.drop <= 0.02

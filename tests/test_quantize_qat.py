@@ -167,3 +167,38 @@ def test_depthwise_layers_are_rounded_channel_by_channel(few: Dataset) -> None:
     change = (found[0].weight - module[0].weight).abs().amax(dim=(1, 2, 3))
     bound = module[0].weight.abs().amax(dim=(1, 2, 3))
     assert (change <= bound / 14 * 1.001).all()
+
+
+@pytest.mark.parametrize("how", [{"affine": False}, {"track_running_stats": False}])
+def test_a_norm_without_scale_or_without_statistics_is_trained_beside(how: dict) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, **how), nn.Flatten()).train()
+    images = torch.rand(4, 3, 8, 8)
+    module(images)
+    with rounding(module, INT4):
+        module(images).sum().backward()
+    assert max(levels(rounded(module.eval(), INT4)[0].weight)) <= 15
+    ((_, _, norm),) = folded_layers(module)
+    assert (norm is None) == ("track_running_stats" in how)
+
+
+def test_what_is_frozen_stays_frozen_while_it_is_rounded() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    module[0].requires_grad_(False)
+    with rounding(module, INT4):
+        trained = {name for name, one in module.named_parameters() if one.requires_grad}
+        assert {name.partition(".")[0] for name in trained} == {"1"}
+    assert not module[0].weight.requires_grad
+    assert module[1].weight.requires_grad
+
+
+def test_a_weight_norm_is_rounded_after_training_and_refused_while_training(
+    few: Dataset, training: Training
+) -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)))
+
+    assert max(levels(rounded(build(), INT4)[0].weight)) <= 15
+    context = Context(few, 0, lambda: None, "quantize", trains=False)
+    with pytest.raises(ConfigError, match=r"^quantize must train layers that store .* got '0'"):
+        made(training).check(build, context, None)

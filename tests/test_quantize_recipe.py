@@ -8,7 +8,7 @@ from paredown.quantize.recipe import recipe, say
 from paredown.quantize.static import Static
 from paredown.quantize.weights import Weights
 from paredown.runtime import Abilities
-from paredown.variant import Numerics
+from paredown.variant import Layers, Numerics
 
 ASKED = {
     "bits": 8,
@@ -69,22 +69,30 @@ def test_a_technique_says_what_it_is(stage: object, label: str, note: str) -> No
 
 
 NAMES = ("conv1", "layer1.0.conv1", "layer1.0.conv2", "fc")
+LAYERS = Layers(NAMES, first=("conv1",), last=("fc",))
 
 
 def test_first_and_last_mean_those_layers_and_patterns_match_names() -> None:
-    numerics = Numerics("int8", keep_float=("first", "last", "layer1.*")).resolve(NAMES)
+    numerics = Numerics("int8", keep_float=("first", "last", "layer1.*")).resolve(LAYERS)
     assert numerics.keep_float == ("conv1", "fc", "layer1.*")
     assert [name for name in NAMES if numerics.keeps_float(name)] == list(NAMES)
-    only = Numerics("int8", keep_float=("*.conv2",)).resolve(NAMES)
+    only = Numerics("int8", keep_float=("*.conv2",)).resolve(LAYERS)
     assert [name for name in NAMES if only.keeps_float(name)] == ["layer1.0.conv2"]
 
 
 def test_a_pattern_that_matches_nothing_is_refused_with_near_names() -> None:
     with pytest.raises(ConfigError, match=r"^quantize.keep_float must match .* got 'layer1.0.con'"):
-        Numerics("int8", keep_float=("layer1.0.con",)).resolve(NAMES)
+        Numerics("int8", keep_float=("layer1.0.con",)).resolve(LAYERS)
     fallback = recipe("int8", "static", 0.1, [{"keep_float": ["head"]}], keep_float=[])
     with pytest.raises(ConfigError, match="got 'head'"):
-        fallback.resolve(NAMES)
+        fallback.resolve(LAYERS)
+
+
+def test_a_pattern_means_what_attention_keeps_beside_its_layers() -> None:
+    kept = Numerics("int8", keep_float=("block.attention",))
+    assert kept.keeps_float("block.attention.in_proj_weight")
+    assert not kept.keeps_float("block.attention.out_proj")
+    assert not kept.keeps_float("block.other.in_proj_weight")
 
 
 @pytest.mark.parametrize(

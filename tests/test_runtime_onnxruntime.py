@@ -19,6 +19,7 @@ from paredown.errors import ConfigError, RunError
 from paredown.model import layers
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
+from paredown.quantize.layers import resolved
 from paredown.quantize.weights import rounded
 from paredown.runtime.onnxruntime import FILE, OnnxRuntime
 from paredown.runtime.onnxruntime.quantize import Formats, count_converted, formats
@@ -140,22 +141,35 @@ def scale_sizes(folder: Path) -> set[int]:
     }
 
 
+class Gray(nn.Module):
+    """Takes the mean of the colors."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(1)
+
+
 def test_a_network_without_weights_is_not_called_int8(lower: Lower) -> None:
     with pytest.raises(RunError, match="converted none of 0 layers"):
-        lower(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), INT8)
+        lower(nn.Sequential(nn.AdaptiveAvgPool2d((2, 5)), Gray(), nn.Flatten()).eval(), INT8)
 
 
 def test_only_layers_with_integer_weights_count_as_converted() -> None:
     nodes = [
-        helper.make_node("DequantizeLinear", ["weight", "scale"], ["real_weight"]),
-        helper.make_node("MatMul", ["images", "real_weight"], ["hidden"]),
-        helper.make_node("DequantizeLinear", ["integers", "scale"], ["real_images"]),
-        helper.make_node("MatMul", ["real_images", "float_weight"], ["logits"]),
-        helper.make_node("MatMul", ["hidden", "images"], ["attention"]),
-        helper.make_node("Relu", ["real_weight"], ["other"]),
+        helper.make_node("DequantizeLinear", ["weight", "scale"], ["real_weight"], "a"),
+        helper.make_node("MatMul", ["images", "real_weight"], ["hidden"], "b"),
+        helper.make_node("DequantizeLinear", ["integers", "scale"], ["real_images"], "c"),
+        helper.make_node("MatMul", ["real_images", "float_weight"], ["logits"], "d"),
+        helper.make_node("MatMul", ["hidden", "images"], ["attention"], "e"),
+        helper.make_node("Relu", ["real_weight"], ["other"], "f"),
+        helper.make_node("Transpose", ["float_weight"], ["turned"], "g"),
+        helper.make_node("MatMul", ["images", "turned"], ["more"], "h"),
     ]
-    weight = helper.make_tensor("weight", TensorProto.INT8, [1], [1])
-    graph = helper.make_graph(nodes, "made", [], [], [weight])
+    stored = [
+        helper.make_tensor("weight", TensorProto.INT8, [1, 1], [1]),
+        helper.make_tensor("float_weight", TensorProto.FLOAT, [1, 1], [1]),
+        helper.make_tensor("scale", TensorProto.FLOAT, [], [1]),
+    ]
+    graph = helper.make_graph(nodes, "made", [], [], stored)
     assert count_converted(helper.make_model(graph)) == (1, 3)
 
 
@@ -215,7 +229,7 @@ def zero_points(folder: Path) -> set[int]:
 def test_a_layer_that_is_kept_in_float_keeps_its_weights(
     few: Dataset, cnn4: nn.Module, float32: Path, tmp_path: Path
 ) -> None:
-    asked = replace(INT8, keep_float=("first", "last")).resolve(layers(cnn4))
+    asked = resolved(replace(INT8, keep_float=("first", "last")), cnn4, few.input_shape)
     assert RUNTIME.lower(Variant(cnn4, SOURCE, asked), few, tmp_path, float32) == (3, 5)
     kept = [tensor.name for tensor in onnx.load(tmp_path / FILE).graph.initializer]
     assert {"0.weight"} <= {name for name in kept if name.endswith(".weight")}

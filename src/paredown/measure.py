@@ -121,9 +121,12 @@ def layers(module: "nn.Module", input_shape: tuple[int, int, int]) -> dict[str, 
 def _macs_by_part(module: "nn.Module", input_shape: tuple[int, int, int]) -> dict[str, int]:
     """Count by dotted name, which begins with the network's class; `Global` is all of it."""
     import torch
+    from torch.func import functional_call
     from torch.utils.flop_counter import FlopCounterMode
 
+    # torch's counter fails on a view of what can have a gradient, such as an expanded parameter
+    weights = {name: weight.detach() for name, weight in module.named_parameters()}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, *input_shape))
+        functional_call(module, weights, (torch.zeros(1, *input_shape),))
     counted = counter.get_flop_counts()
     return {name: int(sum(flops.values())) // 2 for name, flops in counted.items()}

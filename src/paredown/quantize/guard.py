@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paredown.dataset import Dataset
+from paredown.errors import RunError
 from paredown.measure import answer
 from paredown.quantize.recipe import say
 from paredown.runtime import Conversion, Logits, Runtime
@@ -38,20 +39,37 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class Failed:
+    """A recipe that the engine could not carry out.
+
+    Args:
+        recipe: Its settings where they are not as asked.
+        reason: What the engine says.
+    """
+
+    recipe: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Guarded:
     """The file that was kept, and the others that were tried for it.
 
     Args:
         kept: The recipe of the file that ships.
-        tried: All recipes, in order.
+        tried: All recipes that gave a file, in order.
+        failed: Those that gave none.
     """
 
     kept: Tried
     tried: tuple[Tried, ...]
+    failed: tuple[Failed, ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """The same in plain data."""
-        return {"kept": self.kept.recipe, "tried": [asdict(each) for each in self.tried]}
+        failed = {"failed": [asdict(recipe) for recipe in self.failed]} if self.failed else {}
+        tried = [asdict(recipe) for recipe in self.tried]
+        return {"kept": self.kept.recipe, "tried": tried, **failed}
 
 
 def lower(
@@ -64,7 +82,8 @@ def lower(
 ) -> Guarded:
     """Lower a variant with numerics; if that costs too much accuracy, by its fallbacks.
 
-    The first recipe that keeps to `max_drop` is taken, or the most accurate of all.
+    The first recipe that keeps to `max_drop` is taken, or the most accurate of all. One that the
+    engine cannot carry out is passed over.
 
     Args:
         runtime: Lowers and runs.
@@ -73,26 +92,37 @@ def lower(
         folder: Exists and is empty; gets the files that ship.
         source: The same weights in float32, already lowered, where there are some.
         before: The float32 files of the stage before, which the new ones are compared with.
+
+    Raises:
+        RunError: If no recipe gives a file; what the first one failed for.
     """
     asked = variant.numerics
     assert asked is not None
     expected = answer(runtime.load(before), dataset, dataset.val)
-    tried: list[Tried] = []
+    tried: dict[Path, Tried] = {}
+    failed: dict[Failed, RunError] = {}
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
         for number, numerics in enumerate(_rungs(runtime, asked)):
             place = Path(scratch) / str(number)
             place.mkdir()
-            made = replace(variant, numerics=numerics)
-            converted = runtime.lower(made, dataset, place, source)
+            made, recipe = replace(variant, numerics=numerics), say(numerics, asked)
+            try:
+                converted = runtime.lower(made, dataset, place, source)
+            except RunError as error:
+                failed[Failed(recipe, str(error))] = error
+                log.warning("%s (%s) is passed over: %s", asked.name, recipe, error)
+                continue
             found = answer(runtime.load(place), dataset, dataset.val)
-            tried.append(_compare(say(numerics, asked), dataset, expected, found, converted))
-            if tried[-1].drop <= asked.max_drop:
+            tried[place] = _compare(recipe, dataset, expected, found, converted)
+            if tried[place].drop <= asked.max_drop:
                 break
-            log.warning(_collapse(tried[-1], asked))
-        kept = min(tried, key=lambda each: each.drop)
-        shutil.copytree(Path(scratch) / str(tried.index(kept)), folder, dirs_exist_ok=True)
-    _tell(asked, kept, len(tried))
-    return Guarded(kept, tuple(tried))
+            log.warning(_collapse(tried[place], asked))
+        if not tried:
+            raise next(iter(failed.values()))
+        kept = min(tried, key=lambda place: tried[place].drop)
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+    _tell(asked, tried[kept], len(tried))
+    return Guarded(tried[kept], tuple(tried.values()), tuple(failed))
 
 
 def _rungs(runtime: Runtime, asked: Numerics) -> Iterator[Numerics]:

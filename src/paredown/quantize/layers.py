@@ -9,10 +9,8 @@ from paredown.variant import Layers, Numerics
 if TYPE_CHECKING:
     from torch import nn
 
-Shape = tuple[int, int, int]
 
-
-def resolved(numerics: Numerics, module: "nn.Module", shape: Shape) -> Numerics:
+def resolved(numerics: Numerics, module: "nn.Module", shape: tuple[int, int, int]) -> Numerics:
     """Put a network's names in the place of `first` and `last`, and check the patterns.
 
     Args:
@@ -29,7 +27,7 @@ def resolved(numerics: Numerics, module: "nn.Module", shape: Shape) -> Numerics:
     return numerics.resolve(running(module, shape))
 
 
-def running(module: "nn.Module", shape: Shape) -> Layers:
+def running(module: "nn.Module", shape: tuple[int, int, int]) -> Layers:
     """Follow the logits back to the images, and list the layers that hold weights on the way.
 
     Autograd's graph says what ran, whatever the order in which layers were defined. A network
@@ -123,7 +121,8 @@ class _Graph:
 
     def last(self, start: Any) -> list[str]:
         """Name the layers that the logits come from, with no other layer between."""
-        left, seen, found = [start], set(), []
+        left, seen = [start], set()
+        found: list[str] = []
         while left:
             node = left.pop()
             if node in seen:

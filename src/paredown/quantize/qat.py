@@ -2,12 +2,17 @@
 
 import copy
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from paredown.model import without_numbers
 from paredown.quantize.layers import resolved
 from paredown.quantize.static import Integers
+from paredown.quantize.weights import require_plain
 from paredown.training.recovery import Recovery
-from paredown.variant import Context, Variant
+from paredown.variant import Build, Context, Variant
+
+if TYPE_CHECKING:
+    from paredown.training import Training
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,10 @@ class Qat(Recovery, Integers):
     def __post_init__(self) -> None:
         Recovery.__post_init__(self)
         Integers.__post_init__(self)
+
+    def check(self, build: Build, context: Context, before: "Training | None") -> None:
+        """Refuse a network whose layers cannot be trained with rounding; see `require_plain`."""
+        require_plain(without_numbers(build))
 
     @property
     def label(self) -> str:
@@ -63,6 +72,10 @@ class Rehearsal(Recovery):
     note: ClassVar[str] = "still float32"
 
     integers: Integers
+
+    def check(self, build: Build, context: Context, before: "Training | None") -> None:
+        """Refuse a network whose layers cannot be trained with rounding; see `require_plain`."""
+        require_plain(without_numbers(build))
 
     @property
     def label(self) -> str:

@@ -1,10 +1,10 @@
 """Weight-only quantization: few bits on the disk, float32 arithmetic; and rounding of weights."""
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from paredown.errors import require
 from paredown.model import layers
 from paredown.quantize.affine import affine, round_trip
 from paredown.quantize.layers import resolved
@@ -73,7 +73,9 @@ def rounded(module: "nn.Module", numerics: Numerics) -> "nn.Module":
     """
     import torch
 
-    module = copy.deepcopy(module)
+    from paredown.runtime.program import baked
+
+    module = baked(module)
     with torch.no_grad():
         for name, layer, norm in folded_layers(module):
             if not numerics.keeps_float(name):
@@ -81,6 +83,18 @@ def rounded(module: "nn.Module", numerics: Numerics) -> "nn.Module":
                 factor = gain(weight, norm)
                 weight.copy_(round_weight(weight * factor, numerics) / factor)
     return module
+
+
+def require_plain(module: "nn.Module") -> None:
+    """Refuse to train with rounding what computes its weights anew at every call.
+
+    Raises:
+        ConfigError: Naming the first layer that does, by a weight norm or the like.
+    """
+    for name in layers(module):
+        stored = "weight" in module.get_submodule(name)._parameters
+        hint = "quantize=int8 rounds it after training"
+        require(stored, "quantize", "train layers that store their weights", name, hint)
 
 
 def round_weight(weight: "Tensor", numerics: Numerics) -> "Tensor":
@@ -106,7 +120,8 @@ def gain(weight: "Tensor", norm: "nn.BatchNorm2d | None") -> "Tensor":
     if norm is None:
         return torch.ones((), device=weight.device)
     assert norm.running_var is not None
-    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+    spread = (norm.running_var + norm.eps).sqrt()
+    factor = 1 / spread if norm.weight is None else norm.weight / spread
     factor = torch.where(factor == 0, 1.0, factor)  # a dead channel: any factor will do
     return factor.detach().reshape(-1, *(1,) * (weight.ndim - 1))
 
@@ -130,4 +145,5 @@ def folded_layers(
             after = parts[at + 1][1] if at + 1 < len(parts) else None
             width = getattr(layer, "out_channels", None)
             fits = isinstance(after, nn.BatchNorm2d) and after.num_features == width
-            yield name, layer, after if fits else None
+            folds = fits and after._buffers["running_var"] is not None  # type: ignore[union-attr]  # else it looks at the batch
+            yield name, layer, after if folds else None

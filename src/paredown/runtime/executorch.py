@@ -18,7 +18,7 @@ from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import require
 from paredown.runtime import Abilities, Conversion, Program, Standalone, pt2e
-from paredown.runtime.export import blaming, export, require_same_logits
+from paredown.runtime.export import blaming, export, require_same_logits, telling
 from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
 
@@ -80,13 +80,15 @@ class ExecuTorch:
         if numerics is None:
             exported = export(variant.module, dataset)
         else:
-            exported = pt2e.quantize(
-                variant.module, dataset, numerics, partial(_quantizer, numerics)
-            )
+            quantizer = partial(_quantizer, numerics)
+            exported = pt2e.quantize(variant.module, dataset, numerics, quantizer)
         with blaming("ExecuTorch", variant.module, dataset):
             lost = _write(exported, folder / FILE)
         if numerics is None:
             require_same_logits(self.load(folder), variant.module, dataset)
+        else:
+            with telling(f"ExecuTorch cannot run {numerics.name} of the network"):
+                self.load(folder)(dataset.normalize(dataset.val.images[:1]))
         converted = pt2e.count_converted(exported.graph_module)
         return converted._replace(integer=converted.integer - lost)
 
@@ -110,13 +112,18 @@ def _silent() -> Iterator[None]:
 
 
 def _quantizer(numerics: Numerics, kept: Sequence[str]) -> Any:
-    """Make XNNPACK's quantizer for a recipe that leaves some layers as they are."""
+    """Make XNNPACK's quantizer for a recipe that leaves some layers as they are.
+
+    A layer that is called twice is left, too: XNNPACK refuses to load two of one integer weight.
+    """
     with quiet():
         from executorch.backends.xnnpack.quantizer import xnnpack_quantizer as xnnpack
 
     standard = xnnpack.get_symmetric_quantization_config(is_per_channel=numerics.per_channel)
     quantizer = xnnpack.XNNPACKQuantizer().set_global(pt2e.recipe(numerics, standard))
-    return quantizer.set_filter_function(lambda node: not pt2e.is_of(node, kept))
+    return quantizer.set_filter_function(
+        lambda node: not (pt2e.is_of(node, kept) or pt2e.is_shared(node))
+    )
 
 
 def _write(exported: "ExportedProgram", target: Path) -> int:

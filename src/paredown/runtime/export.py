@@ -13,7 +13,7 @@ from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
 from paredown.runtime import Program
 from paredown.runtime.names import rename, weights_before
-from paredown.runtime.program import Shape, exported, prepare, traced
+from paredown.runtime.program import exported, prepare, traced
 from paredown.runtime.quiet import quiet
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
-OUR_OWN = (ConfigError, RunError, MemoryError, OSError)  # never said of a network
 CHECKED_IMAGES = 64  # real ones, whose logits are compared with the module's
 TOLERANCE = 1e-3  # of the largest logit; torchvision's classifiers agree to 1e-6
 
@@ -30,14 +29,22 @@ def require_same_logits(program: Program, module: "nn.Module", dataset: Dataset)
     """Compare a float32 program's logits with the module's on real images.
 
     Raises:
-        RunError: If they differ by more than rounding does.
+        RunError: If they differ by more than rounding does, or are not one a class.
     """
     import torch
 
     images = dataset.normalize(dataset.val.images[:CHECKED_IMAGES])
     with torch.inference_mode():
         expected = module(torch.from_numpy(images)).numpy()
-    error = float(np.abs(program(images) - expected).max())
+    with telling("the exported file fails on real images"):
+        found = program(images)
+    wanted = (len(images), len(dataset.classes))
+    if not found.shape == expected.shape == wanted:
+        raise RunError(
+            f"the exported file must give logits {wanted}, one a class, got {found.shape}; the "
+            f"network gives {expected.shape}"
+        )
+    error = float(np.abs(found - expected).max())
     limit = TOLERANCE * max(1.0, float(np.abs(expected).max()))
     if not error <= limit:
         raise RunError(
@@ -87,7 +94,7 @@ def export(module: "nn.Module", dataset: Dataset, any_batch: bool = False) -> "E
         return exported(module, dataset.input_shape, any_batch)
 
 
-def require_exportable(module: "nn.Module", shape: Shape) -> None:
+def require_exportable(module: "nn.Module", shape: tuple[int, int, int]) -> None:
     """Check before any work that a network can be exported for any number of images.
 
     Args:
@@ -99,9 +106,9 @@ def require_exportable(module: "nn.Module", shape: Shape) -> None:
     """
     try:
         traced(prepare(module), shape, any_batch=True)
-    except OUR_OWN:
-        raise
     except Exception as error:  # whatever a user's code raises
+        if _is_ours(error):
+            raise
         rule = "be one that torch.export takes for any number of images"
         raise ConfigError(f"model must {rule}, got {_first(error)}") from error
 
@@ -117,10 +124,33 @@ def blaming(engine: str, module: "nn.Module", dataset: Dataset) -> Iterator[None
     """
     try:
         yield
-    except OUR_OWN:
-        raise
     except Exception as error:  # engines have no common class, and run a user's code
+        if _is_ours(error):
+            raise
         raise cannot_take(engine, module, dataset, error) from error
+
+
+@contextlib.contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Turn what an engine raises into one line that begins with `what`; see `blaming`.
+
+    Raises:
+        RunError: With what the engine says.
+    """
+    try:
+        yield
+    except Exception as error:  # engines have no common class
+        if _is_ours(error):
+            raise
+        raise RunError(f"{what}: {_first(error)}") from error
+
+
+def _is_ours(error: Exception) -> bool:
+    """Tell whether an error says nothing of a network: memory, disk, one line already, or a bug."""
+    if isinstance(error, ConfigError | RunError | MemoryError | OSError):
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
 
 
 def cannot_take(engine: str, module: "nn.Module", dataset: Dataset, error: Exception) -> RunError:
@@ -143,7 +173,8 @@ def cannot_take(engine: str, module: "nn.Module", dataset: Dataset, error: Excep
 def place_of(node: Any) -> str:
     """Name the part of a network that a node of its graph comes from."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
-    return str(stack[-1][0]) if stack and stack[-1][0] else str(node.name)
+    place = str(stack[-1][0]).partition("..")[0] if stack else ""  # `..` parts calls of one layer
+    return place or str(node.name)
 
 
 def _first(error: Exception) -> str:

@@ -1,142 +1,172 @@
-"""Fold batch norms into the layers before them, in the graph that torch.export made.
+"""Fold batch norms into the layers before them, by what is seen while a network runs.
 
-Nothing of a user's code is traced for it: a layer that is called twice, control flow, and shapes
-that depend on the batch stay as the export saw them.
+A user's code is run, never traced by symbols: a layer that is called twice or read elsewhere,
+control flow and arithmetic with the batch's size are seen as they are, and left alone.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.export import ExportedProgram
-    from torch.fx import Node
-
-CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
-OUTPUTS = {
-    **{f"aten.{name}.{kind}": 0 for name in CONVOLUTIONS for kind in ("default", "padding")},
-    **{f"aten.conv_transpose{axes}d.{kind}": 1 for axes, kind in ((1, "default"), (2, "input"))},
-    "aten.linear.default": 0,
-}
-"""Operators that hold weights, with the axis of the weight that counts the outputs."""
-WEIGHT, BIAS, GROUPS = 1, 2, 6  # positions among a layer's arguments
-NORM = "aten.batch_norm.default"
+    from torch import Tensor, nn
 
 
-def fold_norms(program: "ExportedProgram") -> None:
+def fold_norms(module: "nn.Module", shape: tuple[int, int, int], batch: int) -> None:
     """Fold every batch norm that can be into the layer before it, in place.
 
-    weight * gamma / sqrt(variance + epsilon), bias likewise. A norm stays where the layer's
-    output or its weight is used once more, or where it looks at the batch.
+    A norm stays where the layer is called more than once, where its output or its weight is used
+    by anything else, and where the norm looks at the batch.
 
     Args:
-        program: Exported in eval mode. Its tensors are exchanged, never written into.
+        module: In eval mode.
+        shape: Channels, height and width of one image.
+        batch: Images that it is run on.
     """
-    stored, graph = _Stored(program), program.graph
-    for norm in [node for node in graph.nodes if str(node.target) == NORM]:
-        if _folds(stored, norm):
-            layer: Any = norm.args[0]
-            _scale(stored, layer, norm)
-            norm.replace_all_uses_with(layer)
-            used = [node for node in norm.args[1:5] if node is not None]
-            graph.erase_node(norm)
-            for node in used:
-                if not node.users:
-                    stored.drop(node)
-    program.graph_module.recompile()
+    from torch import nn
+
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    if norms:
+        for layer, norm in _seen(module, (batch, *shape)).pairs():
+            _scale(layer, norm)
+            norm._parameters.clear()
+            norm._buffers.clear()
+            norm.forward = same
 
 
-class _Stored:
-    """The tensors of a program, by the nodes of its graph that stand for them."""
+def same(images: "Tensor") -> "Tensor":
+    """Stand in the place of a norm that was folded."""
+    return images
 
-    def __init__(self, program: "ExportedProgram") -> None:
-        self.program, self.specs = program, program.graph_signature.input_specs
-        self.names = {spec.arg.name: spec.target for spec in self.specs if spec.target}
 
-    def __contains__(self, node: Any) -> bool:
-        return getattr(node, "op", "") == "placeholder" and node.name in self.names
+class _Seen:
+    """What a run showed of layers and norms."""
 
-    def _place(self, name: str) -> Any:
-        return (
-            self.program.state_dict if name in self.program.state_dict else self.program.constants
-        )
+    def __init__(self) -> None:
+        self.uses: Counter[int] = Counter()  # by the id of a tensor: operators that read it
+        self.alive: list[Any] = []  # so that no id is given anew
+        self.made: dict[int, nn.Module] = {}  # the layer that made a tensor, by the tensor's id
+        self.read: dict[nn.Module, int] = {}  # the tensor that a norm read, by its id
+        self.calls: Counter[nn.Module] = Counter()
+        self.owned: dict[nn.Module, list[int]] = {}
 
-    def read(self, node: "Node") -> "Tensor":
-        name = self.names[node.name]
-        found: Tensor = self._place(name)[name]
-        return found.detach()
+    def note(self, values: Iterable[Any]) -> None:
+        """Count what an operator reads; what is no tensor does no harm."""
+        for value in values:
+            self.uses[id(value)] += 1
+            self.alive.append(value)
 
-    def exchange(self, node: "Node", tensor: "Tensor") -> None:
+    def enter(self, part: "nn.Module", inputs: Any) -> None:
+        """Stand before a layer's or a norm's forward pass."""
+        self.calls[part] += 1
+        self.read[part] = id(inputs[0]) if inputs else 0
+        own = (*part._parameters.values(), *part._buffers.values())
+        self.owned[part] = [id(tensor) for tensor in own if tensor is not None]
+
+    def leave(self, part: "nn.Module", inputs: Any, output: Any) -> None:
+        """Stand behind it."""
         from torch import nn
 
-        name = self.names[node.name]
-        self._place(name)[name] = nn.Parameter(tensor, requires_grad=False)
+        tokens = isinstance(part, nn.Linear) and output.ndim != 2  # their channels come later
+        if not tokens:
+            self.made[id(output)] = part
+        self.alive.append(output)
 
-    def add_bias(self, weight: "Node", bias: "Tensor") -> "Node":
-        """Store a bias under the name that it would have in the module."""
-        from torch import nn
-        from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
-
-        name = self.names[weight.name].removesuffix("weight") + "bias"
-        while name in self.names.values():
-            name += "_folded"
-        with self.program.graph.inserting_after(weight):
-            node = self.program.graph.placeholder(f"{weight.name}_bias")
-        node.meta["val"] = weight.meta["val"].new_empty(bias.shape)
-        place = [spec.arg.name for spec in self.specs].index(weight.name)
-        argument = TensorArgument(node.name)
-        self.specs.insert(place + 1, InputSpec(InputKind.PARAMETER, argument, name))
-        self.program.state_dict[name] = nn.Parameter(bias, requires_grad=False)
-        self.names[node.name] = name
-        return node
-
-    def drop(self, node: "Node") -> None:
-        """Remove a tensor that nothing uses any more."""
-        name = self.names.pop(node.name)
-        self.specs[:] = [spec for spec in self.specs if spec.arg.name != node.name]
-        if name not in self.names.values():
-            self._place(name).pop(name)
-        self.program.graph.erase_node(node)
+    def pairs(self) -> "list[tuple[nn.Module, nn.Module]]":
+        """List the layers and norms that can become one."""
+        found = []
+        for norm, source in self.read.items():
+            layer = self.made.get(source)
+            if layer is not None and _is_norm(norm) and _is_layer(layer):
+                once = self.calls[layer] == self.calls[norm] == self.uses[source] == 1
+                own = (*self.owned[layer], *self.owned[norm])
+                if once and max(self.uses[tensor] for tensor in own) <= 1:
+                    found.append((layer, norm))
+        return found
 
 
-def _folds(stored: _Stored, norm: "Node") -> bool:
-    """Tell whether a norm can go into the node that it reads."""
-    layer: Any = norm.args[0]
-    gamma, beta, mean, variance, trains = norm.args[1:6]
-    kind = str(layer.target)
-    if kind not in OUTPUTS or len(layer.users) > 1 or trains or mean is None or variance is None:
-        return False
-    own = [node for node in layer.args[WEIGHT : BIAS + 1] if node is not None]
-    if not all(node in stored and len(node.users) == 1 for node in own):
-        return False
-    if not all(node is None or node in stored for node in (gamma, beta, mean, variance)):
-        return False
-    if OUTPUTS[kind] == 1 and len(layer.args) > GROUPS and layer.args[GROUPS] != 1:
-        return False  # the weight of a group counts the outputs of that group alone
-    return "linear" not in kind or layer.meta["val"].ndim == 2  # else channels are another axis
+def _seen(module: "nn.Module", shape: tuple[int, ...]) -> _Seen:
+    """Run a network without numbers, where its code can, and note what reads what."""
+    parts = [part for part in module.modules() if _is_norm(part) or _is_layer(part)]
+    for device in ("meta", "cpu"):
+        seen = _Seen()
+        hooks = [part.register_forward_pre_hook(seen.enter) for part in parts]
+        hooks += [part.register_forward_hook(seen.leave) for part in parts]
+        try:
+            _run(module, shape, device, seen)
+        except Exception:  # whatever a user's code raises; the export tells it
+            seen = _Seen()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if seen.calls:
+            break
+    return seen
 
 
-def _scale(stored: _Stored, layer: "Node", norm: "Node") -> None:
-    """Scale a layer's weight, and scale and shift its bias, as the norm does to its output."""
+def _run(module: "nn.Module", shape: tuple[int, ...], device: str, seen: _Seen) -> None:
     import torch
+    from torch.func import functional_call
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
 
-    nodes: Any = norm.args[1:5]
-    gamma, beta, mean, variance = (None if node is None else stored.read(node) for node in nodes)
-    assert mean is not None
-    assert variance is not None
-    weight: Any = layer.args[WEIGHT]
-    bias: Any = layer.args[BIAS] if len(layer.args) > BIAS else None
-    epsilon: Any = norm.args[7]
-    gamma = torch.ones_like(mean) if gamma is None else gamma
-    beta = torch.zeros_like(mean) if beta is None else beta
-    before = torch.zeros_like(mean) if bias is None else stored.read(bias)
-    factor = torch.rsqrt(variance + epsilon)
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        """Notes what every operator reads."""
+
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            seen.note(tree_leaves((args, kwargs)))
+            return func(*args, **kwargs)
+
+    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    tensors = {name: tensor.detach().to(device) for name, tensor in own.items()}
+    with torch.no_grad(), Watch():  # type: ignore[no-untyped-call]
+        output = functional_call(module, tensors, (torch.zeros(shape, device=device),))
+    seen.note(tree_leaves(output))
+
+
+def _is_layer(part: "nn.Module") -> bool:
+    """Tell whether a layer computes as torch's own does, and a norm can go into it."""
+    from torch import nn
+
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
+    if type(part) not in kinds or part._forward_hooks or part._forward_pre_hooks:
+        return False
+    if isinstance(part, nn.modules.conv._ConvTransposeNd):
+        return int(part.groups) == 1  # a group's weight counts its own outputs alone
+    return True
+
+
+def _is_norm(part: "nn.Module") -> bool:
+    """Tell whether a norm is torch's own, and goes by the statistics of training."""
+    from torch import nn
+
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    if type(part) not in kinds or part._forward_hooks or part._forward_pre_hooks:
+        return False
+    tracked: bool = part._buffers["running_mean"] is not None
+    return tracked and not bool(part.training)
+
+
+def _scale(layer: Any, norm: Any) -> None:
+    """Scale a layer's weight, and scale and shift its bias, as the norm does to its output.
+
+    weight * gamma / sqrt(variance + epsilon); bias likewise, less the mean, plus beta.
+    """
+    import torch
+    from torch import nn
+
+    turned = isinstance(layer, nn.modules.conv._ConvTransposeNd)
+    mean, gamma, beta, bias = norm.running_mean, norm.weight, norm.bias, layer.bias
+    gamma = torch.ones_like(mean) if gamma is None else gamma.detach()
+    beta = torch.zeros_like(mean) if beta is None else beta.detach()
+    before = torch.zeros_like(mean) if bias is None else bias.detach()
+    factor = torch.rsqrt(norm.running_var + norm.eps)
+    shape = [1] * layer.weight.ndim
+    shape[1 if turned else 0] = -1
+    weight = layer.weight.detach() * (gamma * factor).reshape(shape)
+    layer.weight = nn.Parameter(weight, requires_grad=False)
     shifted = (before - mean) * factor * gamma + beta
-    whole = stored.read(weight)
-    shape = [1] * whole.ndim
-    shape[OUTPUTS[str(layer.target)]] = -1
-    stored.exchange(weight, whole * (gamma * factor).reshape(shape))
-    if bias is None:
-        made = stored.add_bias(weight, shifted)
-        layer.args = (*layer.args[:BIAS], made, *layer.args[BIAS + 1 :])
-    else:
-        stored.exchange(bias, shifted)
+    layer.bias = nn.Parameter(shifted, requires_grad=False)

@@ -103,11 +103,11 @@ def rename(graph: "onnx.GraphProto", named: Mapping[str, str]) -> None:
     new: dict[str, str] = {}
     for node in graph.node:
         weight, constant = named.get(node.name), node.input[1] if len(node.input) > 1 else ""
-        if weight is not None and constant in stored and constant not in new:
-            if layer_of(constant) != layer_of(weight):
-                name = free(weight, stored)
-                stored[name] = stored.pop(constant)
-                stored[name].name = new[constant] = name
+        apart = weight is not None and layer_of(constant) != layer_of(weight)
+        if weight is not None and apart and constant in stored:
+            name = free(weight, stored)
+            stored[name] = stored.pop(constant)
+            stored[name].name = new[constant] = name
     for node in graph.node if new else ():
         for place, name in enumerate(node.input):
             if name in new:

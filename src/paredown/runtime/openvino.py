@@ -1,5 +1,6 @@
 """OpenVINO on the CPU: model.xml and model.bin, float32 or with integers made by NNCF."""
 
+import math
 import re
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from paredown.runtime import (
     calibration_batches,
     require_kept,
 )
-from paredown.runtime.export import blaming, export_onnx, require_same_logits
+from paredown.runtime.export import blaming, export_onnx, require_same_logits, telling
 from paredown.runtime.names import free, layer_of
 from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
@@ -172,15 +173,17 @@ def _quantize(model: "openvino.Model", dataset: Dataset, numerics: Numerics) -> 
                 "mse": ranges.HISTOGRAM,
             }[numerics.range],
         )
-        return nncf.quantize(
-            model,
-            nncf.Dataset(batches),
-            preset=nncf.QuantizationPreset.MIXED,
-            target_device=nncf.TargetDevice.CPU,
-            subset_size=len(batches),
-            ignored_scope=nncf.IgnoredScope(names=_kept(model, numerics)),
-            advanced_parameters=asked,
-        )
+        ignored = nncf.IgnoredScope(names=_kept(model, numerics))
+        with telling(f"NNCF cannot make {numerics.name} of the network"):
+            return nncf.quantize(
+                model,
+                nncf.Dataset(batches),
+                preset=nncf.QuantizationPreset.MIXED,
+                target_device=nncf.TargetDevice.CPU,
+                subset_size=len(batches),
+                ignored_scope=ignored,
+                advanced_parameters=asked,
+            )
 
 
 def _kept(model: "openvino.Model", numerics: Numerics) -> list[str]:
@@ -203,8 +206,13 @@ def _layers(model: "openvino.Model") -> list[tuple[Any, Any]]:
         if operator.get_type_name() in KINDS:
             sources = _sources(operator.input_value(1).get_node())
             if all(source.get_type_name() == "Constant" for source in sources):
-                found.append((operator, max(sources, key=lambda source: len(source.shape))))
+                found.append((operator, max(sources, key=_size)))  # not a scale or a zero point
     return found
+
+
+def _size(constant: Any) -> int:
+    """Count the numbers of a constant."""
+    return math.prod(constant.output(0).get_shape())
 
 
 def _sources(node: Any) -> list[Any]:

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
-Shape = tuple[int, int, int]
+BATCH = 2  # images that stand for any number of them: torch.export takes 1 for a constant
 
 
-def exported(module: "nn.Module", shape: Shape, any_batch: bool = False) -> "ExportedProgram":
+def exported(
+    module: "nn.Module", shape: tuple[int, int, int], any_batch: bool = False
+) -> "ExportedProgram":
     """Export a network in eval mode, with batch norms folded; the network stays as it is.
 
     Args:
@@ -24,12 +26,14 @@ def exported(module: "nn.Module", shape: Shape, any_batch: bool = False) -> "Exp
     Raises:
         Exception: Whatever torch.export or a user's code raises; see `blame`.
     """
-    program = traced(prepare(module), shape, any_batch)
-    fold_norms(program)
-    return program
+    module = prepare(module)
+    fold_norms(module, shape, BATCH if any_batch else 1)
+    return traced(module, shape, any_batch)
 
 
-def traced(module: "nn.Module", shape: Shape, any_batch: bool = False) -> "ExportedProgram":
+def traced(
+    module: "nn.Module", shape: tuple[int, int, int], any_batch: bool = False
+) -> "ExportedProgram":
     """Export a network as it is: by running it, or else by reading its code.
 
     Reading takes longer, and takes `len(images)`, which running fixes at the batch that it saw.
@@ -37,7 +41,7 @@ def traced(module: "nn.Module", shape: Shape, any_batch: bool = False) -> "Expor
     import torch
 
     device = next((one.device for one in module.parameters()), torch.device("cpu"))
-    images = torch.zeros(2 if any_batch else 1, *shape, device=device)
+    images = torch.zeros(BATCH if any_batch else 1, *shape, device=device)
     shapes = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
     with quiet():
         try:
@@ -58,12 +62,18 @@ def prepare(module: "nn.Module") -> "nn.Module":
     """
     import torch
 
-    module = copied(module).eval()
-    _bake(module)
+    module = baked(module).eval()
     for part in module.modules():
         if getattr(part, "inplace", False):
             part.inplace = False  # type: ignore[assignment]
     return module.to(memory_format=torch.contiguous_format)
+
+
+def baked(module: "nn.Module") -> "nn.Module":
+    """Copy a network with the weights that weight norms and the like compute as plain ones."""
+    module = copied(module)
+    _bake(module)
+    return module
 
 
 def copied(module: "nn.Module") -> "nn.Module":

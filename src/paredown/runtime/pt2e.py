@@ -1,5 +1,6 @@
 """PyTorch 2 export and its quantization by torchao, for engines that take exported programs."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import GraphModule, Node
 
-LAYERS = ("conv", "linear")  # in the names of the operators that hold weights
+LAYER = re.compile(r"\baten\.(conv\w*|linear)\.")  # an operator that holds weights
 ABILITIES = Abilities(schemes=("static",), ranges=("minmax", "mse"), quantizer="torchao")
 """torchao takes the whole range, or the one that a histogram shows to cost the least squared
 error (its HistogramObserver)."""
@@ -78,7 +79,7 @@ def _name_calls(graph: "GraphModule") -> None:
         stack = node.meta.get("nn_module_stack")
         if node.op == "call_function" and stack:
             key, (place, kind) = list(stack.items())[-1]
-            named = _layer(node) or f"{place}_{node.name}"
+            named = _layer(node) or f"{place}..{node.name}"
             node.meta["nn_module_stack"] = {**stack, key: (named, kind)}
 
 
@@ -105,6 +106,12 @@ def recipe(numerics: Numerics, standard: Any) -> Any:
         qscheme=torch.per_tensor_symmetric if numerics.symmetric else torch.per_tensor_affine,
     )
     return replace(standard, input_activation=activation, output_activation=activation)
+
+
+def is_shared(node: "Node") -> bool:
+    """Tell whether a node computes with a weight that another one uses, too."""
+    weight: Any = node.args[1] if _holds_weights(node) else None
+    return weight is not None and weight.op == "get_attr" and len(weight.users) > 1
 
 
 def is_of(node: "Node", layers: Sequence[str]) -> bool:
@@ -148,4 +155,4 @@ def _layer(node: "Node") -> str | None:
 
 def _holds_weights(node: "Node") -> bool:
     called = node.op == "call_function" and len(node.args) > 1
-    return called and any(kind in str(node.target) for kind in LAYERS)
+    return called and LAYER.search(str(node.target)) is not None

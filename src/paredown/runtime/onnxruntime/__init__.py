@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from paredown import machine
-from paredown.dataset import Dataset
+from paredown.dataset import Batch, Dataset
 from paredown.errors import require
-from paredown.runtime import RANGES, Abilities, Conversion, Program, Standalone
-from paredown.runtime.export import export_onnx, require_same_logits
+from paredown.runtime import RANGES, Abilities, Conversion, Logits, Program, Standalone
+from paredown.runtime.export import blaming, export_onnx, require_same_logits
 from paredown.runtime.onnxruntime.quantize import count_converted, formats, quantize
 from paredown.variant import Variant
 
@@ -25,6 +25,14 @@ def open_onnx(folder: Path, threads: int) -> "Program":
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     file, providers = str(folder / "model.onnx"), ["CPUExecutionProvider"]
     session = onnxruntime.InferenceSession(file, options, providers=providers)
+    if session.get_modelmeta().custom_metadata_map.get("images") == "one at a time":
+        import numpy as np
+
+        def alone(images: "Batch") -> "Logits":
+            parts = [session.run(None, {"images": image[None]})[0] for image in images]
+            return np.concatenate(parts)
+
+        return alone
     return lambda images: session.run(None, {"images": images})[0]
 
 
@@ -64,17 +72,21 @@ class OnnxRuntime:
 
         target = folder / FILE
         if variant.numerics is None:
-            export_onnx(variant.module, dataset, target)
-            require_same_logits(self.load(folder), variant.module, dataset)
+            self._lower_float32(variant, dataset, folder)
             return count_converted(onnx.load(target))
         with tempfile.TemporaryDirectory(prefix="paredown-") as name:
             scratch = Path(name)
             if source is None:
-                export_onnx(variant.module, dataset, scratch / FILE)
-                require_same_logits(self.load(scratch), variant.module, dataset)
+                self._lower_float32(variant, dataset, scratch)
                 source = scratch
             quantize(source / FILE, target, dataset, variant.numerics)
         return count_converted(onnx.load(target))
+
+    def _lower_float32(self, variant: Variant, dataset: Dataset, folder: Path) -> None:
+        export_onnx(variant.module, dataset, folder / FILE)
+        with blaming("ONNX Runtime", variant.module, dataset):
+            program = self.load(folder)
+        require_same_logits(program, variant.module, dataset)
 
     def load(self, folder: Path) -> Program:
         """Open a session on `model.onnx`."""

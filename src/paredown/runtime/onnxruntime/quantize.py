@@ -14,6 +14,7 @@ from paredown.dataset import Dataset
 from paredown.errors import RunError
 from paredown.quantize.affine import affine, quantized
 from paredown.runtime import Conversion, require_kept
+from paredown.runtime.export import telling
 from paredown.runtime.names import LAYERS, holders, rename, weights_of
 from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics
@@ -72,7 +73,8 @@ def quantize(source: Path, target: Path, dataset: Dataset, numerics: Numerics) -
     ):
         prepared = prepare(source, Path(scratch))
         require_kept(numerics, [layer for _, layer in holders(onnx.load(prepared).graph)])
-        schemes[numerics.scheme](prepared, target, dataset, numerics)
+        with telling(f"ONNX Runtime cannot make {numerics.name} of the network"):
+            schemes[numerics.scheme](prepared, target, dataset, numerics)
     found = count_converted(onnx.load(target))
     if found.integer == 0:
         raise RunError(
@@ -132,8 +134,11 @@ def _dynamic(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics)
     ONNX Runtime could turn convolutions into ConvInteger, too, which its maintainers advise
     against (onnxruntime#12854).
     """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    kept = kept_nodes(prepared, numerics)
+    kept += [f"{name}_MatMul" for name in kept]  # what it makes of a Gemm before it looks
     quantize_dynamic(
         str(prepared),
         str(target),
@@ -141,8 +146,11 @@ def _dynamic(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics)
         per_channel=numerics.per_channel,
         reduce_range=formats(machine.instructions(), platform.machine()).reduce_range,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=kept_nodes(prepared, numerics),
+        nodes_to_exclude=kept,
     )
+    proto = onnx.load(target)  # a range is of all images that come at once: an answer depends on
+    onnx.helper.set_model_props(proto, {"images": "one at a time"})  # the others, which it must not
+    onnx.save(proto, target)
 
 
 def _weights(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics) -> None:
