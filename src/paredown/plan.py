@@ -3,6 +3,7 @@
 import socket
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -18,12 +19,14 @@ from paredown.keys import version
 from paredown.model import layers
 from paredown.model.check import tried
 from paredown.path import VariantPath
+from paredown.results import DEFERRED
 from paredown.runtime import Runtime, calibration_batches, require_engine
 from paredown.store import Store, StoreFolder
 from paredown.study import Comparison, Study
 from paredown.timing import Timing
 from paredown.tracking import Tracking
 from paredown.training import Training
+from paredown.trust import MACHINE_CODE, require_allowed
 from paredown.variant import Build, Checks, Context, Stage
 
 BASELINE = "baseline"
@@ -130,6 +133,7 @@ def plan(cfg: DictConfig) -> Plan:
     stages = _in_order(list(names), parts)
     integers = any(stage.numerics is not None for stage in stages.values())
     require_engine(parts["runtime"], lowers=True, integers=integers)
+    _require_consent(parts["runtime"], parts["store"], parts["measure"], parts["tracking"])
     return Plan(
         seed=cfg.seed,
         dataset=parts["dataset"],
@@ -151,6 +155,22 @@ def _require_version(tracking: Tracking) -> None:
     rule = f"be that of this worker, {here} on {socket.gethostname()}"
     hint = "install the same Paredown and torch on every worker"
     require(tracking.version == here, "tracking.version", rule, tracking.version, hint)
+
+
+def _require_consent(
+    runtime: Runtime, store: StoreFolder, timing: Timing, tracking: Tracking
+) -> None:
+    """Refuse to run what others compiled, before any work, unless the user trusts them."""
+    shipped = runtime.standalone.files if runtime.standalone else ()
+    served = timing.latency == DEFERRED and tracking.uri.startswith("http")
+    for name in shipped:
+        if Path(name).suffix not in MACHINE_CODE:
+            continue
+        if store.is_remote:
+            require_allowed(name, "store.folder", "be your own where a runtime makes machine code")
+        if served:
+            rule = "be now where a runtime makes machine code, which a server would give back"
+            require_allowed(name, "measure.latency", rule)
 
 
 def _in_order(names: list[str], parts: dict[str, Any]) -> dict[str, Stage]:

@@ -5,14 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from paredown.config import build_part
 from paredown.describe import describe, sha256_of
 from paredown.errors import ConfigError
+from paredown.foreign import ARCHITECTURE, rebuild, require_same_model
+from paredown.trust import allow, code_in
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WEIGHTS, ARCHITECTURE = "model.safetensors", "architecture.json"
+WEIGHTS = "model.safetensors"
 
 
 class ModelSource(Protocol):
@@ -103,6 +104,7 @@ def save(
 
     from paredown.model.attention import HeadAttention
 
+    allow(*code_in(describe(source)))  # it is here already
     fresh_network = source.build(classes, input_shape)
     attention = [name for name, part in module.named_modules() if isinstance(part, HeadAttention)]
     HeadAttention.put_into(fresh_network, attention)
@@ -125,10 +127,16 @@ def save(
     (folder / ARCHITECTURE).write_text(json.dumps(architecture, indent=1) + "\n")
 
 
-def load(folder: Path) -> tuple["nn.Module", ModelSource]:
+def load(folder: Path, expected: ModelSource | None = None) -> tuple["nn.Module", ModelSource]:
     """Rebuild a network in eval mode, bit-equal to the one that was saved.
 
+    Args:
+        folder: As `save` wrote it.
+        expected: What builds the network; None: what the folder names, if that is Paredown's own
+            or the user has named it.
+
     Raises:
+        ConfigError: If the folder names other code.
         ValueError: If weights and architecture do not belong together.
     """
     import torch
@@ -140,12 +148,17 @@ def load(folder: Path) -> tuple["nn.Module", ModelSource]:
     architecture = json.loads((folder / ARCHITECTURE).read_text())
     if sha256_of(folder / WEIGHTS) != architecture["weights"]:
         raise ValueError(f"{folder}: the weights do not belong to the architecture beside them")
-    source: ModelSource = build_part(architecture["model"])
+    if expected is not None:
+        require_same_model(folder, expected)
+    where = f"{ARCHITECTURE} in {folder}"
+    source: ModelSource = expected or rebuild(architecture["model"], "model", where)
     module = source.build(architecture["classes"], tuple(architecture["input_shape"]))
     HeadAttention.put_into(module, architecture.get("attention", ()))
     parts = dict(module.named_modules())
     for name, changed in architecture["changed"].items():
         for attribute, value in changed.items():
+            if not all(type(each) is int for each in _listed(value)):
+                raise ValueError(f"{folder}: {name}.{attribute} must be whole numbers, got {value}")
             setattr(parts[name], attribute, tuple(value) if isinstance(value, list) else value)
     state = load_file(folder / WEIGHTS)
     for name, tensor in state.items():
@@ -153,6 +166,10 @@ def load(folder: Path) -> tuple["nn.Module", ModelSource]:
         is_weight = leaf in parts[path]._parameters
         setattr(parts[path], leaf, nn.Parameter(tensor) if is_weight else tensor)
     return module.eval().to(memory_format=torch.channels_last), source
+
+
+def _listed(value: object) -> "list[object]":
+    return value if isinstance(value, list) else [value]
 
 
 def _whole_numbers(part: "nn.Module") -> dict[str, int | tuple[int, ...]]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.describe import NO_SPACE, hide_passwords
-from paredown.errors import ConfigError, RunError, first_line
+from paredown.errors import ConfigError, RunError, first_line, require
 from paredown.tracking.contact import connect, lost_contact, may_answer_later, twice
+from paredown.trust import stays_within
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -156,7 +157,9 @@ def upload(folder: Path) -> int:
         client = connect(opening["uri"])
         for event in events:
             if event["do"] == "file":
-                event = {**event, "file": str(unsent.parent / event["file"])}
+                inside = stays_within(event["file"].removeprefix("/"))  # "/name" has no folder
+                require(inside, str(unsent), "name files beside it", event["file"])
+                event = {**event, "file": f"{unsent.parent}/{event['file'].removeprefix('/')}"}
             try:
                 send(client, opening["run_id"], event)
             except lost_contact() as error:
