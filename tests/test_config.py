@@ -9,7 +9,6 @@ from paredown.config import (
     RunError,
     build,
     build_all,
-    build_part,
     check_type,
     require,
     require_one_of,
@@ -96,7 +95,7 @@ def test_a_node_becomes_the_object_it_describes_with_its_parts() -> None:
     parts = build_all(cfg)
     assert parts.keys() == {"model", "training", "baseline"}
     assert parts["baseline"] == Baseline(parts["model"], parts["training"])
-    assert build(cfg, "model") == build_part(CNN4) == Cnn4(8, "small")
+    assert build(cfg, "model") == Cnn4(8, "small")
 
 
 @pytest.mark.parametrize(

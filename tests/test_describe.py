@@ -2,8 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from paredown.config import build_part
+from paredown.config import build
 from paredown.describe import describe, hide_passwords, sha256_of
 from paredown.distill.knowledge import Knowledge
 from paredown.model.cnn4 import Cnn4
@@ -35,7 +36,8 @@ def test_a_part_is_rebuilt_from_its_description_written_as_json(
     parts: dict[str, object], name: str
 ) -> None:
     part = parts[name]
-    assert build_part(json.loads(json.dumps(describe(part)))) == part
+    written = OmegaConf.create({"part": json.loads(json.dumps(describe(part)))})
+    assert build(written, "part") == part
 
 
 def test_a_description_names_the_class_and_every_field() -> None:

@@ -1,5 +1,6 @@
 """The store in an object store: moto's server stands in for S3, conditional writes included."""
 
+import hashlib
 import json
 import logging
 import threading
@@ -13,6 +14,7 @@ from paredown import remote
 from paredown.errors import ConfigError
 from paredown.remote import RemoteStore
 from paredown.store import MANIFEST, StoreFolder
+from paredown.trust import allow
 
 URL, KEY = "s3://bucket/store", "0" * 32
 ABOUT = {"stage": "baseline", "kind": "weights"}
@@ -199,6 +201,50 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         RemoteStore("s3://nowhere/store", tmp_path)
     with pytest.raises(ConfigError, match=f"{rule}nothing://x: Protocol not known: nothing"):
         RemoteStore("nothing://x", tmp_path)
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("name", ["{home}/.bashrc", "../../.bashrc", "inner/../../../.bashrc"])
+def test_a_manifest_with_hostile_names_overwrites_no_file_of_a_worker(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    canary = tmp_path / ".bashrc"
+    canary.write_text("the user's own")
+    name = name.format(home=tmp_path)
+    store = RemoteStore(URL, tmp_path / "stores" / "one")
+    text = b"touch owned"
+    manifest = {"files": {name: hashlib.sha256(text).hexdigest()}, "about": ABOUT}
+    for place in (f"bucket/store/{KEY}/{name}", f"bucket/store/{KEY}/{name}".replace("//", "/")):
+        store._fs.pipe_file(place, text)
+    store._fs.pipe_file(f"bucket/store/{KEY}/{MANIFEST}", json.dumps(manifest).encode())
+    maker = Maker()
+    assert read(store.get(KEY, ABOUT, maker)) == "weights"
+    assert maker.count == 1
+    assert canary.read_text() == "the user's own"
+    assert "names a file that is not within it" in caplog.text
+    other = RemoteStore(URL, tmp_path / "stores" / "two")
+    assert read(other.get(KEY, ABOUT, maker)) == "weights"  # what was sent in its place
+    assert maker.count == 1
+
+
+@pytest.mark.usefixtures("bucket")
+def test_machine_code_of_others_is_fetched_only_if_the_user_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAREDOWN_ALLOW", "")
+
+    def compile_it(folder: Path) -> None:
+        (folder / "model.pt2").write_bytes(b"machine code")
+
+    RemoteStore(URL, tmp_path / "one").get(KEY, ABOUT, compile_it)
+    other = RemoteStore(URL, tmp_path / "other")
+    with pytest.raises(
+        ConfigError, match=r"machine code.*got model.pt2; .*trust.allow=\[model.pt2"
+    ):
+        other.get(KEY, ABOUT, compile_it)
+    assert not list((tmp_path / "other").glob("*/model.pt2"))
+    allow("model.pt2")
+    assert (other.get(KEY, ABOUT, compile_it) / "model.pt2").is_file()
 
 
 def test_a_url_without_credentials_is_refused_with_what_it_needs(

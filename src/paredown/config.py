@@ -10,7 +10,7 @@ import sys
 import threading
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from paredown.errors import ConfigError, RunError, first_line, require, require_one_of, worker_died
+from paredown.trust import allow, code_in
 
 _INSTALLED = Path(__file__).with_name("conf").is_dir()
 CONF = Path(__file__).with_name("conf") if _INSTALLED else Path(__file__).parents[2] / "conf"
@@ -68,6 +69,7 @@ def build(cfg: DictConfig, key: str) -> Any:
     if not isinstance(node, DictConfig) or "_target_" not in node:
         got = f"got {node!r}; leave it out, or choose one of conf/{key}"
         raise ConfigError(f"{key} must be a node with a _target_, {got}")
+    allow(*code_in(OmegaConf.to_container(node, resolve=True)))  # the user of this command names it
     check_fields(key, node)
     for name in map(str, node):  # a part of its own within this one names its own key
         own = not OmegaConf.is_interpolation(node, name) and node._get_node(name)
@@ -99,11 +101,6 @@ def parts_of(cfg: DictConfig, *needed: str) -> list[str]:
     nodes = {str(key): node for key, node in cfg.items() if isinstance(node, DictConfig)}
     parts = [key for key, node in nodes.items() if "_target_" in node]
     return list(dict.fromkeys((*parts, *needed)))
-
-
-def build_part(node: Mapping[str, Any]) -> Any:
-    """Build an object from the plain description that `store.describe` gave of it."""
-    return build(OmegaConf.create({"part": dict(node)}), "part")
 
 
 def check_fields(key: str, node: DictConfig) -> None:

@@ -66,7 +66,7 @@ class Keys:
         """Name the store's entry for a stage's weights, whether it fits them or not."""
         code = code_of(
             *packages(self._stages[index]),
-            *packages(self._source(index)),
+            *packages(self.source(index)),
             *(training, distill, model, dataset),
         )
         versions = machine.versions("torch", "torchvision", "torch-pruning")
@@ -80,7 +80,7 @@ class Keys:
 
         teaching = [self] * self._baseline_teaches + list(self._tutors)
         given = len(self._dataset.classes), self._dataset.input_shape
-        networks = [model.outline(each._source(0), *given) for each in teaching]
+        networks = [model.outline(each.source(0), *given) for each in teaching]
         return key_of(
             [each.weights(0) for each in teaching],
             [resolve_precision(how, network) for network in networks],
@@ -115,18 +115,19 @@ class Keys:
         if how is None:
             return []
         if index not in self._resolved:
-            sources = [self._source(index)]
+            sources = [self.source(index)]
             if index:
-                sources += [self._source(0)] * self._baseline_teaches
-                sources += [tutor._source(0) for tutor in self._tutors]
+                sources += [self.source(0)] * self._baseline_teaches
+                sources += [tutor.source(0) for tutor in self._tutors]
             given = len(self._dataset.classes), self._dataset.input_shape
             networks = (model.outline(source, *given) for source in sources)
             self._resolved[index] = [resolve_precision(how, each) for each in networks]
         return self._resolved[index]
 
-    def _source(self, index: int) -> "ModelSource":
+    def source(self, index: int) -> "ModelSource":
+        """Return the node of conf/model that builds a stage's network."""
         source = self._stages[index].source
-        return source if source is not None else self._source(index - 1)
+        return source if source is not None else self.source(index - 1)
 
 
 def packages(part: Any) -> list[ModuleType]:

@@ -12,11 +12,13 @@ from paredown import measure, model
 from paredown.costs import scale
 from paredown.dataset import Batch, Dataset
 from paredown.describe import describe, sha256_of
+from paredown.foreign import require_harmless
 from paredown.keys import Keys
 from paredown.quantize import guard
 from paredown.quantize.layers import resolved
 from paredown.runtime import Runtime
 from paredown.store import Store
+from paredown.trust import allow, code_in
 from paredown.variant import Context, Stage, Variant
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class VariantPath:
         self._stages = tuple(stages.values())
         self._dataset, self._runtime, self._store, self._seed = dataset, runtime, store, seed
         self._kept: dict[tuple[str, int], Any] = {}
+        allow(*code_in(describe(self._stages)))  # whoever laid the path has named it
         other = teacher.stage if teacher else None
         self._baseline_teaches = other is None
         members = teacher.members if teacher else 1
@@ -110,7 +113,7 @@ class VariantPath:
             (folder / LAYERS).write_text(json.dumps(layers, indent=1) + "\n")
 
         about = self._about(index, self._runtime.name)
-        return self._store.get(self.keys.program(index), about, make)
+        return self._get(self.keys.program(index), about, make)
 
     def _lower(self, variant: Variant, index: int, folder: Path) -> dict[str, float]:
         """Write the files that ship; give the counts of layers and what integers cost."""
@@ -176,7 +179,13 @@ class VariantPath:
             (folder / CURVES).write_text(json.dumps(list(variant.curves)) + "\n")
             (folder / FACTS).write_text(json.dumps(dict(variant.facts)) + "\n")
 
-        return self._store.get(self.keys.weights(index), self._about(index, "weights"), make)
+        return self._get(self.keys.weights(index), self._about(index, "weights"), make)
+
+    def _get(self, key: str, about: dict[str, Any], make: Callable[[Path], None]) -> Path:
+        """Return an entry of the store that runs no code but what this command names."""
+        place = self._store.get(key, about, make)
+        require_harmless(place, f"entry {key} of the store")
+        return place
 
     def curves(self, index: int) -> list[dict[str, float]]:
         """What training logged, one mapping an epoch; empty for a stage that fits no weights."""
@@ -198,7 +207,7 @@ class VariantPath:
         stage = self._stages[index]
         if stage.training is None:
             return self._apply(index)
-        module, source = model.load(self.weights(index))
+        module, source = model.load(self.weights(index), self.keys.source(index))
         asked = stage.numerics
         shape = self._dataset.input_shape
         numerics = None if asked is None else resolved(asked, module, shape)

@@ -91,7 +91,7 @@ def _digest(cfg: DictConfig) -> str:
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     plain["tracking"] = {**plain["tracking"], "parent": None, "trial": None, "version": None}
-    del plain["budget"]  # it judges results, and makes none
+    del plain["budget"], plain["trust"]  # they judge, and make no results
     return key_of(plain)
 
 

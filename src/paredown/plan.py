@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -19,12 +20,14 @@ from paredown.keys import version
 from paredown.model.check import tried
 from paredown.path import VariantPath
 from paredown.quantize.layers import resolved
+from paredown.results import DEFERRED
 from paredown.runtime import Runtime, calibration_batches, require_engine
 from paredown.store import Store, StoreFolder
 from paredown.study import Comparison, Study
 from paredown.timing import Timing
 from paredown.tracking import Tracking
 from paredown.training import Training
+from paredown.trust import MACHINE_CODE, require_allowed
 from paredown.variant import Build, Checks, Context, Stage
 
 if TYPE_CHECKING:
@@ -139,6 +142,7 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
     stages = _in_order(list(names), parts)
     integers = any(stage.numerics is not None for stage in stages.values())
     require_engine(parts["runtime"], lowers=True, integers=integers)
+    _require_consent(parts["runtime"], parts["store"], parts["measure"], parts["tracking"])
     return Plan(
         seed=cfg.seed,
         dataset=parts["dataset"],
@@ -160,6 +164,22 @@ def _require_version(tracking: Tracking) -> None:
     rule = f"be that of this worker, {here} on {socket.gethostname()}"
     hint = "install the same Paredown and torch on every worker"
     require(tracking.version == here, "tracking.version", rule, tracking.version, hint)
+
+
+def _require_consent(
+    runtime: Runtime, store: StoreFolder, timing: Timing, tracking: Tracking
+) -> None:
+    """Refuse to run what others compiled, before any work, unless the user trusts them."""
+    shipped = runtime.standalone.files if runtime.standalone else ()
+    served = timing.latency == DEFERRED and tracking.uri.startswith("http")
+    for name in shipped:
+        if Path(name).suffix not in MACHINE_CODE:
+            continue
+        if store.is_remote:
+            require_allowed(name, "store.folder", "be your own where a runtime makes machine code")
+        if served:
+            rule = "be now where a runtime makes machine code, which a server would give back"
+            require_allowed(name, "measure.latency", rule)
 
 
 def _in_order(names: list[str], parts: dict[str, Any]) -> dict[str, Stage]:

@@ -74,7 +74,7 @@ def settings(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, object]:
     chosen = {group: name for group, name in choices.items() if not group.startswith("hydra/")}
     plain = OmegaConf.to_container(cfg)
     assert isinstance(plain, dict)
-    left_out = ("tracking", "store", "hydra")
+    left_out = ("tracking", "store", "trust", "hydra")
     nodes = {str(key): node for key, node in plain.items() if key not in left_out}
     return as_params(chosen, nodes)
 

@@ -21,6 +21,7 @@ from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, RunError, first_line
 from paredown.process import owner
 from paredown.store import MANIFEST, Store, find_fault, folder_beside, is_full
+from paredown.trust import MACHINE_CODE, require_allowed, stays_within
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class RemoteStore(Store):
         super().__init__(folder)
         from fsspec.core import url_to_fs
 
-        told = f"store.folder must be a URL that can be read and written, got {url}"
+        told = f"store.folder must be a URL that can be read and written, got {hide_passwords(url)}"
         try:
             self._fs, root = url_to_fs(url, use_listings_cache=False)
             self._fs.pipe_file(f"{root.rstrip('/')}/{MARK}", b"")
@@ -84,9 +85,14 @@ class RemoteStore(Store):
             manifest = self._fs.cat_file(f"{there}/{MANIFEST}")
         except FileNotFoundError:
             return False
+        names = _names(manifest)
+        for name in names:
+            if Path(name).suffix in MACHINE_CODE:
+                rule = "hold no machine code of others"
+                require_allowed(Path(name).name, f"store.folder {self._root}", rule)
         work = folder_beside(place)
         try:
-            for name in json.loads(manifest)["files"]:
+            for name in names:
                 (work / name).parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(FileNotFoundError):
                     self._fs.get_file(f"{there}/{name}", str(work / name))
@@ -194,6 +200,15 @@ class RemoteStore(Store):
             beat += 1
             with contextlib.suppress(Exception):  # a client's own errors; the next may arrive
                 self._fs.pipe_file(path, _content(own, beat))
+
+
+def _names(manifest: bytes) -> list[str]:
+    """List the files of an entry; none if its manifest is spoilt, or names one outside of it."""
+    try:
+        names = list(json.loads(manifest)["files"])
+    except (ValueError, KeyError, TypeError):
+        return []
+    return names if all(map(stays_within, names)) else []
 
 
 def _content(own: dict[str, Any], beat: int) -> bytes:

@@ -25,6 +25,7 @@ from typing import Any
 
 from paredown.describe import NO_SPACE, sha256_of
 from paredown.errors import ConfigError, RunError, require
+from paredown.trust import stays_within
 from paredown.use import Use
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class StoreFolder:
                 yield Store(Path(folder))
             return
         store = Store(self.path)
-        if self._is_remote:
+        if self.is_remote:
             from paredown.remote import RemoteStore
 
             store = RemoteStore(str(self.folder), self.path)
@@ -66,7 +67,7 @@ class StoreFolder:
     @property
     def path(self) -> Path:
         """The folder of a store that is not off; what of a remote one is kept here."""
-        if self.folder is not None and not self._is_remote:
+        if self.folder is not None and not self.is_remote:
             return Path(self.folder).expanduser().absolute()
         from platformdirs import user_cache_path
 
@@ -74,7 +75,8 @@ class StoreFolder:
         return cache / "remote" / key_of(self.folder) if self.folder else cache / "store"
 
     @property
-    def _is_remote(self) -> bool:
+    def is_remote(self) -> bool:
+        """Whether it is an object store, which others may write to."""
         return self.folder is not None and "://" in self.folder
 
 
@@ -199,6 +201,8 @@ def _fill(work: Path, place: Path, about: dict[str, Any], make: Callable[[Path],
 def find_fault(place: Path) -> str | None:
     """Compare an entry with its manifest; name the first file that is not as it was written.
 
+    Others may have written the manifest: no file outside of the entry is looked at.
+
     Raises:
         ConfigError: If it may not be read, which is no damage.
         OSError: If the system cannot read at all, for want of file handles for example.
@@ -206,6 +210,8 @@ def find_fault(place: Path) -> str | None:
     try:
         files = dict(json.loads((place / MANIFEST).read_text())["files"])
         for name, digest in files.items():
+            if not stays_within(name):
+                return f"{place.name}/{MANIFEST} names a file that is not within it ({name!r})"
             path = place / name
             if not path.is_file():
                 return f"{place.name}/{name} is missing"

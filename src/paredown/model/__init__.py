@@ -5,16 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from paredown.config import build_part
 from paredown.describe import describe, sha256_of
 from paredown.errors import require
+from paredown.foreign import ARCHITECTURE, rebuild, require_same_model
 from paredown.model.form import arrange
 from paredown.model.tensors import distinct, fill
+from paredown.trust import allow, code_in
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WEIGHTS, ARCHITECTURE = "model.safetensors", "architecture.json"
+WEIGHTS = "model.safetensors"
 _TORCHS_OWN = ("training", "_is_full_backward_hook", "call_super_init")  # flags, of no network's
 
 
@@ -88,16 +89,23 @@ def save(
     """Write `model.safetensors` and `architecture.json`: enough to rebuild any pruned shape."""
     from safetensors.torch import save_file
 
+    allow(*code_in(describe(source)))  # it is here already
     architecture, state = pack(module, source, classes, input_shape)
     save_file(state, folder / WEIGHTS)
     architecture = {"weights": sha256_of(folder / WEIGHTS), **architecture}
     (folder / ARCHITECTURE).write_text(json.dumps(architecture, indent=1) + "\n")
 
 
-def load(folder: Path) -> tuple["nn.Module", ModelSource]:
+def load(folder: Path, expected: ModelSource | None = None) -> tuple["nn.Module", ModelSource]:
     """Rebuild a network in eval mode, bit-equal to the one that was saved.
 
+    Args:
+        folder: As `save` wrote it.
+        expected: What builds the network; None: what the folder names, if that is Paredown's own
+            or the user has named it.
+
     Raises:
+        ConfigError: If the folder names other code.
         ValueError: If weights and architecture do not belong together.
     """
     from safetensors.torch import load_file
@@ -105,7 +113,11 @@ def load(folder: Path) -> tuple["nn.Module", ModelSource]:
     architecture = json.loads((folder / ARCHITECTURE).read_text())
     if sha256_of(folder / WEIGHTS) != architecture["weights"]:
         raise ValueError(f"{folder}: the weights do not belong to the architecture beside them")
-    return unpack(architecture, load_file(folder / WEIGHTS))
+    if expected is not None:
+        require_same_model(folder, expected)
+    where = f"{ARCHITECTURE} in {folder}"
+    source: ModelSource = expected or rebuild(architecture["model"], "model", where)
+    return unpack(architecture, load_file(folder / WEIGHTS), source), source
 
 
 def pack(
@@ -149,23 +161,31 @@ def pack(
 
 
 def unpack(
-    architecture: dict[str, Any], state: "dict[str, Tensor]"
-) -> tuple["nn.Module", ModelSource]:
+    architecture: dict[str, Any], state: "dict[str, Tensor]", source: ModelSource
+) -> "nn.Module":
     """Rebuild a network in eval mode from what `pack` made of it.
 
     Weights that its code freezes stay frozen, and those that it shares stay shared.
+
+    Raises:
+        ValueError: If an attribute is no number.
     """
     from paredown.model.attention import HeadAttention
 
-    source: ModelSource = build_part(architecture["model"])
     module = source.build(architecture["classes"], tuple(architecture["input_shape"]))
     HeadAttention.rebuild(module, architecture.get("attention", {}))
     parts = dict(module.named_modules())
     for name, changed in architecture["changed"].items():
         for attribute, value in changed.items():
+            if not all(type(number) in (int, float, bool) for number in _listed(value)):
+                raise ValueError(f"{name}.{attribute} must be numbers, got {value}")
             setattr(parts[name], attribute, tuple(value) if isinstance(value, list) else value)
     fill(module, state, architecture.get("tied", {}))
-    return arrange(module.eval()), source
+    return arrange(module.eval())
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _numbers(part: "nn.Module") -> dict[str, float | tuple[int, ...]]:

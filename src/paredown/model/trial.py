@@ -180,7 +180,7 @@ class Trial:
         """Refuse one that answers otherwise once it was saved, built anew and filled again."""
         shape = self.images.shape[1], self.images.shape[2], self.images.shape[3]
         architecture, state = pack(network, self.source, self.classes, shape)
-        again, _ = unpack(json.loads(json.dumps(architecture)), state)
+        again = unpack(json.loads(json.dumps(architecture)), state, self.source)
         if not _alike(self.ask(network, 2), self.ask(again, 2), ROUNDING / 10):
             got = differences(network, again) or "something that is not in its state dict"
             raise ConfigError(

@@ -69,8 +69,9 @@ def write(place: Path, program: Path, dataset: Dataset, runtime: Runtime, card: 
     work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:
         new = work / "new"
-        shutil.copytree(program, new)
-        new.chmod(0o755)
+        new.mkdir(mode=0o755)
+        for name in _shipped(program, runtime):
+            shutil.copyfile(program / name, new / name)
         (new / "preprocess.json").write_text(json.dumps(preprocess(dataset), indent=1) + "\n")
         (new / "predict.py").write_text(predict(runtime))
         (new / "requirements.txt").write_text(requirements(runtime))
@@ -83,6 +84,15 @@ def write(place: Path, program: Path, dataset: Dataset, runtime: Runtime, card: 
         new.rename(place)
     finally:
         shutil.rmtree(work)
+
+
+def _shipped(program: Path, runtime: Runtime) -> tuple[str, ...]:
+    """List the runtime's own files: what else is logged beside them could be run by predict.py."""
+    assert runtime.standalone is not None
+    names = runtime.standalone.files
+    lacks = [name for name in names if not (program / name).is_file()]
+    require(not lacks, f"files of runtime {runtime.name}", f"be {', '.join(names)}", lacks)
+    return names
 
 
 def preprocess(dataset: Dataset) -> dict[str, object]:

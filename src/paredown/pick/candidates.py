@@ -119,7 +119,8 @@ def _where(run: Logged) -> tuple[str | None, str | None]:
 def _is_whole(run: Logged, stage: str) -> bool:
     """Tell whether a stage has what the walk and the bundle need."""
     names = [f"{stage}/{name}" for name in FIGURES]
-    return f"{stage}/sha256" in run.tags and all(name in run.metrics for name in names)
+    tags = [f"{stage}/{name}" for name in ("file", "sha256")]
+    return all(name in run.tags for name in tags) and all(name in run.metrics for name in names)
 
 
 def _candidate(run: Logged, stage: str, comparable: bool) -> Candidate:

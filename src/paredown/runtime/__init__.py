@@ -43,10 +43,12 @@ class Standalone:
             nothing else outside it but Path and sys; other names in its annotations are quoted.
         packages: What it needs besides numpy and Pillow, as pip names them. That torch is none
             of them is tested: it then runs where torch is not.
+        files: Names of all that `lower` writes; nothing else goes into a bundle.
     """
 
     open: Callable[[Path, int], Program]
     packages: tuple[str, ...]
+    files: tuple[str, ...]
 
 
 class Conversion(NamedTuple):

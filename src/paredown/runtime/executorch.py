@@ -55,7 +55,7 @@ class ExecuTorch:
 
     engine: ClassVar[str] = "executorch.runtime"
     abilities: ClassVar[Abilities] = pt2e.ABILITIES
-    standalone: ClassVar[Standalone] = Standalone(open_executorch, ("executorch", "torch"))
+    standalone: ClassVar[Standalone] = Standalone(open_executorch, ("executorch", "torch"), (FILE,))
 
     threads: int = field(metadata={"key": False})
     batch: int | str

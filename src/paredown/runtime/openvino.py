@@ -60,7 +60,9 @@ class OpenVino:
         bias_correction=True,
         quantizer="nncf",
     )
-    standalone: ClassVar[Standalone] = Standalone(open_openvino, ("openvino",))
+    standalone: ClassVar[Standalone] = Standalone(
+        open_openvino, ("openvino",), ("model.xml", "model.bin")
+    )
 
     threads: int = field(metadata={"key": False})
     name: str

@@ -74,7 +74,7 @@ class Torch:
     @property
     def standalone(self) -> Standalone | None:
         """Weights are no program: they need paredown. A package needs torch alone."""
-        return Standalone(open_package, ("torch",)) if self.compile else None
+        return Standalone(open_package, ("torch",), (PACKAGE,)) if self.compile else None
 
     @property
     def fingerprint(self) -> dict[str, str]:

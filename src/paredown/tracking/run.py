@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.describe import NO_SPACE, hide_passwords
-from paredown.errors import ConfigError, RunError, first_line
+from paredown.errors import ConfigError, RunError, first_line, require
 from paredown.tracking.contact import connect, lost_contact, may_answer_later, twice
+from paredown.trust import stays_within
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -205,7 +206,9 @@ def _upload_one(
         return False
     for event in events:
         if event["do"] == "file":
-            event = {**event, "file": str(unsent.parent / event["file"])}
+            name = event["file"].removeprefix("/")  # "/name" has no folder
+            require(stays_within(name), str(unsent), "name files beside it", event["file"])
+            event = {**event, "file": f"{unsent.parent}/{name}"}
             if not Path(event["file"]).is_file():
                 log.warning("%s is gone, and so run %s will lack it", event["file"], run_id)
                 continue

@@ -49,7 +49,7 @@ class OnnxRuntime:
     abilities: ClassVar[Abilities] = Abilities(
         schemes=("static", "dynamic", "weights"), ranges=RANGES, bits=(4, 8)
     )
-    standalone: ClassVar[Standalone] = Standalone(open_onnx, ("onnxruntime",))
+    standalone: ClassVar[Standalone] = Standalone(open_onnx, ("onnxruntime",), (FILE,))
 
     threads: int = field(metadata={"key": False})
     name: str
