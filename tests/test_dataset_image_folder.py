@@ -1,5 +1,7 @@
+import errno
 import json
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from paredown.dataset import Dataset
+from paredown.dataset import Dataset, pile, rows
 from paredown.dataset.image_folder import ImageFolder
 from paredown.dataset.images import centered, random_crop, read
 from paredown.dataset.rows import Decoded, Mapped
@@ -263,3 +265,58 @@ def test_too_few_images_for_a_split_are_refused(tmp_path: Path) -> None:
 def test_a_value_out_of_range_is_refused_by_name(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{field} must"):
         source(Path("data"), **{field: value})
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often reading a file of a name fails from now on, as on a disk of a network."""
+    times: dict[str, int] = {}
+
+    def flaky(path: Path, size: int, box: object) -> object:
+        if times.get(path.name, 0) > 0:
+            times[path.name] -= 1
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return read(path, size, box)
+
+    monkeypatch.setattr(rows, "read", flaky)
+    monkeypatch.setattr(pile, "read", flaky)
+    monkeypatch.setattr(rows, "PAUSES", (0.0, 0.0))
+    return times
+
+
+def size_of(data: Dataset) -> int:
+    return len(data.train) + len(data.val) + len(data.test)
+
+
+@pytest.mark.parametrize("cache_mb", [100, 0])
+def test_a_read_error_that_passes_at_once_costs_no_image(
+    folder: Path, failing: dict[str, int], cache_mb: int
+) -> None:
+    failing |= {"001.png": 2}  # of whatever class comes first
+    data = source(folder, cache_mb=cache_mb).load()
+    assert size_of(data) == 30
+    failing |= {"002.png": 2}
+    assert len(pictures(data)) == 30
+
+
+@pytest.mark.parametrize("cache_mb", [100, 0])
+def test_a_read_error_is_not_remembered_once_it_has_passed(
+    folder: Path, failing: dict[str, int], cache_mb: int
+) -> None:
+    some = source(folder, max_broken=0.2, cache_mb=cache_mb)
+    whole = source(folder, cache=str(folder.parent / "other"), cache_mb=cache_mb).load()
+    failing |= {"001.png": 10**6}
+    assert size_of(some.load()) == 27
+    assert size_of(some.load()) == 27  # it lasts
+    failing.clear()
+    back = some.load()
+    assert size_of(back) == 30
+    assert back.fingerprint == whole.fingerprint
+    (folder / "red" / "001.png").write_bytes(b"no picture")
+    assert size_of(some.load()) == 29
+
+
+def test_a_class_whose_name_is_no_text_is_refused_in_one_line(folder: Path) -> None:
+    (folder / "red").rename(folder / os.fsdecode(b"r\xe9d"))
+    with pytest.raises(ConfigError, match=r"^dataset\.folder must hold class .* got 'r\\+xe9d'"):
+        source(folder).load()

@@ -121,3 +121,31 @@ def test_a_signal_ends_the_process_all_the_same() -> None:
     with pytest.raises(SystemExit) as ended, outliving(ConfigError, "model.target must"):
         raise SystemExit(143)
     assert ended.value.code == 143
+
+
+def test_threads_wait_politely_unless_the_user_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", process.POLITE):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    plain = dict(os.environ)
+    process.wait_politely()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert process.impatient() == plain
+    process.wait_politely()
+    assert process.impatient() == plain
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.delenv(process.POLITE)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    process.wait_politely()
+    assert process.impatient() == {**plain, "GOMP_SPINCOUNT": "7"}
+
+
+def test_a_command_waits_politely_before_torch_is_imported() -> None:
+    script = (
+        "import os, sys, paredown.commands\n"
+        "print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    )
+    plain = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    command = [sys.executable, "-c", script]
+    told = subprocess.run(command, env=plain, capture_output=True, text=True, check=True)
+    assert told.stdout == "False PASSIVE\n"

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from paredown.config import CONF, typed, user_errors
 from paredown.logs import open_streams
+from paredown.process import wait_politely
 
 # conf/hydra/launcher has the names of the plugins' own configs, which Hydra says at every start
 warnings.filterwarnings(
@@ -19,6 +20,7 @@ OmegaConf.register_new_resolver("typed", typed)  # for conf/hydra/help
 
 
 open_streams()  # before anything else is opened
+wait_politely()  # before torch is imported
 
 
 def job(cfg: DictConfig) -> dict[str, Any]:

@@ -25,6 +25,7 @@ HOST, PID, STARTED, MACHINE = "host", "pid", "started", "machine"
 LOCK = "lock"  # of an owner that shows its life by a lock in a folder
 OUTSIDE = "pid:[4026531836]"  # processes of no container: PROC_PID_INIT_INO of Linux
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+POLITE = "PAREDOWN_WAITS_POLITELY"  # that it was not the user who said how to wait
 EPOCH = 1e9  # a start above is seconds since 1970, as older versions wrote; else since boot
 
 
@@ -158,6 +159,26 @@ def outliving(refuse: type[Exception], told: str) -> Iterator[None]:
         raise refuse(f"{told} {how}") from error
     finally:
         os._exit = leave
+
+
+def wait_politely() -> None:
+    """Let threads of one computation sleep, not spin, while they wait for each other.
+
+    A thread that spins keeps its core from the one that it waits for, where other processes are
+    busy too: benchmarks/busy.py. Only waiting changes, and no bit of a result. Without effect once
+    torch is imported, and where the user has said how to wait.
+    """
+    if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ[POLITE] = "1"
+
+
+def impatient() -> dict[str, str]:
+    """Return the environment without `wait_politely`, for what is timed: it waits as users do."""
+    own = dict(os.environ)
+    if own.pop(POLITE, None):
+        del own["OMP_WAIT_POLICY"]
+    return own
 
 
 def die_with_parent() -> None:

@@ -133,6 +133,16 @@ class Store:
             lock.release()
         return place
 
+    def forget(self, key: str) -> None:
+        """Remove an entry that does not hold any more, if it may be removed."""
+        from filelock import FileLock
+
+        place = self.folder / key
+        with contextlib.suppress(OSError), FileLock(self.folder / f"{key}.lock"):
+            left = place.with_name(f".{key}-{secrets.token_hex(4)}")
+            place.rename(left)
+            shutil.rmtree(left, ignore_errors=True)
+
     def _without_keeping(
         self, key: str, about: dict[str, Any], make: Callable[[Path], None]
     ) -> Path:

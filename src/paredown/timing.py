@@ -25,7 +25,7 @@ import numpy as np
 
 from paredown.dataset import Batch
 from paredown.errors import RunError, require, require_one_of
-from paredown.process import die_with_parent, own_folder
+from paredown.process import die_with_parent, impatient, own_folder
 from paredown.results import DEFERRED
 from paredown.runtime import Runtime
 from paredown.spread import mean_margin
@@ -104,7 +104,14 @@ class Stopwatch:
         command = [sys.executable, "-m", "paredown.timing", *engines]
         pipe = subprocess.PIPE
         self._children = [
-            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+            subprocess.Popen(
+                command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                start_new_session=True,
+                env=impatient(),
+            )
             for _ in range(processes)
         ]
         self.busy_cores = 0.0

@@ -84,6 +84,7 @@ class ImageFolder:
 
         places = self._places()
         classes = class_names(places["train"])
+        _require_text(classes)
         hint = "one folder a class, with that class's images in it"
         require(len(classes) >= 2, "dataset.folder", "hold two classes or more", classes, hint)
         piles = {role: self._pile(place, classes, role) for role, place in places.items()}
@@ -144,6 +145,14 @@ class ImageFolder:
         hint = f"it holds {' and '.join(place.name for place in given.values())}"
         require("train" in given, "dataset.folder", f"hold {self.train}", str(root), hint)
         return given
+
+
+def _require_text(names: tuple[str, ...]) -> None:
+    """Raise ConfigError for a class whose name is no text: tables, cards and MLflow write it."""
+    for name in names:
+        text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        rule = "hold class folders named in UTF-8"
+        require(text == name, "dataset.folder", rule, text, "rename it")
 
 
 def _require_all(classes: tuple[str, ...], split: Split, role: str) -> None:

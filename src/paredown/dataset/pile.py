@@ -1,5 +1,6 @@
 """The images of one folder that has one folder a class, looked through once."""
 
+import contextlib
 import json
 import logging
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from paredown import machine
 from paredown.dataset import Labels, Split, images
 from paredown.dataset import listing as listing_code
 from paredown.dataset import rows as streamed
-from paredown.dataset.images import View
+from paredown.dataset.images import BROKEN, View, centered, read
 from paredown.dataset.listing import Listing
-from paredown.dataset.rows import LEFT_OUT, PIXELS, Decoded, Mapped, look_through
+from paredown.dataset.rows import LEFT_OUT, PIXELS, UNSURE, Decoded, Mapped, look_through
 from paredown.errors import ConfigError
 from paredown.store import MANIFEST, Store, code_of, key_of
 
@@ -61,7 +62,15 @@ def heap(listing: Listing, view: View, cache: Path, cache_mb: float, max_broken:
     shown = (view.size, view.center, keep)
     key = key_of(listing.digest, shown, machine.versions("pillow"), code)
     about = {"stage": "images", "kind": "images", "path": str(listing.root)}
-    place = Store(cache).get(key, about, lambda folder: look_through(listing, view, folder, keep))
+    store = Store(cache)
+
+    def look(folder: Path) -> None:
+        look_through(listing, view, folder, keep)
+
+    place = store.get(key, about, look)
+    if _passed(place, listing, view):
+        store.forget(key)
+        place = store.get(key, about, look)
     broken = json.loads((place / LEFT_OUT).read_text())
     _tell(broken, count, max_broken, place / LEFT_OUT)
     names = np.array([name.encode("utf-8", "surrogateescape") for name in broken], np.bytes_)
@@ -72,6 +81,15 @@ def heap(listing: Listing, view: View, cache: Path, cache_mb: float, max_broken:
         pixels = np.load(place / PIXELS, mmap_mode="r")
         rows = Mapped(np.asarray(pixels), np.arange(count), digest)
     return Pile(rows.take(good), listing.labels[good])
+
+
+def _passed(place: Path, listing: Listing, view: View) -> bool:
+    """Tell whether an image can be read now whose reading failed when all were looked at."""
+    for name in json.loads((place / UNSURE).read_text()):
+        with contextlib.suppress(*BROKEN):
+            read(listing.root / name, view.size, centered(view.center))
+            return True
+    return False
 
 
 def _tell(broken: dict[str, str], count: int, limit: float, file: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from paredown.dataset.listing import Listing
 from paredown.errors import RunError
 
 PIXELS, LEFT_OUT = "images.npy", "broken.json"
+UNSURE = "unsure.json"  # names of those left out whose reading failed, which may pass
+PAUSES = (0.1, 0.5)  # seconds before reading is tried again
 CHUNK = 256  # images that are decoded between two writes
 
 
@@ -76,7 +79,7 @@ class Decoded:
         def one(name: bytes, box: Callable[[int, int], Box]) -> Images:
             path = self.root / os.fsdecode(name)
             try:
-                return read(path, self.view.size, box)
+                return read_patiently(path, self.view.size, box)
             except BROKEN as error:
                 told = f"it was whole when the folder was looked through: {error}"
                 raise RunError(f"{path} cannot be read; {told}") from error
@@ -134,15 +137,20 @@ def look_through(listing: Listing, view: View, folder: Path, keep: bool) -> None
     Args:
         listing: The images.
         view: What is shown of them.
-        folder: Takes broken.json, and with `keep` images.npy; a broken image is black there.
+        folder: Takes broken.json, unsure.json, and with `keep` images.npy; a broken image is black
+            there.
         keep: Whether the pixels are kept.
     """
     black, box = np.zeros((3, view.size, view.size), np.uint8), centered(view.center)
 
+    unsure: list[str] = []
+
     def one(name: bytes) -> tuple[Images, str]:
         try:
-            return read(listing.root / os.fsdecode(name), view.size, box), ""
+            return read_patiently(listing.root / os.fsdecode(name), view.size, box), ""
         except BROKEN as error:
+            if may_pass(error):
+                unsure.append(os.fsdecode(name))
             return black, " ".join(str(error).split()) or type(error).__name__
 
     broken: dict[str, str] = {}
@@ -157,6 +165,26 @@ def look_through(listing: Listing, view: View, folder: Path, keep: bool) -> None
                     if fault:
                         broken[os.fsdecode(name)] = fault
     (folder / LEFT_OUT).write_text(json.dumps(broken, indent=1) + "\n")
+    (folder / UNSURE).write_text(json.dumps(sorted(unsure), indent=1) + "\n")
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell a failure of reading, such as of a network's disk, from an image that is broken."""
+    return isinstance(error, OSError) and error.errno is not None  # Pillow's own have no number
+
+
+def read_patiently(path: Path, size: int, box: Callable[[int, int], Box]) -> Images:
+    """Read an image as `read` does, and try again where that fails for a reason that may pass."""
+    for pause in PAUSES:
+        try:
+            return read(path, size, box)
+        except PermissionError:
+            raise
+        except OSError as error:
+            if not may_pass(error):
+                raise
+            time.sleep(pause)
+    return read(path, size, box)
 
 
 def _told(listing: Listing, step: int) -> Iterator[list[bytes]]:
