@@ -45,9 +45,10 @@ completion:  ## Print the line that completes options in bash, groups and keys i
 clean:  ## Remove what runs left here: multirun/ and mlruns/ (the store stays)
 	rm -rf multirun mlruns
 
-# torch and torchvision in one command of their own: pip then takes them as they were pinned
+# torch and torchvision in one command of their own: pip then takes them as they were pinned;
+# Python compiles what it imports: all of 400 MB would take more than a minute
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q $$(grep -E '^torch(vision)?==' constraints.txt)
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev,$(EXTRAS)]'
+	$(BIN)/pip install -q --no-compile $$(grep -E '^torch(vision)?==' constraints.txt)
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[dev,$(EXTRAS)]'
 	touch $@

@@ -1,5 +1,6 @@
 """The commands as a user types them, on settings that take seconds, and what they logged."""
 
+import atexit
 import gc
 import io
 import logging
@@ -10,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,11 +67,16 @@ def call_main(
         The exit code and what was printed; an exception that leaves main leaves this too.
     """
     out, err, code = io.StringIO(), io.StringIO(), 0
-    with _apart(["main", *arguments]), chdir(folder), redirect_stdout(out), redirect_stderr(err):
+    ends: list[Callable[[], object]] = []
+    apart = _apart(["main", *arguments], ends)
+    with apart, chdir(folder), redirect_stdout(out), redirect_stderr(err):
         try:
             main()
         except SystemExit as end:
             code = int(end.code or 0)
+        finally:
+            for end_of_process in reversed(ends):
+                end_of_process()
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
@@ -79,8 +86,13 @@ def without(settings: Sequence[str], *names: str) -> list[str]:
 
 
 @contextmanager
-def _apart(words: list[str]) -> Iterator[None]:
-    """Take back all that a command does to its process."""
+def _apart(words: list[str], ends: list[Callable[[], object]]) -> Iterator[None]:
+    """Take back all that a command does to its process.
+
+    Args:
+        words: Of its command line, its own name first.
+        ends: Gets what Paredown wants to be done at the end of the process.
+    """
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 
@@ -93,6 +105,7 @@ def _apart(words: list[str]) -> Iterator[None]:
             warnings.simplefilter("ignore", kind)  # as Python does outside of tests
         warnings.filterwarnings("ignore", r"\s*'hydra/launcher/")  # as commands.py does
         patch.setattr(sys, "argv", words)
+        patch.setattr(atexit, "register", partial(_register, atexit.register, ends))
         patch.setenv("COLUMNS", "140")
         patch.setenv("HYDRA_FULL_ERROR", "")  # the command sets it
         try:
@@ -108,6 +121,21 @@ def _apart(words: list[str]) -> Iterator[None]:
             GlobalHydra.instance().clear()
             HydraConfig.instance().cfg = None
             gc.unfreeze()
+
+
+def _register(
+    register: Callable[..., object],
+    ends: list[Callable[[], object]],
+    function: Callable[..., object],
+    *arguments: object,
+    **named: object,
+) -> Callable[..., object]:
+    """Take what Paredown registers with atexit, and let others do so."""
+    if str(getattr(function, "__module__", "")).startswith("paredown"):
+        ends.append(partial(function, *arguments, **named))
+    else:
+        register(function, *arguments, **named)
+    return function
 
 
 def _print_warning(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import SMALL, paredown
+from command import SMALL, run_here
 from torch import nn
 
 from paredown.dataset import Dataset
@@ -113,7 +113,7 @@ def test_a_value_that_cannot_work_is_refused_by_name(
 
 def test_a_run_tells_its_teacher_s_accuracy_and_keeps_its_weights(tmp_path: Path) -> None:
     given = ("model@teacher.model=cnn4", "teacher.model.width=12", "teacher.epochs=2")
-    done = paredown(tmp_path, *SMALL, *given, "technique=distill")
+    done = run_here(tmp_path, *SMALL, *given, "technique=distill")
     assert done.returncode == 0, done.stderr
     assert "teacher cnn4: accuracy" in done.stderr
     made = [json.loads(file.read_text())["about"] for file in tmp_path.rglob("manifest.json")]
@@ -131,7 +131,7 @@ def test_a_run_tells_its_teacher_s_accuracy_and_keeps_its_weights(tmp_path: Path
     ],
 )
 def test_bad_input_gets_one_line_and_exit_code_2(tmp_path: Path, argument: str, line: str) -> None:
-    done = paredown(tmp_path, "model@teacher.model=cnn4", argument)
+    done = run_here(tmp_path, *SMALL, "model@teacher.model=cnn4", argument)
     assert done.returncode == 2
     assert line in done.stderr
     assert done.stderr.count("\n") == 1

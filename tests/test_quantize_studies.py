@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import SMALL, paredown, runs_of
+from command import SMALL, run_here, runs_of
 
 from paredown.quantize.zero_point import signal_to_noise
 
@@ -20,7 +20,7 @@ def artifacts(folder: Path) -> Path:
 def test_the_sensitivity_study_measures_every_layer_and_keeps_table_and_picture(
     tmp_path: Path,
 ) -> None:
-    done = paredown(tmp_path, "experiment=quantize_sensitivity", *SMALL)
+    done = run_here(tmp_path, "experiment=quantize_sensitivity", *SMALL)
     assert done.returncode == 0, done.stderr
     found = json.loads((artifacts(tmp_path) / "study" / "sensitivity.json").read_text())
     assert sorted(cost["layer"] for cost in found) == CNN4_LAYERS
@@ -34,13 +34,13 @@ def test_the_sensitivity_study_measures_every_layer_and_keeps_table_and_picture(
 
 
 def test_the_sensitivity_study_wants_a_stage_that_quantizes(tmp_path: Path) -> None:
-    done = paredown(tmp_path, "experiment=quantize_sensitivity", "technique=prune", *SMALL)
+    done = run_here(tmp_path, "experiment=quantize_sensitivity", "technique=prune", *SMALL)
     assert done.returncode == 2
     assert "technique.stages must end with quantize" in done.stderr
 
 
 def test_the_zero_point_study_shows_what_symmetric_ranges_cost(tmp_path: Path) -> None:
-    done = paredown(tmp_path, "experiment=zero_point", *SMALL)
+    done = run_here(tmp_path, "experiment=zero_point", *SMALL)
     assert done.returncode == 0, done.stderr
     found = json.loads((artifacts(tmp_path) / "study" / "zero_point.json").read_text())
     noise = {name: np.median(rows, axis=0) for name, rows in found["signal_to_noise_db"].items()}
@@ -70,7 +70,7 @@ def test_signal_to_noise_of_a_uniform_value_is_as_by_hand() -> None:
 def test_every_technique_runs_and_every_table_says_what_it_is(
     tmp_path: Path, overrides: list[str], name: str, told: str
 ) -> None:
-    done = paredown(tmp_path, *overrides, *SMALL)
+    done = run_here(tmp_path, *overrides, *SMALL)
     assert done.returncode == 0, done.stderr
     assert name in done.stdout
     assert told in done.stdout

@@ -1,7 +1,6 @@
 """The command report.py, on runs of the command run.py, and its page in a real browser."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,20 +11,16 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from command import ROOT, run_here
 
-ROOT = Path(__file__).parents[1]
 SMALL = (
     "model=cnn4", "model.width=16", "model@student=cnn4", "student.width=16", "training.epochs=1",
-    "prune.epochs=1", "measure.processes=1", "measure.rounds=1",
+    "prune.epochs=1", "measure.processes=1", "measure.rounds=1", "measure.eager=false",
 )  # fmt: skip
 
 
-def command(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    done = [sys.executable, str(ROOT / script), *arguments]
-    environment = {**os.environ, "COLUMNS": "140"}
-    return subprocess.run(
-        done, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+def report(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_here(folder, *arguments, verb="report")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +30,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = f"store.folder={folder / 'store'}"
     jobs = ("-m", "prune.amount=0.2,0.6", "hydra.sweep.dir=multirun/one")
     for arguments in (jobs, ("runtime.threads=2", "technique=prune", "prune.amount=0.2")):
-        done = command(folder, "run.py", *arguments, *SMALL, store)
+        done = run_here(folder, *arguments, *SMALL, store)
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -43,7 +38,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reported(ran: Path) -> Path:
     before = {path.name for path in ran.iterdir()}
-    done = command(ran, "report.py")
+    command = [sys.executable, str(ROOT / "report.py")]
+    done = subprocess.run(command, cwd=ran, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         "3 runs of experiment paredown:\npage:     report/report.html\nmarkdown: report/report.md\n"
@@ -163,7 +159,7 @@ def test_a_sweep_is_found_by_folder_id_and_name(ran: Path) -> None:
     pages = []
     parent = logged(ran)[0].data.tags["mlflow.parentRunId"]
     for asked in ("multirun/one", str(ran / "multirun/one"), parent, "prune.amount=0.2,0.6"):
-        done = command(ran, "report.py", f"report.sweep='{asked}'", "report.folder=of/sweep")
+        done = report(ran, f"report.sweep='{asked}'", "report.folder=of/sweep")
         assert done.returncode == 0, done.stderr
         pages.append((ran / "of/sweep/report.md").read_text())
         assert pages[-1].startswith("# 2 runs of sweep prune.amount=0.2,0.6\n")
@@ -194,7 +190,7 @@ def test_bad_input_gets_one_line_and_makes_nothing(
     if "tracking" not in argument or "experiment" in argument:
         (tmp_path / "mlruns").symlink_to(ran / "mlruns")
     before = sorted(tmp_path.iterdir())
-    done = command(tmp_path, "report.py", argument)
+    done = report(tmp_path, argument)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
@@ -210,7 +206,7 @@ def test_an_experiment_where_nothing_finished_is_told_in_one_line(
     client = MlflowClient(f"sqlite:///{ran}/mlruns/mlflow.db")
     client.create_experiment("empty")
     (tmp_path / "mlruns").symlink_to(ran / "mlruns")
-    done = command(tmp_path, "report.py", "tracking.experiment=empty")
+    done = report(tmp_path, "tracking.experiment=empty")
     assert done.returncode == 2
     told = "tracking.experiment must hold a finished run, got 'empty', which holds none yet"
     assert done.stderr == f"error: {told}\n"

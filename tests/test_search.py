@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command import SMALL, paredown, runs_of
+from command import SMALL, run_here, runs_of
 
 SEARCH = ("-m", "experiment=pareto", "hydra.sweep.dir=multirun/one", *SMALL)
 FEW = (*SEARCH, "hydra.sweeper.n_trials=3")
@@ -13,7 +13,7 @@ FEW = (*SEARCH, "hydra.sweeper.n_trials=3")
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("searched")
-    done = paredown(folder, *FEW)
+    done = run_here(folder, *FEW)
     assert done.returncode == 0, done.stderr
     assert "the front: " in done.stdout
     return folder
@@ -46,7 +46,7 @@ def test_the_parent_carries_the_front_drawn(searched: Path) -> None:
 
 def test_a_warm_start_knows_the_trials_of_earlier_sweeps(searched: Path) -> None:
     asked = ("hydra.sweeper.warm_start=true", "hydra.sweeper.n_trials=1", "budget.size_mb=9")
-    done = paredown(searched, *SEARCH, *asked, "hydra.sweep.dir=multirun/two")
+    done = run_here(searched, *SEARCH, *asked, "hydra.sweep.dir=multirun/two")
     assert done.returncode == 0, done.stderr
     before, now = (found_in(searched / "multirun" / name)["trials"] for name in ("one", "two"))
     assert [row["job"] for row in now] == [None, None, None, 0]
@@ -56,7 +56,7 @@ def test_a_warm_start_knows_the_trials_of_earlier_sweeps(searched: Path) -> None
     amounts = [row["params"]["prune.amount"] for row in now]
     assert amounts == [0.5, 0.1, 0.45, 0.8]  # of the points to start with, the one it had not
     other = ("distill.alpha=0.5", "hydra.sweep.dir=multirun/three", "training.epochs=0")
-    done = paredown(searched, *SEARCH, *asked, *other)
+    done = run_here(searched, *SEARCH, *asked, *other)
     assert done.returncode == 0, done.stderr
     assert len(found_in(searched / "multirun/three")["trials"]) == 1  # other fixed settings
 
@@ -64,7 +64,7 @@ def test_a_warm_start_knows_the_trials_of_earlier_sweeps(searched: Path) -> None
 def test_a_budget_that_nothing_meets_trains_nothing_and_ends_with_exit_code_3(
     tmp_path: Path,
 ) -> None:
-    done = paredown(tmp_path, *FEW, "budget.size_mb=0.001")
+    done = run_here(tmp_path, *FEW, "budget.size_mb=0.001")
     assert done.returncode == 3
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: no trial meets the budget; trial 0 comes nearest: size_mb 0.01")
@@ -76,7 +76,7 @@ def test_a_budget_that_nothing_meets_trains_nothing_and_ends_with_exit_code_3(
 
 
 def test_too_many_failures_end_the_parent_as_failed(tmp_path: Path) -> None:
-    done = paredown(
+    done = run_here(
         tmp_path, *FEW, "training.learning_rate=1e30", "hydra.sweeper.max_failure_rate=0"
     )
     assert done.returncode == 1
@@ -85,7 +85,7 @@ def test_too_many_failures_end_the_parent_as_failed(tmp_path: Path) -> None:
 
 
 def test_ends_that_no_run_can_take_are_refused_before_the_first(tmp_path: Path) -> None:
-    done = paredown(tmp_path, *FEW, "prune.amount=interval(0.1,1.5)")
+    done = run_here(tmp_path, *FEW, "prune.amount=interval(0.1,1.5)")
     assert done.returncode == 2
     assert "error: prune.amount must lie in [0, 1), got 1.5" in done.stderr
     assert done.stderr.count("\n") == 1
