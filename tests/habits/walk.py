@@ -203,7 +203,8 @@ class Walk:
             assert abs(cut.after - asked) <= step, (cut, asked)
         self.step = "compare with masked"
         with torch.no_grad():  # what a network remembers of its last images can be copied then
-            scored(self.images), smaller(self.images)
+            same, _ = scored(self.images), smaller(self.images)
+            assert torch.allclose(same, module(self.images), atol=1e-5), "the search changed it"
         self.require_same_as_masked(scored.double(), found, cuts, deepcopy(smaller).double())
         return smaller, found
 
