@@ -1,10 +1,7 @@
 """What a network must do to be trained, kept and shipped, tried on a few real images."""
 
-import contextlib
 import json
 import logging
-import random
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +11,7 @@ from paredown.dataset import Dataset
 from paredown.errors import ConfigError, require
 from paredown.model import ModelSource, pack, unpack
 from paredown.model.form import answers_wide, cast_from, layout, not_finite
+from paredown.model.seeds import seeded
 from paredown.model.state import differences, norms_of_batches
 from paredown.model.weights import start
 from paredown.training import Training
@@ -48,7 +46,7 @@ def try_out(source: ModelSource, dataset: Dataset, training: Training | None) ->
     images = torch.from_numpy(dataset.normalize(dataset.val.images[index]))
     labels = torch.from_numpy(dataset.val.labels[index])
     trial = Trial(source, classes, images, labels)
-    with _seeded(1):
+    with seeded(1):
         network = start(source, classes, dataset.input_shape)
         hint = "a parameter made by torch.empty has no values yet"
         broken = not_finite(network)
@@ -57,27 +55,10 @@ def try_out(source: ModelSource, dataset: Dataset, training: Training | None) ->
             trial.ask(network, count)
         trial.train(network, training or PLAIN)
         trial.require_steady(network)
-    with _seeded(2):
+    with seeded(2):
         trial.require_kept(network)
     trial.tell(network)
     return network
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed what code may draw numbers from, and leave it afterwards as it was."""
-    import torch
-
-    before = random.getstate(), np.random.get_state()  # noqa: NPY002, a user's code may draw there
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])  # noqa: NPY002
 
 
 @dataclass
