@@ -357,3 +357,54 @@ def test_an_interrupted_sweep_shows_what_was_done(tmp_path: Path) -> None:
     assert "the same command with hydra.sweep.dir=sweep does the rest" in done.stdout
     assert done.stdout.count("FINISHED") == 1
     assert [one.info.status for one in runs_of(tmp_path)] == ["KILLED", "FINISHED", "KILLED"]
+
+
+@pytest.mark.parametrize("moment", [0.8, 1.6, 2.4, 3.2])
+def test_a_first_run_killed_at_its_start_is_done_by_the_same_command(
+    tmp_path: Path, moment: float
+) -> None:
+    """benchmarks/killed.py tries twenty moments."""
+    first = start(tmp_path, RUN, *HERE, "technique=baseline")
+    time.sleep(moment)
+    first.kill()
+    first.communicate()
+    done = run(tmp_path, "technique=baseline")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "FINISHED"
+
+
+NETWORK = """
+import os, sys
+from torch import nn
+
+print("a line of the network's own")
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes):
+        END
+        super().__init__(nn.Flatten(), nn.Linear(3072, num_classes))
+
+    def forward(self, images):
+        print("another")
+        return super().forward(images)
+"""
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)"])
+def test_a_network_that_ends_the_process_is_refused(tmp_path: Path, end: str) -> None:
+    (tmp_path / "net.py").write_text(NETWORK.replace("END", end))
+    own = ("model=custom", "model.target=net.py:Net", "technique=baseline", "store.folder=store")
+    process = start(tmp_path, RUN, *own)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 2, err
+    assert err == f"error: the network's code must not end the process, got {end}\n"
+
+
+def test_a_network_that_prints_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NETWORK.replace("END", "pass"))
+    small = ("training.epochs=1", "measure.processes=1", "measure.rounds=1", "hydra.run.dir=run")
+    own = ("model=custom", "model.target=net.py:Net", "technique=baseline", "store.folder=store")
+    process = start(tmp_path, RUN, *own, *small)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "FINISHED"

@@ -19,6 +19,7 @@ from paredown.runtime.torch import Torch
 from paredown.store import Store
 from paredown.training import Training
 from paredown.training.baseline import Baseline
+from paredown.use import USE
 from paredown.variant import Context, Stage, Variant
 
 PRUNE = 2  # its place on the path
@@ -46,7 +47,8 @@ class Walk:
         return VariantPath(stages, dataset or self.dataset, runtime, self.store, seed)
 
     def entries(self) -> set[str]:
-        return {path.name for path in self.store.folder.iterdir() if path.is_dir()}
+        folders = {path.name for path in self.store.folder.iterdir() if path.is_dir()}
+        return folders - {USE}
 
 
 @pytest.fixture
