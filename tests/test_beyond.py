@@ -10,11 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command import ROOT, SMALL, paredown, runs_of
+from command import ROOT, SMALL, paredown, run_here, runs_of
 from servers import MLflowServer, PostgreSQL
 
 from paredown import sweep as sweep_module
 from paredown.errors import ConfigError
+from paredown.tracking import Tracking
 
 pytestmark = pytest.mark.slow
 
@@ -223,8 +224,7 @@ def test_a_grid_outlives_the_loss_of_a_ray_node(
 
 
 def test_a_worker_of_another_version_refuses(tmp_path: Path) -> None:
-    asked = [sys.executable, str(ROOT / "run.py"), *SMALL, "tracking.version=0.0.1-0123"]
-    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True)
+    done = run_here(tmp_path, *SMALL, "tracking.version=0.0.1-0123")
     assert done.returncode == 2
     assert done.stderr.startswith("error: tracking.version must be that of this worker, ")
     assert "install the same Paredown" in done.stderr
@@ -245,7 +245,7 @@ def test_a_database_that_refuses_is_told_in_a_line(
     asked = [f"{key}={database.studies.replace(*url)}"]
     if "storage" in key:
         asked = ["-m", *SEARCH, *asked]
-    done = paredown(tmp_path, *asked, *SMALL)
+    done = run_here(tmp_path, *asked, *SMALL)
     assert done.returncode == 2, done.stderr
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
     assert told in line
@@ -261,10 +261,10 @@ def test_a_database_of_another_mlflow_is_told_the_command(
     empty = database.url.replace("/postgres", "/old")
     with psycopg.connect(database.url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute("create database old")
-    assert paredown(tmp_path, *SMALL, f"tracking.uri={empty}").returncode == 0  # makes the tables
+    Tracking(empty, "paredown", None, None).connect()  # makes the tables
     with psycopg.connect(empty.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute("update alembic_version set version_num = '451aebb31d03'")
-    done = paredown(tmp_path, *SMALL, f"tracking.uri={empty}")
+    done = paredown(tmp_path, *SMALL, f"tracking.uri={empty}")  # which has not seen it before
     assert done.returncode == 2
     assert "mlflow db upgrade" in done.stderr
 
@@ -328,7 +328,7 @@ def test_latency_can_wait_for_the_end_of_a_sweep(tmp_path: Path) -> None:
 
 
 def test_a_search_by_speed_refuses_to_wait_for_latency(tmp_path: Path) -> None:
-    done = paredown(tmp_path, "-m", *SMALL, *SEARCH, "measure.latency=deferred")
+    done = run_here(tmp_path, "-m", *SMALL, *SEARCH, "measure.latency=deferred")
     assert done.returncode == 2
     assert "measure.latency must be now where speedup is searched" in done.stderr
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import SMALL, paredown, runs_of
+from command import SMALL, run_here, runs_of
 
 from paredown.dataset import fashion_mnist
 from paredown.dataset.fashion_mnist import DEBIAN, FashionMnist, read_idx
@@ -193,7 +193,7 @@ def test_the_files_of_the_package_are_read_as_torchvision_reads_them(tmp_path: P
 @needs_package
 def test_a_short_run_learns_from_it(tmp_path: Path) -> None:
     few = ("dataset.train_images=4000", "dataset.val_images=1000")
-    done = paredown(tmp_path, "dataset=fashion_mnist", *few, *SMALL, "training.epochs=3")
+    done = run_here(tmp_path, "dataset=fashion_mnist", *few, *SMALL, "training.epochs=3")
     assert done.returncode == 0, done.stderr
     (run,) = runs_of(tmp_path)
     assert run.data.metrics["baseline/accuracy"] > 0.7

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import ROOT, SMALL, paredown, runs_of
+from command import SMALL, run_here, runs_of
 from PIL import Image
 
 COLORS = {"blue": (40, 40, 230), "green": (40, 230, 40), "red": (230, 40, 40)}
@@ -35,13 +35,13 @@ def test_the_bundle_sees_a_user_s_files_as_the_run_saw_them(
     data = ("dataset=image_folder", f"dataset.folder={photos}", "dataset.size=16",
             f"dataset.cache={tmp_path / 'cache'}", *(f"dataset.{each}" for each in way),
             "dataset.crop=2", "training.batch_size=16", "training.epochs=4")  # fmt: skip
-    done = paredown(tmp_path, *SMALL, "technique=quantize", *data)
+    done = run_here(tmp_path, *SMALL, "technique=quantize", *data)
     assert done.returncode == 0, done.stderr
     (run,) = runs_of(tmp_path)
     assert run.data.tags["dataset"].startswith("image_folder ")
     asked = ("budget.accuracy=0.1", "pick.folder=bundle", "pick.name=null")
-    pick = [sys.executable, str(ROOT / "pick.py"), *asked]
-    subprocess.run(pick, cwd=tmp_path, capture_output=True, text=True, check=True)
+    picked = run_here(tmp_path, *asked, verb="pick")
+    assert picked.returncode == 0, picked.stderr
     show = [sys.executable, "bundle/predict.py", str(photos / "test"), "--json"]
     told = subprocess.run(show, cwd=tmp_path, capture_output=True, text=True, check=True)
     answers = [json.loads(line) for line in told.stdout.splitlines()]
@@ -69,7 +69,7 @@ BAD = [
 def test_bad_input_gets_one_line_and_exit_code_2(
     arguments: tuple[str, ...], line: str, tmp_path: Path
 ) -> None:
-    done = paredown(tmp_path, *arguments)
+    done = run_here(tmp_path, *arguments)
     assert done.returncode == 2, done.stderr
     assert line in done.stderr
     assert done.stderr.count("\n") == 1

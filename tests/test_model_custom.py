@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command import ROOT, SMALL, paredown, runs_of
+from command import ROOT, SMALL, run_here, runs_of, without
 
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
@@ -169,12 +169,12 @@ def test_a_run_with_a_network_of_one_s_own_and_weights_of_one_s_own(folder: Path
         "model.kwargs={width: 8}",
         "model.name=mine",
     )
-    small = [each for each in SMALL if not each.startswith(("model=", "model."))]
-    first = paredown(folder, *small, *mine, "technique=baseline", "training.epochs=2")
+    small = without(SMALL, "model", "model.width")
+    first = run_here(folder, *small, *mine, "technique=baseline", "training.epochs=2")
     assert first.returncode == 0, first.stderr
     (kept,) = (folder / "store").glob("*/model.safetensors")
     given = ("technique=prune", "prune.round_to=4", f"model.weights={kept}", "training.epochs=0")
-    second = paredown(folder, *small, *mine, *given)
+    second = run_here(folder, *small, *mine, *given)
     assert second.returncode == 0, second.stderr
     before, after = (run.data for run in runs_of(folder))
     assert after.metrics["baseline/accuracy"] == before.metrics["baseline/accuracy"]
@@ -191,7 +191,7 @@ def test_a_run_with_a_network_of_one_s_own_and_weights_of_one_s_own(folder: Path
 
 def test_a_user_s_error_ends_the_command_with_one_line_and_exit_code_2(folder: Path) -> None:
     (folder / "my_net.py").write_text("raise ImportError('mine')\n")
-    done = paredown(folder, "model=custom", "model.target=my_net.py:Net")
+    done = run_here(folder, "model=custom", "model.target=my_net.py:Net")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "ImportError: mine (my_net.py, line 1)" in done.stderr

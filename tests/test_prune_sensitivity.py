@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command import SMALL, paredown
+from command import SMALL, run_here
 
 from paredown.errors import ConfigError
 from paredown.prune.criterion.magnitude import Magnitude
@@ -18,7 +18,7 @@ def test_amounts_that_prune_nothing_or_all_are_refused(amounts: list[float]) -> 
 
 
 def test_the_experiment_leaves_a_picture_a_table_and_the_figures(tmp_path: Path) -> None:
-    done = paredown(
+    done = run_here(
         tmp_path, "experiment=prune_sensitivity", "study.amounts=[0.5,0.9]", "study.round_to=2",
         "hydra.run.dir=here", *SMALL,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import SMALL, paredown, runs_of
+from command import SMALL, run_here, runs_of
 
 from paredown.spread import mean_margin
 from paredown.studies import order, temperature, tradeoff
@@ -14,10 +14,10 @@ from paredown.study import Job, read_jobs
 
 TINY = (
     *("model.width=8", "training.epochs=1", "prune.epochs=1", "prune.round_to=4"),
-    *("measure.processes=2", "measure.rounds=2", "hydra.sweep.dir=sweep"),
+    *("measure.processes=2", "measure.rounds=2", "measure.eager=false", "hydra.sweep.dir=sweep"),
 )
 STUDIES = {
-    "lab": (["lab.png", "lab.md", "lab.json"], [*SMALL[:4], *TINY]),
+    "lab": (["lab.png", "lab.md", "lab.json"], [*SMALL[:4], *TINY, "measure.eager=true"]),
     "pruning_tradeoff": (["tradeoff.png", "tradeoff.json"], ["model=cnn4", *TINY]),
     "temperature_sweep": (
         ["temperature.png", "confusion.png", "temperature.json"],
@@ -39,7 +39,7 @@ def test_a_study_compares_its_jobs_and_keeps_what_it_found_on_the_sweeps_run(
     tmp_path: Path, name: str
 ) -> None:
     files, asked = STUDIES[name]
-    done = paredown(tmp_path, f"experiment={name}", *asked)
+    done = run_here(tmp_path, f"experiment={name}", *asked)
     assert done.returncode == 0, done.stderr
     runs = runs_of(tmp_path)
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
@@ -77,7 +77,7 @@ def test_a_study_compares_its_jobs_and_keeps_what_it_found_on_the_sweeps_run(
 def test_jobs_that_cannot_be_compared_are_refused_before_any_work(
     tmp_path: Path, asked: list[str], told: str
 ) -> None:
-    done = paredown(tmp_path, *asked)
+    done = run_here(tmp_path, *asked)
     assert done.returncode == 2
     assert told in done.stderr
     assert not (tmp_path / "store").exists()
