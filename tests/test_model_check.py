@@ -21,7 +21,7 @@ from paredown.training.loop import fit, label_loss
 from paredown.variant import Context, Variant
 
 SHAPE = (3, 32, 32)
-HABITS = Path(__file__).with_name("habits.py")
+HABITS = Path(__file__).with_name("odd_networks.py")
 
 
 def habit(name: str) -> Custom:
@@ -74,7 +74,7 @@ REFUSED = {
     "Infinite": r"give finite logits, got \[.*nan",
     "Empty": "begin with finite weights, got 'nan in scale'; a parameter made by torch.empty",
     "Exits": "take images of 3x32x32, got SystemExit: no GPU",
-    "ExitsAtOnce": r"make a network of \{\}, got .*SystemExit: 0 \(habits.py, line",
+    "ExitsAtOnce": r"make a network of \{\}, got .*SystemExit: 0 \(odd_networks.py, line",
     "InPlace": "leave its images as they are, got 'others in their place'",
     "Steep": "have finite weights after one step, got 'nan in stem.weight'",
 }
