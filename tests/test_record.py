@@ -19,7 +19,7 @@ from paredown.record import unused
         (["technique=baseline", "prune.amount=0.3"], {"distill", "quantize", "student"}),
         (["experiment=order", "technique.stages=[rehearse]"], {"prune", "student"}),
     ],
-    ids=str,
+    ids=lambda value: "+".join(sorted(value)) or "nothing",
 )
 def test_settings_that_a_run_does_not_use_are_not_logged_unless_they_were_typed(
     overrides: list[str], left_out: set[str]

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from paredown.path import VariantPath
 from paredown.quantize.layers import resolved
 from paredown.results import DEFERRED
 from paredown.runtime import Runtime, calibration_batches, require_engine
+from paredown.runtime.export import require_exportable
 from paredown.store import Store, StoreFolder
 from paredown.study import Comparison, Study
 from paredown.timing import Timing
@@ -99,6 +100,8 @@ class Plan:
             if stage.source is not None:
                 build = partial(stage.source.build, classes, shape)
                 network = tried(stage.source, dataset, stage.training)
+                if self.runtime.standalone is not None:  # eager PyTorch runs anything
+                    _exported(network, shape)
             elif isinstance(stage, Checks):
                 assert build is not None, "the baseline builds one"
                 stage.check(build, self.context(dataset, title), before)
@@ -121,6 +124,12 @@ class Plan:
             trains=False,
             scale=partial(scale, self.runtime, dataset),
         )
+
+
+@cache
+def _exported(network: "nn.Module", shape: tuple[int, int, int]) -> None:
+    """Check that a network can be exported, once for each that was tried."""
+    require_exportable(network, shape)
 
 
 def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all) -> Plan:
