@@ -13,6 +13,7 @@ from paredown.store import Store
 BASE = ("model=cnn4", "model@student=cnn4", "student.width=16")
 ALL, NONE = ["baseline", "distill", "prune", "quantize"], []
 OTHER = {  # another valid value of a field that is a name
+    "allow": "[my_net.py:Net]",
     "schedule": "cosine",
     "precision": "bfloat16",
     "device": "cpu",
@@ -54,7 +55,7 @@ def keys(folder: Path, *overrides: str) -> dict[str, str]:
 def changed_stages(key: str) -> list[str]:
     """Say which stages' weights a field determines, as a person would."""
     part, _, field = key.partition(".")
-    if part in ("budget", "measure", "store", "tracking", "runtime") or field in (
+    if part in ("budget", "measure", "store", "tracking", "trust", "runtime") or field in (
         "threads",
         "device",
     ):

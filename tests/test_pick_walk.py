@@ -164,6 +164,8 @@ def logged(number: int, cpu: str = "here", runtime: str = "ort", **tags: str) ->
     names = ("accuracy", "accuracy_low", "accuracy_high", "size_mb", "latency_ms")
     metrics = {f"{stage}/{name}": 0.5 for stage in ("baseline", "prune") for name in names}
     sums = {"baseline/sha256": "same", "prune/sha256": f"own{number}"}
+    sums |= {f"{stage}/file": "model.onnx" for stage in ("baseline", "prune")}
+    sums |= {f"{stage}/file": "model.onnx" for stage in ("baseline", "prune")}
     own = {"cpu": cpu, "runtime": runtime, "dataset": "digits", **sums, **tags}
     stages = ("baseline", "prune")
     return Logged(str(number), f"run{number}", number, None, stages, {}, metrics, own)
