@@ -95,6 +95,43 @@ class Normed(Body):
         return self.second(self.norm(images.permute(0, 2, 3, 1))).permute(0, 3, 1, 2).relu()
 
 
+class Aided(Body):
+    """A second head, for training alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aid = nn.Linear(16, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.stem(images).relu()
+        logits = self.head(features.mean((2, 3)))
+        return (logits, self.aid(features.amax((2, 3)))) if self.training else logits
+
+
+class Gated(Body):
+    """Half of the channels gates the other half."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(16, 32, 1)
+
+    def body(self, images: torch.Tensor) -> torch.Tensor:
+        return F.glu(self.wide(images), dim=1)
+
+
+class Mixed(Body):
+    """Two convolutions, added up by what a Linear says of the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 1)
+        self.say = nn.Linear(16, 2)
+
+    def body(self, images: torch.Tensor) -> torch.Tensor:
+        shares = self.say(images.mean((2, 3))).softmax(1)[:, :, None, None, None]
+        return (torch.stack([self.one(images), self.two(images)], 1) * shares).sum(1).relu()
+
+
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     equivalence._PROVEN.clear()
@@ -106,7 +143,7 @@ def images(dataset: Dataset) -> torch.Tensor:
     return torch.from_numpy(dataset.normalize(dataset.val.images[:2]))
 
 
-@pytest.mark.parametrize("network", [Flipped, Padded, Scaled, Normed])
+@pytest.mark.parametrize("network", [Flipped, Padded, Scaled, Normed, Gated])
 def test_what_can_be_followed_is_pruned(network: type[Body], few: Dataset) -> None:
     torch.manual_seed(0)
     module = network().eval()
@@ -115,6 +152,19 @@ def test_what_can_be_followed_is_pruned(network: type[Body], few: Dataset) -> No
     assert sum(group.channels for group in found.groups) >= 16
     half = {group.name: list(range(0, group.units, 2)) for group in found.groups}
     assert difference(module.double(), found, half, images(few).double()) <= 1
+
+
+def test_a_head_for_training_alone_goes_on_fitting(few: Dataset) -> None:
+    module = Aided().eval()
+    pruning = Pruning(Magnitude(2), "local", 4, few)
+    pruning.prune(module, 0.5, pruning.score(module, 0))
+    assert module.aid.in_features == module.stem.out_channels == 8
+    assert [logits.shape for logits in module.train()(images(few))] == [(2, 10), (2, 10)]
+
+
+def test_channels_that_one_gate_weighs_together_go_one_by_one(few: Dataset) -> None:
+    found = proven(Mixed().eval(), images(few))
+    assert [(group.name, group.units) for group in found.groups] == [("stem", 16), ("one", 16)]
 
 
 @pytest.mark.parametrize(("network", "reason"), [(Centered, DIFFERENT), (Sliced, STUCK)])

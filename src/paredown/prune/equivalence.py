@@ -25,6 +25,8 @@ SINGLE = 1e-3  # the same, of a network that cannot be computed in float64
 LEADING, TRAILING = "leading", "trailing"
 STUCK = "the network's own code counts on its width"
 DIFFERENT = "without some of its channels the network would compute something else"
+UNTRAINABLE = "the network's code for training counts on the width of some layers"
+FAILURES = (RuntimeError, ValueError, IndexError, AssertionError, TypeError, KeyError)
 REMEMBERED = 256  # shapes
 
 _PROVEN: dict[Any, tuple[str, dict[str, str]]] = {}
@@ -52,7 +54,7 @@ def difference(module: nn.Module, found: Found, chosen: Chosen, images: Tensor) 
     try:
         with torch.no_grad():
             answers = smaller(images)
-    except (RuntimeError, ValueError, IndexError, AssertionError, TypeError):
+    except FAILURES:
         return float("inf")
     expected = _masked(module, groups, chosen, images)
     if answers.shape != expected.shape:
@@ -195,9 +197,9 @@ def _failing(module: nn.Module, found: Found, images: Tensor) -> dict[str, str]:
         return ""
 
     everything = [group.name for group in found.groups]
-    if not attempt(everything):
-        return {}
     reasons: dict[str, str] = {}
+    if not attempt(everything):
+        return reasons if _trains(module, found, halves[0], images) else _all(found, UNTRAINABLE)
     for alike in _alike(found.groups):
         reason = attempt(alike)
         failures = 0
@@ -209,7 +211,25 @@ def _failing(module: nn.Module, found: Found, images: Tensor) -> dict[str, str]:
                 reasons[name] = reason
         if reason and len(alike) == 1:
             reasons[alike[0]] = reason
-    return reasons
+    chosen = {name: halves[0][name] for name in passed}
+    return reasons if _trains(module, found, chosen, images) else _all(found, UNTRAINABLE)
+
+
+def _all(found: Found, reason: str) -> dict[str, str]:
+    return {group.name: reason for group in found.groups}
+
+
+def _trains(module: nn.Module, found: Found, chosen: Chosen, images: Tensor) -> bool:
+    """Tell whether the smaller network runs in training, too."""
+    smaller = copy.deepcopy(module)
+    groups = [group.within(smaller) for group in found.groups if chosen.get(group.name)]
+    remove(smaller, [(group, chosen[group.name]) for group in groups])
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            smaller.train()(images)
+    except FAILURES:
+        return False
+    return True
 
 
 def _halves(found: Found) -> list[dict[str, list[int]]]:

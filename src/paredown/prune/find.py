@@ -1,13 +1,15 @@
 """Find which channels of a network hang together, and what must stay."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from paredown.model.attention import HeadAttention
 from paredown.prune.groups import Found, Group, Slice
+from paredown.prune.layers import CONVOLUTION
 from paredown.prune.trace import OUTPUT, Tracer, Use
 from paredown.prune.units import NOTHING
 
@@ -27,6 +29,10 @@ def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> F
     attention = HeadAttention.put_into(module.eval(), images)
     tracer = Tracer(module, couple)
     tracer.run(module, images)
+    if _unread(module, tracer):  # such as an auxiliary head
+        with _training(module), torch.random.fork_rng(devices=[]):
+            tracer.run(module, images)
+    tracer.end()
     module.train(training)
     names: dict[int, str] = {id(part): name for name, part in module.named_modules()}
     names.update({id(tensor): name for name, tensor in module.named_parameters()})
@@ -43,6 +49,26 @@ def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> F
     single = {group.name: ONE for group in groups if group.units == 1}
     left = tuple(group for group in groups if group.units > 1)
     return Found(left, {**single, **fixed})
+
+
+def _unread(module: nn.Module, tracer: Tracer) -> bool:
+    """Tell whether a network has layers that it does not use in eval mode."""
+    used = {id(use.layer) for use in tracer.uses}
+    kinds = (CONVOLUTION, nn.Linear)
+    return any(isinstance(part, kinds) and id(part) not in used for part in module.modules())
+
+
+@contextmanager
+def _training(module: nn.Module) -> Iterator[None]:
+    """Let a network's code train, but nothing of it change."""
+    module.train()
+    for part in module.modules():
+        if isinstance(part, (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)):
+            part.eval()
+    try:
+        yield
+    finally:
+        module.eval()
 
 
 def _assembled(tracer: Tracer, names: Mapping[int, str]) -> tuple[list[Group], dict[str, str]]:

@@ -56,12 +56,17 @@ def spans(shape: torch.Size, target: torch.Size) -> bool:
     return all(size in (1, other) for size, other in pairs)
 
 
-def spread(labels: Tensor, target: torch.Size) -> Tensor:
-    """Broadcast labels; a map of one channel that meets many hangs together with none of them."""
-    alone = not any(varies(labels, axis) for axis in range(labels.ndim))
-    if alone and tuple(labels.shape) != tuple(target)[-labels.ndim :]:
-        labels = torch.zeros_like(labels)
-    return labels.expand(target)
+def spread(parts: Sequence[Tensor], target: torch.Size) -> list[Tensor]:
+    """Broadcast labels; one channel that meets many, as a gate does, hangs together with none."""
+    wide = [part[(None,) * (len(target) - part.ndim)] for part in parts]
+    broadcast = []
+    for index, part in enumerate(wide):
+        others = [other for place, other in enumerate(wide) if place != index]
+        axes = [axis for axis, size in enumerate(part.shape) if size == 1 != target[axis]]
+        if any(varies(other, axis) for other in others for axis in axes):
+            part = torch.zeros_like(part)
+        broadcast.append(part.expand(target))
+    return broadcast
 
 
 def split_axes(before: tuple[int, ...], after: tuple[int, ...]) -> list[list[int]]:

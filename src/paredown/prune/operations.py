@@ -177,23 +177,33 @@ def pooled(tracer: "Tracer", func: Any, output: Any, args: Any, kwargs: Any) -> 
         axes = [axis for axis in range(target.ndim) if target.shape[axis] != labels.shape[axis]]
         for axis in axes:
             labels = labels.narrow(axis, 0, 1)
-        tracer.put(target, labels.expand(target.shape))
+        for tensor in tensors(output):
+            tracer.put(tensor, labels.expand(target.shape))
 
 
 def combined(tracer: "Tracer", func: Any, output: Any, args: Any, kwargs: Any) -> None:
     """Label what is computed number by number: those of one place hang together."""
     for target in tensors(output)[:1]:
         given = [tensor for tensor in tensors((args, kwargs)) if tensor.is_floating_point()]
-        parts = [tracer.of(each) for each in given if spans(each.shape, target.shape)]
-        parts = [spread(labels, target.shape) for labels in parts]
-        if not parts:
+        fitting = [tracer.of(each) for each in given if spans(each.shape, target.shape)]
+        if not fitting:
+            pooled(tracer, func, output, args, kwargs)
             continue
+        parts = spread(fitting, target.shape)
         labels = parts[0]
         for part in parts[1:]:
             one, other = narrowed_together(labels, part)
             tracer.units.merge(one, other)
             labels = torch.where(labels == NOTHING, part, labels)
         tracer.put(target, labels)
+
+
+def gated(tracer: "Tracer", func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
+    """Label one half gated by the other: both lose the same channels."""
+    labels, axis = tracer.of(args[0]), args[1] if len(args) > 1 else -1
+    first, second = labels.chunk(2, axis)
+    tracer.units.merge(*narrowed_together(first, second))
+    tracer.put(output, first)
 
 
 def _reduces(func: Any, output: Any, args: Any) -> bool:
@@ -210,5 +220,6 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys((aten.split, aten.split_with_sizes, aten.unbind), split),
     **dict.fromkeys((aten.view, aten._unsafe_view, aten.reshape, aten.view_copy), viewed),
     aten.constant_pad_nd: padded,
+    aten.glu: gated,
     **dict.fromkeys(PRODUCTS, multiplied),
 }

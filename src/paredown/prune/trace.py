@@ -73,7 +73,7 @@ class Tracer(TorchFunctionMode):
         self._dispatch = _Dispatch(self)
 
     def run(self, module: nn.Module, images: Tensor) -> None:
-        """Run the network; what its outputs come from stays."""
+        """Run the network, once or more often; what its outputs come from stays."""
         hooks = [part.register_forward_pre_hook(self._enter) for part in module.modules()]
         hooks += [part.register_forward_hook(self._leave) for part in module.modules()]
         try:
@@ -84,7 +84,6 @@ class Tracer(TorchFunctionMode):
                 hook.remove()
         for output in tensors(outputs):
             self.units.fix(self.of(output), OUTPUT)
-        self._end_tables()
 
     def _enter(self, module: nn.Module, _: Any) -> None:
         self.running.append(module)
@@ -209,7 +208,7 @@ class Tracer(TorchFunctionMode):
                 if tensor is not source:
                     self._roots[tensor] = source
 
-    def _end_tables(self) -> None:
+    def end(self) -> None:
         """Let parameters by themselves go with the one axis that their channels lie along."""
         for tensor, labels in self._tables.values():
             units = self.units.roots(labels)
