@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from paredown.dataset import Dataset
+from paredown.measure import params
 from paredown.model.attention import HeadAttention
+from paredown.prune.channels import Pruning
+from paredown.prune.criterion.magnitude import Magnitude
 
 
 class Joint(nn.Module):
@@ -117,6 +121,31 @@ def test_attention_by_hand_is_exchanged_whatever_its_names_and_layout(
         attention.remove_heads([0])
         assert network(IMAGES).shape == (2, 10)
     assert attention.qkv.out_features == 3 * (16 - 16 // heads)
+
+
+class Block(nn.Module):
+    """Attention and an MLP, each with its norm and its shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.attention, self.norm2 = nn.LayerNorm(16), Joint(), nn.LayerNorm(16)
+        self.mlp = nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 16))
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        sequence = sequence + self.attention(self.norm1(sequence))
+        return sequence + self.mlp(self.norm2(sequence))
+
+
+def test_a_transformer_by_hand_loses_more_than_two_fifths_at_half_of_its_channels(
+    few: Dataset,
+) -> None:
+    torch.manual_seed(0)
+    network = Net(nn.Sequential(Block(), Block())).eval()
+    before = params(network)
+    pruning = Pruning(Magnitude(2), "local", 4, few)
+    pruning.prune(network, 0.5, pruning.score(network, 0))
+    assert params(network) <= 0.6 * before
+    assert network(IMAGES).shape == (2, 10)
 
 
 @pytest.mark.parametrize("build", [Unscaled, Causal])

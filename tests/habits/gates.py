@@ -191,7 +191,7 @@ class SoftmaxOverChannels(Gated):
         return 8 * x * torch.softmax(F.adaptive_avg_pool2d(x, 1), dim=1)
 
 
-@pruned(3)
+@pruned(2)
 class AxesInTurn(Gated):
     """A gate from each pair of axes, by permuting the picture (triplet attention)"""
 

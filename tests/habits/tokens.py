@@ -306,7 +306,7 @@ class WithClassToken(Patches):
         return self.head(self.norm(x + self.mlp(x))[:, 0])
 
 
-@pruned(1, over_channels=True, parameters=0.6)
+@pruned(1, over_channels=True)
 class TokenExpanded(WithClassToken):
     """A class token by `expand(x.shape[0], -1, -1)`, learned positions added"""
 
@@ -400,8 +400,8 @@ class SpatialGate(Patches):
     """A half gates the other by a Linear over the tokens (gMLP)"""
 
     def build(self) -> None:
-        self.norm1, self.gate_norm = nn.LayerNorm(32), nn.LayerNorm(32)
-        self.grow, self.back, self.over = nn.Linear(32, 64), nn.Linear(32, 32), nn.Conv1d(16, 16, 1)
+        self.norm1, self.gate_norm = nn.LayerNorm(32), nn.LayerNorm(24)
+        self.grow, self.back, self.over = nn.Linear(32, 48), nn.Linear(24, 32), nn.Conv1d(16, 16, 1)
         nn.init.constant_(self.over.bias, 1.0)
 
     def mix(self, tokens: Tensor) -> Tensor:

@@ -20,6 +20,18 @@ class Followed(Picture):
         return self.b(self.a(x))
 
 
+@refused("words of Python")
+class WordOfPython(Followed):
+    """A layer in a `nn.ModuleDict` under the name `class`"""
+
+    def build(self) -> None:
+        super().build()
+        self.layers = nn.ModuleDict({"class": nn.Conv2d(32, 32, 1)})
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.b(self.layers["class"](self.a(x)))
+
+
 @pruned(3)
 class OddNames(nn.Module):
     """Layers in a `nn.ModuleDict` with names such as `3x3 conv`, `größe` and `a/b`"""
@@ -29,12 +41,12 @@ class OddNames(nn.Module):
         self.layers = nn.ModuleDict(
             {"3x3 conv": unit(3, 16, stride=2), "größe": unit(16, 32), "a/b": unit(32, 32)}
         )
-        self.layers["class"] = nn.Linear(32, num_classes)
+        self.layers["1"] = nn.Linear(32, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images
         for name, layer in self.layers.items():
-            x = layer(x.mean((2, 3)) if name == "class" else x)
+            x = layer(x.mean((2, 3)) if name == "1" else x)
         return x
 
 
@@ -305,7 +317,7 @@ class TakesMore(Followed):
         return (logits, x) if return_features else logits
 
 
-@pruned(3)
+@refused("float64")
 class InDoublePrecision(Followed):
     """Weights and arithmetic in float64, logits in float32"""
 

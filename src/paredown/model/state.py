@@ -42,6 +42,9 @@ def _unlike(part: "nn.Module", again: "nn.Module") -> dict[str, str]:
             found[name] = "a plain tensor, no buffer"
     for name, value in vars(part).items():
         other = vars(again).get(name)
+        if _holds_layers(value) and not name.startswith("_"):
+            found[name] = "layers in a plain list, no nn.ModuleList"
+            continue
         if isinstance(value, np.ndarray):
             same = isinstance(other, np.ndarray) and np.array_equal(value, other)
         else:
@@ -50,6 +53,15 @@ def _unlike(part: "nn.Module", again: "nn.Module") -> dict[str, str]:
         if not same:
             found[name] = f"of type {type(value).__name__}, no buffer"
     return found
+
+
+def _holds_layers(value: Any) -> bool:
+    from torch import nn
+
+    items = value.values() if isinstance(value, dict) else value
+    return isinstance(value, list | tuple | dict) and any(
+        isinstance(item, nn.Module) for item in items
+    )
 
 
 def _equal(value: Any, other: Any) -> bool:

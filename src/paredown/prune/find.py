@@ -53,14 +53,14 @@ def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> F
 
 def _unread(module: nn.Module, tracer: Tracer) -> bool:
     """Tell whether a network has layers that it does not use in eval mode."""
-    used = {id(use.layer) for use in tracer.uses}
     kinds = (CONVOLUTION, nn.Linear)
-    return any(isinstance(part, kinds) and id(part) not in used for part in module.modules())
+    return any(isinstance(part, kinds) and part not in tracer.ran for part in module.modules())
 
 
 @contextmanager
 def _training(module: nn.Module) -> Iterator[None]:
     """Let a network's code train, but nothing of it change."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
     module.train()
     for part in module.modules():
         if isinstance(part, (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)):
@@ -69,6 +69,8 @@ def _training(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.eval()
+        for buffer, values in before:
+            buffer.copy_(values)
 
 
 def _assembled(tracer: Tracer, names: Mapping[int, str]) -> tuple[list[Group], dict[str, str]]:

@@ -132,14 +132,15 @@ def multiplied(tracer: "Tracer", func: Any, output: Tensor, args: Any, kwargs: A
     if varies(one, -1) or varies(other, -2):
         inner, own = one[..., :1, :].mT, other[..., :, :1]
         tracer.units.merge(inner.flatten(), own.flatten())
-    rows = one[..., :, :1] if varies(one, -2) or not varies(one, -1) else None
-    columns = other[..., :1, :] if varies(other, -1) or not varies(other, -2) else None
-    parts = [each.expand(output.shape) for each in (rows, columns) if each is not None]
-    if len(parts) == 2:
-        tracer.units.merge(narrowed_together(*parts)[0], narrowed_together(*parts)[1])
-        tracer.put(output, torch.where(parts[0] == NOTHING, parts[1], parts[0]))
-    elif parts:
-        tracer.put(output, parts[0])
+    rows = one[..., :, :1].expand(output.shape)
+    columns = other[..., :1, :].expand(output.shape)
+    if varies(one, -2) and varies(other, -1):
+        tracer.units.merge(*narrowed_together(rows, columns))
+        tracer.put(output, torch.where(rows == NOTHING, columns, rows))
+    elif varies(other, -1):
+        tracer.put(output, columns)
+    elif not varies(one, -1):  # else what was added up is gone
+        tracer.put(output, rows)
 
 
 def _merged(tracer: "Tracer", labels: Tensor, axis: int) -> Tensor:

@@ -70,6 +70,7 @@ class Tracer(TorchFunctionMode):
         self._outputs: dict[int, Tensor] = {}  # of a weight that is used twice
         self._tables: dict[int, tuple[Tensor, Tensor]] = {}
         self.running: list[nn.Module] = []
+        self.ran: set[nn.Module] = set()
         self._dispatch = _Dispatch(self)
 
     def run(self, module: nn.Module, images: Tensor) -> None:
@@ -87,6 +88,7 @@ class Tracer(TorchFunctionMode):
 
     def _enter(self, module: nn.Module, _: Any) -> None:
         self.running.append(module)
+        self.ran.add(module)
 
     def _leave(self, module: nn.Module, *_: Any) -> None:
         self.running.pop()

@@ -1,6 +1,7 @@
 """Export a network to ONNX, and compare what an engine made of it with the network itself."""
 
 import contextlib
+import keyword
 import re
 import traceback
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paredown.dataset import Dataset
-from paredown.errors import ConfigError, RunError
+from paredown.errors import ConfigError, RunError, require
 from paredown.runtime import Program
 from paredown.runtime.names import rename, weights_before
 from paredown.runtime.program import exported, prepare, traced
@@ -104,11 +105,21 @@ def require_exportable(module: "nn.Module", shape: tuple[int, int, int]) -> None
     Raises:
         ConfigError: With what torch.export says, in one line.
     """
+    names = [name for name, _ in module.named_modules()]
+    words = [name for name in names if any(map(keyword.iskeyword, name.split(".")))]
+    rule = "have parts whose names are no words of Python's"
+    require(not words, "model", rule, ", ".join(words[:3]), "torch.export writes code with them")
     try:
         traced(prepare(module), shape, any_batch=True)
     except Exception as error:  # whatever a user's code raises
         if _is_ours(error):
             raise
+        if "data-dependent" in str(error):
+            places = re.findall(r'File "([^"]+)", line (\d+)', str(error))
+            where = f" in {Path(places[-1][0]).name}, line {places[-1][1]}" if places else ""
+            rule = "do the same for every image"
+            got = f"code{where} that decides by the values of its input"
+            raise ConfigError(f"model must {rule}, got {got}; no file holds both ways") from error
         rule = "be one that torch.export takes for any number of images"
         raise ConfigError(f"model must {rule}, got {_first(error)}") from error
 
