@@ -131,9 +131,9 @@ class HeadAttention(nn.Module):
             with _watched(candidates) as calls, torch.no_grad():
                 module(images)
             for name, part in candidates.items():
-                made = _same(part, calls[name])
-                if made is not None:
-                    module.set_submodule(name, made.train(part.training))
+                candidate = _same(part, calls[name])
+                if candidate is not None:
+                    module.set_submodule(name, candidate.train(part.training))
                     if not _still_runs(module, images):  # something else looks into it
                         module.set_submodule(name, part)
         return {name: part for name, part in module.named_modules() if isinstance(part, cls)}
@@ -176,15 +176,15 @@ def _watched(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, list[_Call]]]
     calls: dict[str, list[_Call]] = {name: [] for name in parts}
     hooks = []
     for name, part in parts.items():
-        seen: dict[int, float] = {}  # by the axes of what is dropped
+        dropped: dict[int, float] = {}  # by the axes of what is dropped
 
-        def drop(dropout: Any, given: Any, _: Any, seen: dict[int, float] = seen) -> None:
-            seen[given[0].ndim] = dropout.p
+        def drop(dropout: Any, given: Any, _: Any, dropped: dict[int, float] = dropped) -> None:
+            dropped[given[0].ndim] = dropout.p
 
         def record(
-            _: Any, given: Any, options: Any, output: Any, name: str = name, seen: Any = seen
+            _: Any, given: Any, options: Any, output: Any, name: str = name, own: Any = dropped
         ) -> None:
-            calls[name].append(_Call(given, options, output, (seen.get(4, 0.0), seen.get(3, 0.0))))
+            calls[name].append(_Call(given, options, output, (own.get(4, 0.0), own.get(3, 0.0))))
 
         inner = [child for child in part.modules() if isinstance(child, nn.Dropout)]
         hooks += [child.register_forward_hook(drop) for child in inner]
@@ -197,7 +197,7 @@ def _watched(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, list[_Call]]]
 
 
 def _may_attend(part: nn.Module) -> bool:
-    """Tell whether a module has the layers of an attention."""
+    """Check whether a module has the layers of an attention."""
     if isinstance(part, nn.MultiheadAttention):
         plain = part.batch_first and part._qkv_same_embed_dim and part.in_proj_bias is not None
         return plain and part.bias_k is None and not part.add_zero_attn
@@ -229,7 +229,7 @@ def _randomized(part: nn.Module) -> nn.Module:
 
 
 def _plain(part: nn.Module, call: _Call) -> bool:
-    """Tell whether a call asked for the attention of one sequence to itself, and no weights."""
+    """Check whether a call asked for the attention of one sequence to itself, and no weights."""
     options = dict(call.options)
     if isinstance(part, nn.MultiheadAttention):
         names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
@@ -241,12 +241,12 @@ def _plain(part: nn.Module, call: _Call) -> bool:
     return len(given) == 1 and isinstance(given[0], Tensor) and given[0].ndim == 3
 
 
-def _alike(part: nn.Module, made: HeadAttention, call: _Call) -> bool:
-    """Tell whether two attentions give the same for the arguments of a call."""
+def _alike(part: nn.Module, candidate: HeadAttention, call: _Call) -> bool:
+    """Check whether two attentions give the same for the arguments of a call."""
     sequence = call.arguments[0] if call.arguments else next(iter(call.options.values()))
     with torch.no_grad():
-        expected, output = part(*call.arguments, **call.options), made(sequence)
-    if made.pairs:
+        expected, output = part(*call.arguments, **call.options), candidate(sequence)
+    if candidate.pairs:
         expected, output = expected[0], output[0]
     if not isinstance(expected, Tensor) or expected.shape != output.shape:
         return False
@@ -293,9 +293,9 @@ def _built(part: nn.Module, shape: Shape, order: Sequence[int]) -> HeadAttention
     rows = rows.permute([order.index(axis) for axis in range(3)]).flatten()
     trains = weights[0].requires_grad
     with torch.device("meta"):  # all weights are put in below
-        made = HeadAttention(shape).eval()
-    made.qkv.weight = nn.Parameter(torch.cat(weights).detach()[rows], trains)
+        candidate = HeadAttention(shape).eval()
+    candidate.qkv.weight = nn.Parameter(torch.cat(weights).detach()[rows], trains)
     if biases:
-        made.qkv.bias = nn.Parameter(torch.cat(biases).detach()[rows], trains)
-    made.out_proj.weight, made.out_proj.bias = output.weight, output.bias
-    return made
+        candidate.qkv.bias = nn.Parameter(torch.cat(biases).detach()[rows], trains)
+    candidate.out_proj.weight, candidate.out_proj.bias = output.weight, output.bias
+    return candidate

@@ -56,11 +56,11 @@ class Pruning:
         """Find the groups of a network that can lose channels; see `equivalence.proven`."""
         images = torch.from_numpy(self.dataset.normalize(self.dataset.val.images[:2]))
         with _keeping_frozen(module):
-            found = proven(module, images)
+            prunable = proven(module, images)
         if not self.keeps_frozen:
-            return found
-        frozen = [group.name for group in found.groups if _is_frozen(group)]
-        return found.without(frozen, "its weights are frozen, and fine-tuning could not fit them")
+            return prunable
+        frozen = [group.name for group in prunable.groups if _is_frozen(group)]
+        return prunable.without(frozen, "it is frozen, and fine-tuning would not fit it")
 
     def score(self, module: nn.Module, seed: int) -> Scores:
         """Score every unit of every group.
@@ -74,10 +74,10 @@ class Pruning:
         """
         generator = torch.Generator().manual_seed(seed)
         images, size = self.criterion.gradients
-        found = self.find(module)
+        prunable = self.find(module)
         sums: dict[str, Tensor] = {}
         for _ in _backward(module, self.dataset, images, size, seed) if images else (None,):
-            for group in found.groups:
+            for group in prunable.groups:
                 scores = self._score(group, generator)
                 sums[group.name] = sums[group.name] + scores if group.name in sums else scores
         module.zero_grad(set_to_none=True)
@@ -114,11 +114,11 @@ class Pruning:
             What went of each group.
         """
         with _keeping_frozen(module):
-            found = self.find(module)
-            before = whole or whole_widths(found)
-            keep = widths(found.groups, scores, amount, self.round_to, self.scope, before)
+            prunable = self.find(module)
+            before = whole or whole_widths(prunable)
+            keep = widths(prunable.groups, scores, amount, self.round_to, self.scope, before)
             chosen = []
-            for group in found.groups:
+            for group in prunable.groups:
                 count = 0 if only not in ("", group.name) else group.units - keep[group.name]
                 chosen.append((group, scores[group.name].argsort(stable=True)[:count].tolist()))
             remove(module, chosen)
@@ -136,9 +136,9 @@ def _is_frozen(group: Group) -> bool:
     return any(weight is not None and not weight.requires_grad for weight in weights)
 
 
-def whole_widths(found: Found) -> Widths:
-    """Tell the channels of each group."""
-    return {group.name: group.channels for group in found.groups}
+def whole_widths(prunable: Found) -> Widths:
+    """Count the channels of each group."""
+    return {group.name: group.channels for group in prunable.groups}
 
 
 def _backward(

@@ -35,12 +35,12 @@ Chosen = Mapping[str, Sequence[int]]
 """The units that go, by the group's name."""
 
 
-def difference(module: nn.Module, found: Found, chosen: Chosen, images: Tensor) -> float:
+def difference(module: nn.Module, prunable: Found, chosen: Chosen, images: Tensor) -> float:
     """Compare the network without some units to the network with them masked.
 
     Args:
         module: In eval mode, float64 where it can be; stays as it is.
-        found: Its groups.
+        prunable: Its groups.
         chosen: The units that go.
         images: Normalized, (N, C, H, W), N at least 2, in the network's precision.
 
@@ -48,7 +48,7 @@ def difference(module: nn.Module, found: Found, chosen: Chosen, images: Tensor) 
         The largest difference, as a share of how far two images' logits are apart, over the
         tolerance: above 1 they are different networks; infinity if the smaller one cannot run.
     """
-    groups = [group for group in found.groups if chosen.get(group.name)]
+    groups = [group for group in prunable.groups if chosen.get(group.name)]
     smaller = copy.deepcopy(module)
     remove(smaller, [(group.within(smaller), chosen[group.name]) for group in groups])
     try:
@@ -139,7 +139,7 @@ def proven(module: nn.Module, images: Tensor) -> Found:
         module: Maps (N, C, H, W) to logits; its attention is exchanged where heads can go.
         images: Normalized, (N, C, H, W), N at least 2.
     """
-    found = find_groups(module, images)
+    prunable = find_groups(module, images)
     shapes = tuple((name, tuple(tensor.shape)) for name, tensor in module.state_dict().items())
     key = type(module), repr(module), shapes, tuple(images.shape)
     if key not in _PROVEN:
@@ -148,59 +148,58 @@ def proven(module: nn.Module, images: Tensor) -> Found:
         _PROVEN[key] = _prove(module, images)
     couple, reasons = _PROVEN[key]
     if couple != LEADING:
-        found = find_groups(module, images, couple)
+        prunable = find_groups(module, images, couple)
     for name, reason in reasons.items():
-        found = found.without([name], reason)
-    return found
+        prunable = prunable.without([name], reason)
+    return prunable
 
 
 def _prove(module: nn.Module, images: Tensor) -> tuple[str, dict[str, str]]:
-    """Say how reshapes can shrink, and why groups of that finding stay whole, by name."""
+    """Return how reshapes can shrink, and why groups of that finding stay whole, by name."""
     copied, images = _in_double(_randomized(module), images)
-    found = find_groups(copied, images)
-    reasons = _failing(copied, found, images)
+    prunable = find_groups(copied, images)
+    reasons = _failing(copied, prunable, images)
     if not reasons:
         return LEADING, reasons
     other = find_groups(copied, images, TRAILING)
-    if _widths(other) == _widths(found):
+    if _widths(other) == _widths(prunable):
         return LEADING, reasons
     others = _failing(copied, other, images)
-    better = _channels(other, others) > _channels(found, reasons)
+    better = _channels(other, others) > _channels(prunable, reasons)
     return (TRAILING, others) if better else (LEADING, reasons)
 
 
-def _widths(found: Found) -> list[tuple[str, int, int]]:
-    return [(group.name, group.units, group.width) for group in found.groups]
+def _widths(prunable: Found) -> list[tuple[str, int, int]]:
+    return [(group.name, group.units, group.width) for group in prunable.groups]
 
 
-def _channels(found: Found, without: Mapping[str, str]) -> int:
+def _channels(prunable: Found, without: Mapping[str, str]) -> int:
     """Count the channels that can go."""
-    return sum(group.channels for group in found.groups if group.name not in without)
+    return sum(group.channels for group in prunable.groups if group.name not in without)
 
 
-def _failing(module: nn.Module, found: Found, images: Tensor) -> dict[str, str]:
-    """Say which groups would compute something else, and why.
+def _failing(module: nn.Module, prunable: Found, images: Tensor) -> dict[str, str]:
+    """Return which groups would compute something else, and why.
 
     All are tried together, then those that are alike: of a network's blocks mostly all fail or
     none. Where two that are alike fail, the rest of them is left whole untried.
     """
-    halves = _halves(found)
+    halves = _halves(prunable)
     passed: list[str] = []
 
     def attempt(names: Sequence[str]) -> str:
         for half in halves:
             chosen = {name: half[name] for name in (*passed, *names)}
-            worst = difference(module, found, chosen, images)
+            worst = difference(module, prunable, chosen, images)
             if worst > 1:
                 return STUCK if worst == float("inf") else DIFFERENT
         passed.extend(names)
         return ""
 
-    everything = [group.name for group in found.groups]
+    everything = [group.name for group in prunable.groups]
     reasons: dict[str, str] = {}
-    if not attempt(everything):
-        return reasons if _trains(module, found, halves[0], images) else _all(found, UNTRAINABLE)
-    for alike in _alike(found.groups):
+    alike_groups = _alike(prunable.groups) if attempt(everything) else []
+    for alike in alike_groups:
         reason = attempt(alike)
         failures = 0
         for name in alike if reason and len(alike) > 1 else ():
@@ -212,17 +211,17 @@ def _failing(module: nn.Module, found: Found, images: Tensor) -> dict[str, str]:
         if reason and len(alike) == 1:
             reasons[alike[0]] = reason
     chosen = {name: halves[0][name] for name in passed}
-    return reasons if _trains(module, found, chosen, images) else _all(found, UNTRAINABLE)
+    return reasons if _trains(module, prunable, chosen, images) else _all(prunable, UNTRAINABLE)
 
 
-def _all(found: Found, reason: str) -> dict[str, str]:
-    return {group.name: reason for group in found.groups}
+def _all(prunable: Found, reason: str) -> dict[str, str]:
+    return {group.name: reason for group in prunable.groups}
 
 
-def _trains(module: nn.Module, found: Found, chosen: Chosen, images: Tensor) -> bool:
-    """Tell whether the smaller network runs in training, too."""
+def _trains(module: nn.Module, prunable: Found, chosen: Chosen, images: Tensor) -> bool:
+    """Check whether the smaller network runs in training, too."""
     smaller = copy.deepcopy(module)
-    groups = [group.within(smaller) for group in found.groups if chosen.get(group.name)]
+    groups = [group.within(smaller) for group in prunable.groups if chosen.get(group.name)]
     remove(smaller, [(group, chosen[group.name]) for group in groups])
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -232,11 +231,11 @@ def _trains(module: nn.Module, found: Found, chosen: Chosen, images: Tensor) -> 
     return True
 
 
-def _halves(found: Found) -> list[dict[str, list[int]]]:
+def _halves(prunable: Found) -> list[dict[str, list[int]]]:
     """Draw half of every group's units, and the other half."""
     generator = torch.Generator().manual_seed(0)
     halves: list[dict[str, list[int]]] = [{}, {}]
-    for group in found.groups:
+    for group in prunable.groups:
         order = torch.randperm(group.units, generator=generator).tolist()
         halves[0][group.name], halves[1][group.name] = order[::2], order[1::2]
     return halves

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from paredown.model.attention import HeadAttention
 from paredown.prune.groups import Found, Group, Slice
-from paredown.prune.layers import CONVOLUTION
-from paredown.prune.trace import OUTPUT, Tracer, Use
+from paredown.prune.label_store import CONVOLUTION, LabelStore, Use
+from paredown.prune.trace import OUTPUT, Tracer
 from paredown.prune.units import NOTHING
 
 ONE = "its channels can only go all together"
@@ -32,17 +32,17 @@ def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> F
     if _unread(module, tracer):  # such as an auxiliary head
         with _training(module), torch.random.fork_rng(devices=[]):
             tracer.run(module, images)
-    tracer.end()
+    tracer.store.end()
     module.train(training)
     names: dict[int, str] = {id(part): name for name, part in module.named_modules()}
     names.update({id(tensor): name for name, tensor in module.named_parameters()})
     names.update({id(tensor): name for name, tensor in module.named_buffers()})
     hidden = {id(part.qkv): "out" for part in attention.values()}
     hidden.update({id(part.out_proj): "in" for part in attention.values()})
-    for use in tracer.uses:
+    for use in tracer.store.uses:
         if hidden.get(id(use.layer)) == use.side:
-            tracer.units.fix(use.labels, HEADS)
-    groups, fixed = _assembled(tracer, names)
+            tracer.store.units.fix(use.labels, HEADS)
+    groups, fixed = _assembled(tracer.store, names)
     groups += [_heads(name, part) for name, part in attention.items() if part.heads > 1]
     order = {name: index for index, name in enumerate(names.values())}
     groups.sort(key=lambda group: order[group.name])
@@ -52,7 +52,7 @@ def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> F
 
 
 def _unread(module: nn.Module, tracer: Tracer) -> bool:
-    """Tell whether a network has layers that it does not use in eval mode."""
+    """Check whether a network has layers that it does not use in eval mode."""
     kinds = (CONVOLUTION, nn.Linear)
     return any(isinstance(part, kinds) and part not in tracer.ran for part in module.modules())
 
@@ -73,24 +73,24 @@ def _training(module: nn.Module) -> Iterator[None]:
             buffer.copy_(values)
 
 
-def _assembled(tracer: Tracer, names: Mapping[int, str]) -> tuple[list[Group], dict[str, str]]:
+def _assembled(store: LabelStore, names: Mapping[int, str]) -> tuple[list[Group], dict[str, str]]:
     """Put units that lie in the same layers into a group each; tell why others stay."""
-    units = [tracer.units.roots(use.labels) for use in tracer.uses]
+    units = [store.units.roots(use.labels) for use in store.uses]
     layers: dict[int, Counter[int]] = defaultdict(Counter)  # of a unit: how often in which use
-    made = set()
-    for index, (use, own) in enumerate(zip(tracer.uses, units, strict=True)):
+    produced = set()
+    for index, (use, own) in enumerate(zip(store.uses, units, strict=True)):
         for unit in own.tolist():
             layers[unit][index] += 1
-        made |= set(own.tolist()) if use.makes else set()
+        produced |= set(own.tolist()) if use.makes else set()
     together: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
-    for unit in made - {NOTHING}:
-        if not tracer.units.reason(unit):
+    for unit in produced - {NOTHING}:
+        if not store.units.reason(unit):
             together[tuple(sorted(layers[unit].items()))].append(unit)
-    pairs = list(zip(tracer.uses, units, strict=True))
+    pairs = list(zip(store.uses, units, strict=True))
     groups = [_group(pairs, list(dict(key)), set(own), names) for key, own in together.items()]
     fixed: dict[str, str] = {}
     for use, own in pairs:
-        reasons = [tracer.units.reason(unit) for unit in own.tolist()]
+        reasons = [store.units.reason(unit) for unit in own.tolist()]
         if use.makes and all(reasons) and not {OUTPUT, HEADS} & set(reasons):
             fixed[names[id(use.layer)]] = reasons[0]
     return groups, fixed

@@ -16,7 +16,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from paredown.model.attention import HeadAttention
-from paredown.prune.layers import CONVOLUTION
+from paredown.prune.label_store import CONVOLUTION
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class Group:
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """Tell groups apart by the layers that they are made of, whatever their width."""
+        """Distinguish groups by the layers that they are made of, whatever their width."""
         return tuple(f"{type(part.layer).__name__}.{part.side}" for part in self.slices)
 
 

@@ -23,7 +23,7 @@ def compact(labels: Tensor) -> Tensor:
 
 
 def varies(labels: Tensor, axis: int) -> bool:
-    """Tell whether labels differ along an axis."""
+    """Check whether labels differ along an axis."""
     size = labels.shape[axis]
     if size == 1 or labels.stride(axis) == 0:
         return False
@@ -49,7 +49,7 @@ def narrowed_together(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def spans(shape: torch.Size, target: torch.Size) -> bool:
-    """Tell whether a shape can be broadcast to another."""
+    """Check whether a shape can be broadcast to another."""
     if len(shape) > len(target):
         return False
     pairs = zip(reversed(shape), reversed(target), strict=False)

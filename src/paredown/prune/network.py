@@ -28,17 +28,17 @@ def require_groups(network: nn.Module, pruning: Pruning) -> None:
         ConfigError: If nothing of it can be pruned, with the reason, or `round_to` is above every
             layer, or the criterion cannot score one.
     """
-    found = pruning.find(network)
-    if not found.groups:
-        why = next((f": {name}: {reason}" for name, reason in found.fixed.items()), "")
+    prunable = pruning.find(network)
+    if not prunable.groups:
+        why = next((f": {name}: {reason}" for name, reason in prunable.fixed.items()), "")
         why = why or " besides the classifier"
         raise ConfigError(f"model must have a layer whose channels can go, got none{why}")
-    for reason in dict.fromkeys(found.fixed.values()):
-        names = [name for name, other in found.fixed.items() if other == reason]
+    for reason in dict.fromkeys(prunable.fixed.values()):
+        names = [name for name, other in prunable.fixed.items() if other == reason]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         log.info("not pruned: %s%s: %s", ", ".join(names[:NAMED]), more, reason)
     widest = max(
-        found.groups, key=lambda group: 0 if (group.attention is not None) else group.channels
+        prunable.groups, key=lambda group: 0 if (group.attention is not None) else group.channels
     )
     round_to = pruning.round_to
     if not widest.attention and round_to >= widest.channels:

@@ -1,11 +1,12 @@
 """How labels go through operations that are no layer; see `trace.py`."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from paredown.prune.label_store import LabelStore
 from paredown.prune.labels import (
     narrowed,
     narrowed_together,
@@ -16,9 +17,6 @@ from paredown.prune.labels import (
     varies,
 )
 from paredown.prune.units import NOTHING
-
-if TYPE_CHECKING:
-    from paredown.prune.trace import Tracer
 
 aten = torch.ops.aten
 MOVES = {
@@ -35,8 +33,8 @@ PRODUCTS = {aten.mm, aten.bmm, aten.addmm, aten.baddbmm}
 LIKE = ("zeros", "ones", "empty", "full", "rand", "arange", "bernoulli", "new_")  # read no number
 
 
-Rule = Callable[["Tracer", Any, Any, Any, Any], None]
-"""(tracer, operation, what it gave, its arguments, its keyword arguments)"""
+Rule = Callable[[LabelStore, Any, Any, Any, Any], None]
+"""(store, operation, what it gave, its arguments, its keyword arguments)"""
 
 
 def rule_of(func: Any, output: Any, args: Any) -> Rule | None:
@@ -53,12 +51,12 @@ def rule_of(func: Any, output: Any, args: Any) -> Rule | None:
     return reduced if _reduces(func, output, args) else combined
 
 
-def moved(tracer: "Tracer", func: Any, output: Any, args: Any, kwargs: Any) -> None:
+def moved(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> None:
     """Move labels by the operation that moved the numbers."""
 
     def labelled(value: Any) -> Any:
         if isinstance(value, Tensor):
-            return tracer.of(value).contiguous() if value.is_floating_point() else value
+            return store.of(value).contiguous() if value.is_floating_point() else value
         if isinstance(value, (list, tuple)):
             return type(value)(map(labelled, value))
         return value
@@ -68,39 +66,39 @@ def moved(tracer: "Tracer", func: Any, output: Any, args: Any, kwargs: Any) -> N
     except (RuntimeError, NotImplementedError):  # an operation that has no integers
         return
     for tensor, label in zip(tensors(output), tensors(labels), strict=False):
-        tracer.put(tensor, label)
+        store.put(tensor, label)
 
 
-def split(tracer: "Tracer", func: Any, output: Any, args: Any, kwargs: Any) -> None:
+def split(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> None:
     """Label what a tensor is cut into; equal pieces lose the same channels each."""
-    moved(tracer, func, output, args, kwargs)
+    moved(store, func, output, args, kwargs)
     pieces = tensors(output)
-    labels = [tracer.of(piece) for piece in pieces]
+    labels = [store.of(piece) for piece in pieces]
     if func.overloadpacket is aten.unbind or len({label.shape for label in labels}) > 1:
         return
     axis = args[2] if len(args) > 2 else kwargs.get("dim", 0)
-    if varies(tracer.of(args[0]), axis):
+    if varies(store.of(args[0]), axis):
         for label in labels[1:]:
-            tracer.units.merge(narrowed(labels[0]).flatten(), narrowed(label).flatten())
+            store.units.merge(narrowed(labels[0]).flatten(), narrowed(label).flatten())
 
 
-def viewed(tracer: "Tracer", func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
+def viewed(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
     """Label a reshape; what it splits into factors can only lose whole rows of them."""
-    moved(tracer, func, output, args, kwargs)
+    moved(store, func, output, args, kwargs)
     for axes in split_axes(tuple(args[0].shape), tuple(output.shape)):
-        labels = narrowed(tracer.of(output), keep=axes)
+        labels = narrowed(store.of(output), keep=axes)
         if len([axis for axis in axes if varies(labels, axis)]) < 2:
             continue
-        fixed = axes[:-1] if tracer.couple == "leading" else axes[1:]
+        fixed = axes[:-1] if store.couple == "leading" else axes[1:]
         first = labels
         for axis in fixed:
             first = first.narrow(axis, 0, 1)
-        tracer.units.merge(first.expand_as(labels).flatten(), labels.flatten())
+        store.units.merge(first.expand_as(labels).flatten(), labels.flatten())
 
 
-def padded(tracer: "Tracer", func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
+def padded(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
     """Label what is padded with a constant: the new numbers of a channel axis stay there."""
-    labels = tracer.of(args[0])
+    labels = store.of(args[0])
     for index, count in enumerate(args[1]):
         axis = labels.ndim - 1 - index // 2
         if not varies(labels, axis):
@@ -113,46 +111,46 @@ def padded(tracer: "Tracer", func: Any, output: Tensor, args: Any, kwargs: Any) 
             start = -count if index % 2 == 0 else 0
             labels = labels.narrow(axis, start, labels.shape[axis] + count)
         elif count:
-            zeros = tracer.units.new(1)
-            tracer.units.fix(zeros, "they are padded with zeros to a fixed place")
+            zeros = store.units.new(1)
+            store.units.fix(zeros, "they are padded with zeros to a fixed place")
             shape = [*labels.shape[:axis], count, *labels.shape[axis + 1 :]]
             extra = zeros.view([1] * labels.ndim).expand(shape)
             labels = torch.cat([extra, labels] if index % 2 == 0 else [labels, extra], axis)
-    tracer.put(output, labels)
+    store.put(output, labels)
 
 
-def multiplied(tracer: "Tracer", func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
+def multiplied(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
     """Label a product of two activations: what it adds up over hangs together."""
     left, right = args[-2:] if len(args) > 2 else args[:2]
-    one, other = tracer.of(left), tracer.of(right)
+    one, other = store.of(left), store.of(right)
     if varies(one, -1) and varies(one, -2):
-        one = _merged(tracer, one, -1)
+        one = _merged(store, one, -1)
     if varies(other, -2) and varies(other, -1):
-        other = _merged(tracer, other, -2)
+        other = _merged(store, other, -2)
     if varies(one, -1) or varies(other, -2):
         inner, own = one[..., :1, :].mT, other[..., :, :1]
-        tracer.units.merge(inner.flatten(), own.flatten())
+        store.units.merge(inner.flatten(), own.flatten())
     rows = one[..., :, :1].expand(output.shape)
     columns = other[..., :1, :].expand(output.shape)
     if varies(one, -2) and varies(other, -1):
-        tracer.units.merge(*narrowed_together(rows, columns))
-        tracer.put(output, torch.where(rows == NOTHING, columns, rows))
+        store.units.merge(*narrowed_together(rows, columns))
+        store.put(output, torch.where(rows == NOTHING, columns, rows))
     elif varies(other, -1):
-        tracer.put(output, columns)
+        store.put(output, columns)
     elif not varies(one, -1):  # else what was added up is gone
-        tracer.put(output, rows)
+        store.put(output, rows)
 
 
-def _merged(tracer: "Tracer", labels: Tensor, axis: int) -> Tensor:
+def _merged(store: LabelStore, labels: Tensor, axis: int) -> Tensor:
     short = narrowed(labels, keep=axis)
     first = short.max(dim=axis, keepdim=True).values
-    tracer.units.merge(first.expand_as(short).flatten(), short.flatten())
+    store.units.merge(first.expand_as(short).flatten(), short.flatten())
     return first.expand_as(labels)
 
 
-def reduced(tracer: "Tracer", func: Any, output: Any, args: Any, kwargs: Any) -> None:
+def reduced(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> None:
     """Label sums, means and the like: an axis of channels that is added up has none left."""
-    labels, (target, *_) = tracer.of(args[0]), tensors(output)
+    labels, (target, *_) = store.of(args[0]), tensors(output)
     names = [argument.name for argument in func._schema.arguments]
     named = {**dict(zip(names, args, strict=False)), **kwargs}
     dims = named.get("dim")
@@ -161,54 +159,54 @@ def reduced(tracer: "Tracer", func: Any, output: Any, args: Any, kwargs: Any) ->
     others = any(varies(labels, axis) for axis in range(labels.ndim) if axis not in dims)
     for axis in sorted(dims):
         if varies(labels, axis):
-            labels = _merged(tracer, labels, axis) if others else torch.zeros_like(labels)
+            labels = _merged(store, labels, axis) if others else torch.zeros_like(labels)
     for axis in sorted(dims, reverse=True):
         if target.ndim == labels.ndim and named.get("keepdim"):
             labels = labels.narrow(axis, 0, 1)
         else:
             labels = labels.select(axis, 0)
     for tensor in tensors(output):
-        tracer.put(tensor, labels)
+        store.put(tensor, labels)
 
 
-def pooled(tracer: "Tracer", func: Any, output: Any, args: Any, kwargs: Any) -> None:
+def pooled(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> None:
     """Label what moves within each channel: pooling, interpolation."""
-    (target, *_), labels = tensors(output), tracer.of(args[0])
+    (target, *_), labels = tensors(output), store.of(args[0])
     if target.ndim == labels.ndim:
         axes = [axis for axis in range(target.ndim) if target.shape[axis] != labels.shape[axis]]
         for axis in axes:
             labels = labels.narrow(axis, 0, 1)
         for tensor in tensors(output):
-            tracer.put(tensor, labels.expand(target.shape))
+            store.put(tensor, labels.expand(target.shape))
 
 
-def combined(tracer: "Tracer", func: Any, output: Any, args: Any, kwargs: Any) -> None:
+def combined(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> None:
     """Label what is computed number by number: those of one place hang together."""
     for target in tensors(output)[:1]:
-        given = [tensor for tensor in tensors((args, kwargs)) if tensor.is_floating_point()]
-        fitting = [tracer.of(each) for each in given if spans(each.shape, target.shape)]
+        inputs = [tensor for tensor in tensors((args, kwargs)) if tensor.is_floating_point()]
+        fitting = [store.of(tensor) for tensor in inputs if spans(tensor.shape, target.shape)]
         if not fitting:
-            pooled(tracer, func, output, args, kwargs)
+            pooled(store, func, output, args, kwargs)
             continue
         parts = spread(fitting, target.shape)
         labels = parts[0]
         for part in parts[1:]:
             one, other = narrowed_together(labels, part)
-            tracer.units.merge(one, other)
+            store.units.merge(one, other)
             labels = torch.where(labels == NOTHING, part, labels)
-        tracer.put(target, labels)
+        store.put(target, labels)
 
 
-def gated(tracer: "Tracer", func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
+def gated(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
     """Label one half gated by the other: both lose the same channels."""
-    labels, axis = tracer.of(args[0]), args[1] if len(args) > 1 else -1
+    labels, axis = store.of(args[0]), args[1] if len(args) > 1 else -1
     first, second = labels.chunk(2, axis)
-    tracer.units.merge(*narrowed_together(first, second))
-    tracer.put(output, first)
+    store.units.merge(*narrowed_together(first, second))
+    store.put(output, first)
 
 
 def _reduces(func: Any, output: Any, args: Any) -> bool:
-    """Tell whether an operation adds up, or the like, along axes."""
+    """Check whether an operation adds up, or the like, along axes."""
     names = [argument.name for argument in func._schema.arguments]
     first = args[0] if args else None
     if not isinstance(first, Tensor) or not first.ndim:

@@ -50,7 +50,7 @@ class Units:
                 self._reasons.setdefault(self._root(label), reason)
 
     def reason(self, unit: int) -> str:
-        """Say why a unit stays; empty if it need not."""
+        """Return why a unit stays; empty if it need not."""
         return self._reasons.get(unit, "")
 
     def _root(self, label: int) -> int:
