@@ -19,8 +19,8 @@ test: .venv/ready  ## Run the quick tests
 test-slow: .venv/ready  ## Run the slow ones: processes killed, disks full, servers gone
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow
 
-test-zoo: .venv/ready  ## Prune, save and lower every classifier of torchvision
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m zoo tests/test_zoo.py
+test-zoo: .venv/ready  ## Prune, save and lower every classifier of torchvision, and networks as people write them
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m zoo tests/test_zoo.py tests/test_habits.py
 
 lint: .venv/ready  ## Check style and types
 	$(BIN)/ruff check .
