@@ -82,6 +82,20 @@ def test_sha256_is_the_published_one(tmp_path: Path) -> None:
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
         ("sqlite:///mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db"),
         ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+        ("postgresql://me:p@ss@host/db", "postgresql://me:***@host/db"),
+        ("redis://:secret@host", "redis://:***@host"),
+        ("mysql://host/db?user=me&password=secret", "mysql://host/db?user=me&password=***"),
+        (
+            "s3://b?aws_secret_access_key=se/cret&region=x",
+            "s3://b?aws_secret_access_key=***&region=x",
+        ),
+        ("http://host/?Api_Key=secret'", "http://host/?Api_Key=***'"),
+        ("https://host/a?sslpassword=x#token=y", "https://host/a?sslpassword=***#token=y"),
+        (
+            "http://host/#/runs?viewStateShareKey=paredown",
+            "http://host/#/runs?viewStateShareKey=paredown",
+        ),
+        ("at 12:30 me@host wrote", "at 12:30 me@host wrote"),
     ],
 )
 def test_passwords_of_urls_are_hidden_and_nothing_else(text: str, hidden: str) -> None:

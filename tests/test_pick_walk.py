@@ -2,14 +2,17 @@
 
 from itertools import product
 from math import comb, inf
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from paredown.errors import ConfigError
 from paredown.front import Budget
 from paredown.measure import wilson
+from paredown.pick.bundle import find_place
 from paredown.pick.candidates import gather
 from paredown.pick.exam import Exam, mcnemar
 from paredown.pick.walk import walk
@@ -214,3 +217,12 @@ def test_what_cannot_be_compared_or_shipped_is_left_out_and_told() -> None:
 )
 def test_a_verdict_tells_what_the_comparison_is_worth(exam: Exam, told: str) -> None:
     assert told in exam.verdict()
+
+
+def test_a_folder_that_no_pick_made_is_refused_and_nothing_below_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "full" / "deep").mkdir(parents=True)
+    monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("it walked"))
+    with pytest.raises(ConfigError, match=r"^pick\.folder must .* with deep"):
+        find_place(str(tmp_path / "full"), gather([logged(1)], "here").candidates[0])

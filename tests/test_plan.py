@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import pytest
 
+from paredown.config import composed
 from paredown.dataset.digits import Digits
 from paredown.distill.knowledge import Knowledge
 from paredown.errors import ConfigError
 from paredown.front import Budget
 from paredown.model.torchvision import Torchvision
-from paredown.plan import Plan, _in_order
+from paredown.plan import Plan, _in_order, plan
 from paredown.prune.structured import Structured
 from paredown.quantize.static import Static
 from paredown.runtime.onnxruntime import OnnxRuntime
@@ -111,3 +112,10 @@ def test_a_batch_that_the_images_cannot_fill_is_refused_for_any_stage(
     larger = replace(parts["distill"], training=replace(parts["training"], batch_size=1079))
     with pytest.raises(ConfigError, match=r"^training\.batch_size must be at most the 1078 images"):
         planned(["distill"], parts | {"distill": larger}).load()
+
+
+def test_threads_beyond_the_cores_and_seeds_beyond_32_bits_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^runtime.threads must be at most \d+, the cores here"):
+        plan(composed("model=cnn4", "model@student=cnn4", "runtime.threads=100000"))
+    with pytest.raises(ConfigError, match=r"^seed must lie in \[0, 4294967296\), got 10000"):
+        plan(composed("model=cnn4", "model@student=cnn4", f"seed={10**30}"))

@@ -37,6 +37,7 @@ def test_the_sensitivity_study_wants_a_stage_that_quantizes(tmp_path: Path) -> N
     done = run_here(tmp_path, "experiment=quantize_sensitivity", "technique=prune", *SMALL)
     assert done.returncode == 2
     assert "technique.stages must end with quantize" in done.stderr
+    assert not list(tmp_path.rglob("model.safetensors"))  # nothing was trained
 
 
 def test_the_zero_point_study_shows_what_symmetric_ranges_cost(tmp_path: Path) -> None:

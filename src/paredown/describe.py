@@ -10,9 +10,17 @@ from typing import Any
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+_USER = re.compile(r"(://[^:/@\s]*):[^/\s]+@")  # a password may hold an @ itself
+_QUERY = re.compile(
+    r"([?&;][\w.-]*(?:passw|pwd|token|secret|api_?key|access_?key|credential|signature)[\w.-]*=)"
+    r"[^&;#\s'\"]+",
+    re.IGNORECASE,
+)
+
+
 def hide_passwords(text: str) -> str:
-    """Put stars in the place of the password of every URL in a text."""
-    return re.sub(r"(://[^:/@\s]+):[^@/\s]+@", r"\1:***@", text)
+    """Put stars in the place of the passwords, keys and tokens of every URL in a text."""
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1:***@", text))
 
 
 def describe(part: Any, key_only: bool = False) -> Any:

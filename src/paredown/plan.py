@@ -1,5 +1,6 @@
 """A run's parts, built and checked before any work."""
 
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BASELINE = "baseline"
+SEEDS = 2**32  # as many as NumPy's generators take
 STAGES = "technique.stages"
 NEEDED = (BASELINE, "teacher", "dataset", "runtime", "measure", "store", "tracking", "budget")
 
@@ -110,6 +112,8 @@ class Plan:
                 assert network is not None, "the baseline builds one"
                 resolved(stage.numerics, network, shape)
                 calibration_batches(dataset, stage.numerics.calibration_images)
+        if self.study is not None and network is not None:
+            self.study.check(self.stages, network)
         return dataset
 
     def context(self, dataset: Dataset, title: str) -> Context:
@@ -143,7 +147,7 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
         ConfigError: For the first value that cannot work.
     """
     check_type("seed", cfg.seed, int)
-    require(cfg.seed >= 0, "seed", "be at least 0", cfg.seed)
+    require(0 <= cfg.seed < SEEDS, "seed", f"lie in [0, {SEEDS})", cfg.seed)
     parts = build_parts(cfg, *NEEDED)
     _require_version(parts["tracking"])
     names = OmegaConf.select(cfg, STAGES)
@@ -151,6 +155,9 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
     stages = _in_order(list(names), parts)
     integers = any(stage.numerics is not None for stage in stages.values())
     require_engine(parts["runtime"], lowers=True, integers=integers)
+    threads, cores = parts["runtime"].threads, os.cpu_count() or 1
+    rule = f"be at most {cores}, the cores here"
+    require(threads <= cores, "runtime.threads", rule, threads, "more only wait for each other")
     _require_consent(parts["runtime"], parts["store"], parts["measure"], parts["tracking"])
     return Plan(
         seed=cfg.seed,

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from paredown.dataset import Dataset
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from paredown.path import VariantPath
     from paredown.plan import Plan
     from paredown.tracking.run import Run
+    from paredown.variant import Stage
 
 STUDY = "study"  # what a study leaves, in the folder of its run and in MLflow
 
@@ -18,6 +21,15 @@ STUDY = "study"  # what a study leaves, in the folder of its run and in MLflow
 @runtime_checkable
 class Study(Protocol):
     """The node `study` of a run; a file of conf/experiment sets it."""
+
+    def check(self, stages: "Mapping[str, Stage]", network: "nn.Module") -> None:
+        """Raise ConfigError, before any work, if the study has nothing to look into.
+
+        Args:
+            stages: Of the run, by name, in order.
+            network: The one that the last stages begin with, on the meta device.
+        """
+        ...
 
     def __call__(self, path: "VariantPath", parts: "Plan", dataset: Dataset, folder: Path) -> str:
         """Look into the path; every variant on it has been made and measured.

@@ -44,10 +44,11 @@ def find_place(asked: str | None, candidate: Candidate) -> Path:
 def _foreign(folder: Path) -> str | None:
     """Name a file of a folder that no pick wrote; None if there is none."""
     listed: dict[str, str] = {}
-    if (folder / SUMS).is_file():
-        for line in (folder / SUMS).read_text(errors="replace").splitlines():
-            digest, _, name = line.partition("  ")
-            listed[name] = digest
+    if not (folder / SUMS).is_file():  # nothing below has to be looked at
+        return next(iter(folder.iterdir())).name
+    for line in (folder / SUMS).read_text(errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        listed[name] = digest
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if name != SUMS and not (path.is_file() and listed.get(name) == sha256_of(path)):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from paredown.path import VariantPath
     from paredown.plan import Plan
+    from paredown.variant import Stage
 
 BATCH = 256
 
@@ -40,6 +42,9 @@ class Sensitivity:
         ok = len(self.amounts) > 0 and all(0 < amount < 1 for amount in self.amounts)
         require(ok, "amounts", "be a list of fractions in (0, 1)", self.amounts)
         require(self.round_to >= 1, "round_to", "be at least 1 channel", self.round_to)
+
+    def check(self, stages: "Mapping[str, Stage]", network: "nn.Module") -> None:
+        """Accept every path: whatever is on it, its last network is pruned; see `study.Study`."""
 
     def __call__(self, path: "VariantPath", parts: "Plan", dataset: Dataset, folder: Path) -> str:
         """Write sensitivity.png, .json and .md into the folder; name the most sensitive groups."""

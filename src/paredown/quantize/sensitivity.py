@@ -2,20 +2,24 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from paredown.dataset import Dataset
-from paredown.errors import ConfigError
+from paredown.errors import require
 from paredown.measure import answer
 from paredown.path import VariantPath
 from paredown.plan import Plan
 from paredown.quantize.layers import running
 from paredown.runtime import Logits
-from paredown.variant import Numerics, Variant
+from paredown.variant import Numerics, Stage, Variant
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,16 @@ class Sensitivity:
 
     shown: int
 
+    def check(self, stages: "Mapping[str, Stage]", network: "nn.Module") -> None:
+        """Raise ConfigError unless the last stage quantizes; see `study.Study`."""
+        rule = "end with quantize for this study"
+        quantizes = list(stages.values())[-1].numerics is not None
+        require(quantizes, "technique.stages", rule, list(stages)[1:])
+
     def __call__(self, path: VariantPath, parts: Plan, dataset: Dataset, folder: Path) -> str:
         """Write sensitivity.json and sensitivity.png; name the layers that keep_float should."""
-        last = len(path.names) - 1
-        numerics = list(parts.stages.values())[last].numerics
-        if numerics is None:
-            raise ConfigError(
-                f"technique.stages must end with quantize for this study, got {list(path.names)}"
-            )
+        numerics = list(parts.stages.values())[-1].numerics
+        assert numerics is not None  # checked before any work
         costs = self._measure(path, parts, dataset, numerics)
         costs.sort(key=lambda cost: (-cost.error, cost.layer))
         told = json.dumps([asdict(cost) for cost in costs], indent=1)

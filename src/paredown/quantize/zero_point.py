@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from paredown import measure
 from paredown.dataset import Dataset
-from paredown.errors import ConfigError
+from paredown.errors import ConfigError, require
 from paredown.path import VariantPath
 from paredown.plan import Plan
 from paredown.quantize.affine import Affine, affine, round_trip
-from paredown.variant import Variant
+from paredown.variant import Stage, Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +38,13 @@ class ZeroPoint:
     """
 
     images: int
+
+    def check(self, stages: "Mapping[str, Stage]", network: "nn.Module") -> None:
+        """Raise ConfigError unless the network has a ReLU; see `study.Study`."""
+        from torch import nn
+
+        relus = any(isinstance(part, (nn.ReLU, nn.ReLU6)) for part in network.modules())
+        require(relus, "model", "have a ReLU for this study", "none")
 
     def __call__(self, path: VariantPath, parts: Plan, dataset: Dataset, folder: Path) -> str:
         """Write zero_point.json and zero_point.png, and tell what the zero point is worth."""
