@@ -21,6 +21,7 @@ from paredown.machine import cpu_name
 from paredown.pick import Pick
 from paredown.pick.bundle import find_place, predict
 from paredown.pick.candidates import Candidate
+from paredown.pick.card import one_line
 from paredown.runtime import Runtime
 from paredown.runtime.executorch import ExecuTorch
 from paredown.runtime.onnxruntime import OnnxRuntime
@@ -271,3 +272,20 @@ def test_a_second_pick_replaces_the_bundle_and_leaves_nothing_beside_it(
         assert sha256_of(place / "model.onnx") == chosen.sha256
         assert [path.name for path in place.parent.iterdir()] == ["bundle"]
         assert f"size_mb at most {size:g}" in (place / "card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("a\n\n# b\x1b[31m", "a # b [31m"),
+        ("one | two `three`", "one \\| two 'three'"),
+        ("caf\udce9", "caf"),
+    ],
+)
+def test_what_others_wrote_is_harmless_in_a_card(text: str, line: str) -> None:
+    assert one_line(text) == line
+
+
+def test_a_command_in_a_block_of_code_is_one_line_as_it_was(tmp_path: Path) -> None:
+    assert one_line("run.py 'a=<b>|c'\nrm", escapes=False) == "run.py 'a=<b>|c' rm"

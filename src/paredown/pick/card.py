@@ -1,5 +1,6 @@
 """The model card of a bundle: what it is, how it is made again, what it was measured at."""
 
+import html
 from collections.abc import Mapping
 
 from paredown import machine
@@ -34,11 +35,12 @@ def write_card(candidate: Candidate, exam: Exam, parts: Parts, budget: Budget) -
     path = run.stages[: run.stages.index(candidate.stage) + 1]
     channels, height, width = dataset.input_shape
     low, high = exam.interval
-    return f"""# {run.name}, {run.title(candidate.stage)}
+    title = one_line(run.title(candidate.stage))
+    return f"""# {one_line(run.name)}, {title}
 
 Names images of {width}x{height} pixels and {channels} channels as one of {len(dataset.classes)}
-classes: {_classes(dataset.classes)}. Stages: {" → ".join(path)}. Trained and judged on
-{tags.get("dataset", dataset.name)}.
+classes: {_classes(dataset.classes)}. Stages: {one_line(" → ".join(path))}. Trained and judged on
+{one_line(tags.get("dataset", dataset.name))}.
 
 - **Test accuracy: {exam.accuracy:.2%}** [{low:.1%}, {high:.1%}] (95 % Wilson interval), \
 {exam.hits} of {exam.count} images, taken from the files here, one image at a time.
@@ -46,7 +48,7 @@ classes: {_classes(dataset.classes)}. Stages: {" → ".join(path)}. Trained and 
 {exam.verdict()}.
 - Picked for: {say(budget)}.
 
-| measured | {run.stages[0]} | {run.title(candidate.stage)} |
+| measured | {one_line(run.stages[0])} | {title} |
 |---|---|---|
 {_rows(candidate)}
 {_where(candidate)}
@@ -60,10 +62,10 @@ classes: {_classes(dataset.classes)}. Stages: {" → ".join(path)}. Trained and 
 
 ## Make it again
 
-    {tags.get("command", "the command was not kept")}
+    {one_line(tags.get("command", "the command was not kept"), escapes=False)}
 
-at commit {tags.get("mlflow.source.git.commit", "(unknown)")}, then take the stage
-`{candidate.stage}`. MLflow run {run.id}.
+at commit {one_line(tags.get("mlflow.source.git.commit", "(unknown)"))}, then take the stage
+`{one_line(candidate.stage)}`. MLflow run {one_line(run.id)}.
 
 ## Limits
 
@@ -79,6 +81,17 @@ at commit {tags.get("mlflow.source.git.commit", "(unknown)")}, then take the sta
 """
 
 
+def one_line(text: str, escapes: bool = True) -> str:
+    """Make a text of others harmless in Markdown: one line, no control characters, no HTML.
+
+    Args:
+        text: Such as a name or a tag of a run.
+        escapes: Whether signs of HTML and of tables are escaped; not within a block of code.
+    """
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return html.escape(line, quote=False).replace("|", "\\|").replace("`", "'") if escapes else line
+
+
 def say(budget: Budget) -> str:
     """Tell a budget in words, by the keys that set it."""
     signs = {name: "at least" if name == "accuracy" else "at most" for name in budget.limits}
@@ -86,7 +99,7 @@ def say(budget: Budget) -> str:
 
 
 def _classes(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:20])
+    shown = one_line(", ".join(names[:20]))
     return shown if len(names) <= 20 else f"{shown}, … (all in preprocess.json)"
 
 
@@ -111,7 +124,7 @@ def _cell(metrics: Mapping[str, float], name: str, form: str, unit: float) -> st
 
 
 def _where(candidate: Candidate) -> str:
-    tags = candidate.run.tags
+    tags = {name: one_line(value) for name, value in candidate.run.tags.items()}
     told = (
         f"Measured on {tags.get('cpu', 'an unknown CPU')} in "
         f"{tags.get('runtime', 'an unknown runtime')}; int8 instructions of that CPU: "
