@@ -145,7 +145,7 @@ def proven(module: nn.Module, images: Tensor) -> Found:
     if key not in _PROVEN:
         if len(_PROVEN) > REMEMBERED:
             _PROVEN.clear()
-        _PROVEN[key] = _prove(module, images)
+        _PROVEN[key] = _prove(module, prunable, images)
     couple, reasons = _PROVEN[key]
     if couple != LEADING:
         prunable = find_groups(module, images, couple)
@@ -154,10 +154,11 @@ def proven(module: nn.Module, images: Tensor) -> Found:
     return prunable
 
 
-def _prove(module: nn.Module, images: Tensor) -> tuple[str, dict[str, str]]:
+def _prove(module: nn.Module, prunable: Found, images: Tensor) -> tuple[str, dict[str, str]]:
     """Return how reshapes can shrink, and why groups of that finding stay whole, by name."""
     copied, images = _in_double(_randomized(module), images)
-    prunable = find_groups(copied, images)
+    groups = tuple(group.within(copied) for group in prunable.groups)
+    prunable = Found(groups, prunable.fixed)
     reasons = _failing(copied, prunable, images)
     if not reasons:
         return LEADING, reasons
@@ -270,7 +271,8 @@ def _randomized(module: nn.Module) -> nn.Module:
             if not tensor.is_floating_point():
                 continue
             if tensor.ndim > 1 and tensor.numel() > max(tensor.shape):
-                tensor.normal_(generator=generator).div_((tensor.numel() / len(tensor)) ** 0.5)
+                bound = (3 * len(tensor) / tensor.numel()) ** 0.5  # of variance 1
+                tensor.uniform_(-bound, bound, generator=generator)
             else:
                 tensor.uniform_(0.5, 1.5, generator=generator)
     return copied

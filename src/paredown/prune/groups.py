@@ -198,6 +198,7 @@ def _cut_norm(layer: nn.Module, rows: list[int]) -> None:
 
 
 def _without(tensor: Tensor, axis: int, rows: list[int]) -> Tensor:
-    rest = [row for row in range(tensor.shape[axis]) if row not in set(rows)]
+    gone = set(rows)
+    rest = [row for row in range(tensor.shape[axis]) if row not in gone]
     left = tensor.detach().index_select(axis, torch.tensor(rest, device=tensor.device))
     return nn.Parameter(left) if isinstance(tensor, nn.Parameter) else left
