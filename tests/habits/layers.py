@@ -281,7 +281,7 @@ class WeightNormed(Between):
         return F.relu(self.c(F.relu(self.b(F.relu(x)))))
 
 
-@pruned(2, or_refused="weight_norm")
+@pruned(2)
 class WeightNormedByHook(Between):
     """The older `nn.utils.weight_norm`, a hook that sets the weight before each call"""
 

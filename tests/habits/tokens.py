@@ -286,7 +286,7 @@ class WithClassToken(Patches):
     """A transformer block on the patches behind a class token, which the head sees."""
 
     def build(self) -> None:
-        self.cls = nn.Parameter(0.02 * torch.randn(1, 1, 32))
+        self.cls = nn.Parameter(torch.randn(1, 1, 32))
         self.pos = nn.Parameter(0.02 * torch.randn(1, 17, 32))
         self.norm1, self.mlp = nn.LayerNorm(32), Mlp(32, 64)
         self.qkv, self.proj = nn.Linear(32, 96), nn.Linear(32, 32)
@@ -332,7 +332,7 @@ class TokenOfZeros(WithClassToken):
     """A class token added to `torch.zeros(x.size(0), 1, x.size(2))`"""
 
     def token(self, x: Tensor) -> Tensor:
-        return torch.zeros(x.size(0), 1, x.size(2), device=x.device) + self.cls
+        return torch.zeros(x.size(0), 1, x.size(2)) + self.cls
 
 
 @pruned(1, over_channels=True)
@@ -341,7 +341,7 @@ class DistilledToken(WithClassToken):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes)
-        self.dist = nn.Parameter(0.02 * torch.randn(1, 1, 32))
+        self.dist = nn.Parameter(torch.randn(1, 1, 32))
         self.pos = nn.Parameter(0.02 * torch.randn(1, 18, 32))
         self.head_dist = nn.Linear(32, num_classes)
 

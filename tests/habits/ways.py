@@ -233,7 +233,7 @@ class HookedFeatures(Followed):
         return torch.cat([self.b(self.a(x)), self.taken["stem"]], 1)
 
 
-@pruned(2, or_refused="answer")
+@pruned(3)
 class StrengthGrows(Followed):
     """A number that is no buffer changes while it trains: the strength of a branch"""
 
@@ -329,7 +329,7 @@ class InDoublePrecision(Followed):
         return super().forward(images.double()).float()
 
 
-@pruned(1, or_refused="lazy")
+@pruned(2)
 class LazyLayers(nn.Module):
     """`nn.LazyConv2d` and `nn.LazyLinear`, whose widths the first image decides"""
 
@@ -426,7 +426,7 @@ class CentredByBatch(Followed):
         return self.b(x - x.mean(dim=0, keepdim=True))
 
 
-@pruned(3, or_refused="image")
+@refused("image")
 class SqueezesAll(Followed):
     """`.squeeze()` drops the batch's axis, too, when there is one image alone"""
 

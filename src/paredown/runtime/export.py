@@ -1,6 +1,7 @@
 """Export a network to ONNX, and compare what an engine made of it with the network itself."""
 
 import contextlib
+import copy
 import keyword
 import re
 import traceback
@@ -110,7 +111,7 @@ def require_exportable(module: "nn.Module", shape: tuple[int, int, int]) -> None
     rule = "have parts whose names are no words of Python's"
     require(not words, "model", rule, ", ".join(words[:3]), "torch.export writes code with them")
     try:
-        traced(prepare(module), shape, any_batch=True)
+        _trace_anywhere(module, shape)
     except Exception as error:  # whatever a user's code raises
         if _is_ours(error):
             raise
@@ -122,6 +123,20 @@ def require_exportable(module: "nn.Module", shape: tuple[int, int, int]) -> None
             raise ConfigError(f"model must {rule}, got {got}; no file holds both ways") from error
         rule = "be one that torch.export takes for any number of images"
         raise ConfigError(f"model must {rule}, got {_first(error)}") from error
+
+
+def _trace_anywhere(module: "nn.Module", shape: tuple[int, int, int]) -> None:
+    """Trace a network as it is, or on the CPU where its code makes tensors there.
+
+    Values do not matter: a network from the meta device has none, and gets none.
+    """
+    try:
+        traced(prepare(module), shape, any_batch=True)
+    except Exception:  # `torch.zeros(len(images), 1, 8)` lies on the CPU, whatever the weights do
+        if not any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+            raise
+        moved = copy.deepcopy(module).to_empty(device="cpu")
+        traced(prepare(moved), shape, any_batch=True)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from paredown.variant import Numerics
 
 if TYPE_CHECKING:
     import onnx
+    from onnxruntime.quantization.calibrate import TensorsData
 
 INTEGER_NODES = ("ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul")
 INT4_OPSET = 21  # the first whose DequantizeLinear takes 4 bits
@@ -111,19 +112,24 @@ def _static(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics) 
     from paredown.runtime.onnxruntime.ranges import method_of, ranges
 
     chosen = formats(machine.instructions(), platform.machine())
-    kept = prepared.with_name("ranges.json")  # of this file alone, and gone with it
-    save_tensors_data(ranges(prepared, dataset, numerics), kept)
+    cache = prepared.with_name("ranges.json")  # of this file alone, and gone with it
+    spans = ranges(prepared, dataset, numerics)
+    save_tensors_data(spans, cache)
     quantize_static(
         str(prepared),
         str(target),
-        calibration_cache_path=kept,
+        calibration_cache_path=cache,
         calibrate_method=method_of(numerics),
         quant_format=QuantFormat.QDQ,
         per_channel=numerics.per_channel,
         reduce_range=chosen.reduce_range,
         activation_type=QuantType[chosen.activations],
         weight_type=QuantType[chosen.weights],
-        nodes_to_exclude=[*_kept_with_neighbours(prepared, numerics), *_grouped(prepared)],
+        nodes_to_exclude=[
+            *_kept_with_neighbours(prepared, numerics),
+            *_grouped(prepared),
+            *_boundless(prepared, spans),
+        ],
         extra_options={"ActivationSymmetric": numerics.symmetric},
     )
 
@@ -212,6 +218,26 @@ def _grouped(file: Path) -> list[str]:
         if node.op_type == "ConvTranspose"
         and any(one.name == "group" and one.i > 1 for one in node.attribute)
     ]
+
+
+def _boundless(file: Path, spans: "TensorsData") -> list[str]:
+    """List the nodes that read or give infinities, such as a mask: no integer step spans them."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(file).graph
+    names = {
+        name
+        for name in spans.keys()  # noqa: SIM118, no mapping
+        if not np.isfinite([np.asarray(end).min() for end in spans[name].range_value]).all()
+    }
+    names |= {
+        tensor.name
+        for tensor in graph.initializer
+        if (values := numpy_helper.to_array(tensor)).dtype.kind == "f"
+        and not np.isfinite(values).all()
+    }
+    return [node.name for node in graph.node if names & {*node.input, *node.output}]
 
 
 def _kept_with_neighbours(file: Path, numerics: Numerics) -> list[str]:
