@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from paredown.config import build, parts_of
+from paredown.describe import hide_passwords
 from paredown.errors import ConfigError
 from paredown.plan import Plan, plan
 
@@ -63,7 +64,8 @@ def _require_distinct(jobs: Sequence[Sequence[str]], every: Sequence[Sequence[Ov
                 for texts in (seen[settings], job)
             )
             got = f"{one} twice" if one == other else f"{one} and {other}, which are equal"
-            raise ConfigError(f"hydra.sweeper must make each job once, got {got}; leave one out")
+            told = f"hydra.sweeper must make each job once, got {got}; leave one out"
+            raise ConfigError(hide_passwords(told))
         seen[settings] = job
 
 

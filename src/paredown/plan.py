@@ -18,6 +18,7 @@ from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.front import Budget
 from paredown.keys import version
+from paredown.model import outline
 from paredown.model.check import tried
 from paredown.path import VariantPath
 from paredown.quantize.layers import resolved
@@ -30,7 +31,7 @@ from paredown.timing import Timing
 from paredown.tracking import Tracking
 from paredown.training import Training
 from paredown.trust import MACHINE_CODE, require_allowed
-from paredown.variant import Build, Checks, Context, Stage
+from paredown.variant import Build, Checks, ChecksCheaply, Context, Stage
 
 if TYPE_CHECKING:
     from torch import nn
@@ -91,14 +92,11 @@ class Plan:
         network: nn.Module | None = None
         before: Training | None = None
         build: Build | None = None
+        self._check_cheaply(dataset)
         other = self.teacher.stage if self.teacher else None
         if other is not None:
-            other.training.check(dataset)
             tried(other.source, dataset, other.training)
         for title, stage in self.stages.items():
-            if stage.training is not None:
-                stage.training.check(dataset)
-                check_views(getattr(stage, "views", None), dataset)
             if stage.source is not None:
                 build = partial(stage.source.build, classes, shape)
                 network = tried(stage.source, dataset, stage.training)
@@ -115,6 +113,23 @@ class Plan:
         if self.study is not None and network is not None:
             self.study.check(self.stages, network)
         return dataset
+
+    def _check_cheaply(self, dataset: Dataset) -> None:
+        """Refuse what needs no network that runs, before any is built in full."""
+        if self.teacher and self.teacher.stage:
+            self.teacher.stage.training.check(dataset)
+        before: Training | None = None
+        build: Build | None = None
+        for stage in self.stages.values():
+            if stage.training is not None:
+                stage.training.check(dataset)
+                check_views(getattr(stage, "views", None), dataset)
+            if stage.source is not None:
+                build = partial(outline, stage.source, len(dataset.classes), dataset.input_shape)
+            elif isinstance(stage, ChecksCheaply):
+                assert build is not None, "the baseline builds one"
+                stage.check_cheaply(build, before)
+            before = stage.training
 
     def context(self, dataset: Dataset, title: str) -> Context:
         """Give what a stage may use where nothing is trained."""
