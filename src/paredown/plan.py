@@ -1,6 +1,5 @@
 """A run's parts, built and checked before any work."""
 
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ from paredown.costs import scale
 from paredown.dataset import Dataset, DatasetSource
 from paredown.distill import check_views
 from paredown.distill.teacher import Teacher
-from paredown.errors import ConfigError, require, require_one_of
+from paredown.errors import ConfigError, require, require_one_of, require_seed
 from paredown.front import Budget
 from paredown.keys import version
+from paredown.machine import cores_here
 from paredown.model import outline
 from paredown.model.check import tried
 from paredown.path import VariantPath
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 BASELINE = "baseline"
-SEEDS = 2**32  # as many as NumPy's generators take
 STAGES = "technique.stages"
 NEEDED = (BASELINE, "teacher", "dataset", "runtime", "measure", "store", "tracking", "budget")
 
@@ -162,7 +161,7 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
         ConfigError: For the first value that cannot work.
     """
     check_type("seed", cfg.seed, int)
-    require(0 <= cfg.seed < SEEDS, "seed", f"lie in [0, {SEEDS})", cfg.seed)
+    require_seed("seed", cfg.seed)
     parts = build_parts(cfg, *NEEDED)
     _require_version(parts["tracking"])
     names = OmegaConf.select(cfg, STAGES)
@@ -170,7 +169,7 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
     stages = _in_order(list(names), parts)
     integers = any(stage.numerics is not None for stage in stages.values())
     require_engine(parts["runtime"], lowers=True, integers=integers)
-    threads, cores = parts["runtime"].threads, os.cpu_count() or 1
+    threads, cores = parts["runtime"].threads, cores_here()
     rule = f"be at most {cores}, the cores here"
     require(threads <= cores, "runtime.threads", rule, threads, "more only wait for each other")
     _require_consent(parts["runtime"], parts["store"], parts["measure"], parts["tracking"])
