@@ -117,6 +117,8 @@ def test_a_batch_that_the_images_cannot_fill_is_refused_for_any_stage(
 def test_threads_beyond_the_cores_and_seeds_beyond_32_bits_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^runtime.threads must be at most \d+, the cores here"):
         plan(composed("model=cnn4", "model@student=cnn4", "runtime.threads=100000"))
+    with pytest.raises(ConfigError, match=r"^training.threads must be at most \d+, the cores here"):
+        plan(composed("model=cnn4", "model@student=cnn4", "training.threads=100000"))
     with pytest.raises(ConfigError, match=r"^seed must lie in \[0, 4294967296\), got 10000"):
         plan(composed("model=cnn4", "model@student=cnn4", f"seed={10**30}"))
 

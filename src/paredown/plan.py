@@ -169,9 +169,11 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
     stages = _in_order(list(names), parts)
     integers = any(stage.numerics is not None for stage in stages.values())
     require_engine(parts["runtime"], lowers=True, integers=integers)
-    threads, cores = parts["runtime"].threads, cores_here()
-    rule = f"be at most {cores}, the cores here"
-    require(threads <= cores, "runtime.threads", rule, threads, "more only wait for each other")
+    _require_cores("runtime.threads", parts["runtime"].threads)
+    teacher = [parts["teacher"].stage] if parts["teacher"] else []
+    for stage in filter(None, [*stages.values(), *teacher]):
+        if stage.training is not None:
+            _require_cores("training.threads", stage.training.threads)
     _require_consent(parts["runtime"], parts["store"], parts["measure"], parts["tracking"])
     return Plan(
         seed=cfg.seed,
@@ -194,6 +196,13 @@ def _require_version(tracking: Tracking) -> None:
     rule = f"be that of this worker, {here} on {socket.gethostname()}"
     hint = "install the same Paredown and torch on every worker"
     require(tracking.version == here, "tracking.version", rule, tracking.version, hint)
+
+
+def _require_cores(key: str, threads: int | None) -> None:
+    """Refuse more threads than cores, before any is started."""
+    cores = cores_here()
+    hint = "more only wait for each other"
+    require((threads or 0) <= cores, key, f"be at most {cores}, the cores here", threads, hint)
 
 
 def _require_consent(

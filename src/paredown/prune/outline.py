@@ -6,7 +6,7 @@ from paredown.variant import Build
 USUAL = 32  # nearly every network has a layer that is wider
 
 
-def require_rounding(round_to: int, outline: Build) -> None:
+def require_rounding(round_to: int, outline: Build, key: str = "prune.round_to") -> None:
     """Refuse a multiple that no layer is wider than, where shapes alone prove it.
 
     That takes 0.1 s, where finding the groups takes seconds; `network.require_groups` refuses the
@@ -15,6 +15,7 @@ def require_rounding(round_to: int, outline: Build) -> None:
     Args:
         round_to: Width that the kept channels are a multiple of.
         outline: Builds the network without numbers; called only for an unusual multiple.
+        key: Of the setting.
 
     Raises:
         ConfigError: If no channel could go.
@@ -37,6 +38,6 @@ def require_rounding(round_to: int, outline: Build) -> None:
         return
     name = max(convolutions, key=lambda layer: convolutions[layer])
     raise ConfigError(
-        f"prune.round_to must be below {convolutions[name]}, the channels of the widest layer, "
+        f"{key} must be below {convolutions[name]}, the channels of the widest layer, "
         f"{name}, got {round_to}; no layer would lose a channel"
     )
