@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from paredown import sweep
 from paredown.config import CONF, composed
 from paredown.errors import ConfigError
-from paredown.grid import _configuration, check_jobs
+from paredown.grid import _configuration, _require_distinct, check_jobs
 from paredown.plan import plan
 
 
@@ -86,6 +86,39 @@ def test_the_one_bad_job_of_many_is_refused_as_it_would_be_alone(
     with pytest.raises(type(alone.value)) as among:
         check_jobs([*good, job], composing)
     assert str(among.value) == str(alone.value)
+
+
+EQUAL = [
+    ("prune.amount=0.3", "prune.amount=0.30", "prune.amount=0.3 and prune.amount=0.30, which are"),
+    ("prune.amount=0", "prune.amount=0.0", "prune.amount=0 and prune.amount=0.0, which are equal"),
+    ("seed=1", "seed=1", "model=cnn4 seed=1 twice"),
+    ("technique.stages=[prune]", "technique.stages=[ prune ]", "which are equal"),
+    ("store.folder=a", "store.folder='a'", "which are equal"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "told"), EQUAL)
+def test_two_equal_jobs_are_refused_however_they_are_written(
+    composing: Composing, one: str, other: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"^hydra\.sweeper must make each job once") as refused:
+        check_jobs([["model=cnn4", one], ["model=cnn4", other]], composing)
+    assert told in str(refused.value)
+    assert composing.count == 0
+
+
+def test_the_last_value_of_a_name_tells_jobs_apart(composing: Composing) -> None:
+    jobs = [["model=cnn4", "seed=3", "seed=0"], ["model=cnn4", "seed=3", "seed=1"]]
+    assert check_jobs(jobs, composing).seed == 0
+    jobs = [["model=cnn4", "seed=3", "seed=0"], ["model=cnn4", "seed=2", "seed=0"]]
+    with pytest.raises(ConfigError, match="got seed=3 and seed=2, which are equal; leave one out"):
+        check_jobs(jobs, composing)
+
+
+def test_values_of_other_types_are_other_jobs() -> None:
+    jobs = [[f"x={value}"] for value in ("1", "true", "'1'", "null", "[1]", "{a: 1}", "1.5")]
+    every = [OverridesParser.create().parse_overrides(job) for job in jobs]
+    _require_distinct(jobs, every)
 
 
 def swept(folder: Path, sweeper: str = "BasicSweeper") -> DictConfig:

@@ -1,3 +1,4 @@
+import os
 from importlib.metadata import version
 
 import pytest
@@ -8,6 +9,17 @@ from paredown import machine
 def test_a_package_that_is_not_there_is_told_absent() -> None:
     found = machine.versions("numpy", "no-such-package")
     assert found == {"numpy": version("numpy"), "no-such-package": "absent"}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux grants cores")
+def test_cores_that_are_not_granted_do_not_count() -> None:
+    before = os.sched_getaffinity(0)
+    assert machine.cores_here() == len(before)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert machine.cores_here() == 1
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_int8_instructions_are_some_of_this_cpu() -> None:

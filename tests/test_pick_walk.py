@@ -5,6 +5,7 @@ from math import comb, inf
 from pathlib import Path
 
 import pytest
+from command import run_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
@@ -226,3 +227,16 @@ def test_a_folder_that_no_pick_made_is_refused_and_nothing_below_it_is_looked_at
     monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("it walked"))
     with pytest.raises(ConfigError, match=r"^pick\.folder must .* with deep"):
         find_place(str(tmp_path / "full"), gather([logged(1)], "here").candidates[0])
+
+
+@pytest.mark.parametrize("folder", ["/", "full", "file/x/y"])
+def test_a_folder_that_cannot_be_the_bundle_is_refused_before_any_run_is_read(
+    tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "full" / "deep").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    done = run_here(tmp_path, "budget.size_mb=1", f"pick.folder={folder}", verb="pick")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: pick.folder must ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "mlruns").exists()

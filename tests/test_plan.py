@@ -117,5 +117,35 @@ def test_a_batch_that_the_images_cannot_fill_is_refused_for_any_stage(
 def test_threads_beyond_the_cores_and_seeds_beyond_32_bits_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^runtime.threads must be at most \d+, the cores here"):
         plan(composed("model=cnn4", "model@student=cnn4", "runtime.threads=100000"))
+    with pytest.raises(ConfigError, match=r"^training.threads must be at most \d+, the cores here"):
+        plan(composed("model=cnn4", "model@student=cnn4", "training.threads=100000"))
     with pytest.raises(ConfigError, match=r"^seed must lie in \[0, 4294967296\), got 10000"):
         plan(composed("model=cnn4", "model@student=cnn4", f"seed={10**30}"))
+
+
+CHEAP = [
+    (
+        {"round_to": 4096},
+        r"prune\.round_to must be below 512, the channels of the widest layer, lay",
+    ),
+    ({"rewind": 99}, r"prune\.rewind must be at most 1, the epochs of the training before, got 99"),
+]
+
+
+@pytest.mark.parametrize(("bad", "told"), CHEAP, ids=["round_to", "rewind"])
+def test_what_shapes_and_settings_tell_is_refused_before_a_network_is_tried(
+    parts: dict[str, object], monkeypatch: pytest.MonkeyPatch, bad: dict, told: str
+) -> None:
+    monkeypatch.setattr("paredown.plan.tried", lambda *_: pytest.fail("it was tried"))
+    pruning = replace(parts["prune"], **bad)
+    with pytest.raises(ConfigError, match=rf"^{told}"):
+        planned(["prune"], parts | {"prune": pruning}).load()
+
+
+def test_a_batch_of_the_last_stage_is_refused_before_a_network_is_tried(
+    parts: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paredown.plan.tried", lambda *_: pytest.fail("it was tried"))
+    larger = replace(parts["distill"], training=replace(parts["training"], batch_size=1079))
+    with pytest.raises(ConfigError, match=r"^training\.batch_size must be at most the 1078 images"):
+        planned(["distill"], parts | {"distill": larger}).load()

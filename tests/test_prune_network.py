@@ -1,5 +1,7 @@
 """Networks that cannot be pruned are refused in one line, before anything is trained."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from paredown.errors import ConfigError
 from paredown.prune.channels import Pruning
 from paredown.prune.criterion.magnitude import Magnitude
 from paredown.prune.network import require_fixed_flow, require_groups
+from paredown.prune.outline import require_rounding
 
 
 def head(width: int) -> list[nn.Module]:
@@ -95,6 +98,33 @@ def test_a_width_above_every_layer_is_refused(few: Dataset) -> None:
     message = r"prune.round_to must be below 24, .* the widest layer, 1, got 24"
     with pytest.raises(ConfigError, match=message):
         require_groups(network, Pruning(Magnitude(2), "local", 24, few))
+
+
+def attentive() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.Linear(16, 16), *head(16))
+
+
+@pytest.mark.parametrize(
+    ("network", "round_to", "refused"),
+    [
+        (lambda: nn.Sequential(nn.Conv2d(3, 48, 3), *head(48)), 48, True),
+        (lambda: nn.Sequential(nn.Conv2d(3, 48, 3), *head(48)), 47, False),
+        (lambda: nn.Sequential(nn.Conv2d(3, 48, 3), nn.Flatten(), nn.Linear(960, 10)), 500, False),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(48, 10)), 64, False),
+        (attentive, 4096, False),  # its heads may go, whatever the rounding
+        (lambda: pytest.fail("it was built"), 32, False),
+    ],
+    ids=["at", "below", "flattened", "linear", "attention", "usual"],
+)
+def test_shapes_refuse_a_rounding_only_where_they_prove_that_nothing_goes(
+    network: Callable[[], nn.Module], round_to: int, refused: bool
+) -> None:
+    if not refused:
+        require_rounding(round_to, network)
+        return
+    told = "prune.round_to must be below 48, the channels of the widest layer, 0, got 48"
+    with pytest.raises(ConfigError, match=told):
+        require_rounding(round_to, network)
 
 
 def test_shuffled_channels_are_followed(few: Dataset) -> None:

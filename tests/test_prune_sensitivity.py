@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from command import SMALL, run_here
+from torch import nn
 
 from paredown.errors import ConfigError
 from paredown.prune.criterion.magnitude import Magnitude
@@ -15,6 +16,15 @@ from paredown.prune.sensitivity import Sensitivity
 def test_amounts_that_prune_nothing_or_all_are_refused(amounts: list[float]) -> None:
     with pytest.raises(ConfigError, match=r"^amounts must be a list of fractions in"):
         Sensitivity(Magnitude(2), amounts, 8)
+
+
+def test_a_rounding_that_no_layer_allows_is_refused_before_anything_is_trained() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 48, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(
+        ConfigError, match=r"^study\.round_to must be below 48, the channels of the"
+    ):
+        Sensitivity(Magnitude(2), [0.5], 64).check({}, network)
+    Sensitivity(Magnitude(2), [0.5], 40).check({}, network)
 
 
 def test_the_experiment_leaves_a_picture_a_table_and_the_figures(tmp_path: Path) -> None:

@@ -311,6 +311,11 @@ def test_a_timeout_ends_with_the_front_so_far(tmp_path: Path) -> None:
 
 
 BAD = [
+    (
+        "hydra.sweeper.seed=4294967296",
+        "hydra.sweeper.seed must lie in [0, 4294967296), got 4294967296",
+    ),
+    ("hydra.sweeper.seed=-1", "hydra.sweeper.seed must lie in [0, 4294967296), got -1"),
     ("hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials must be at least 1, got 0"),
     ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs must be at least 1, or null, got 0"),
     ("hydra.sweeper.timeout=0", "hydra.sweeper.timeout must be above 0 seconds, got 0"),

@@ -10,10 +10,13 @@ from typing import Any
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-_USER = re.compile(r"(://[^:/@\s]*):[^/\s]+@")  # a password may hold an @ itself
+_USER = re.compile(  # a password may hold an @ or a / itself; digits alone are a port
+    r"(://[^:/@\[\s]*):(?!\d*(?:[/?#\s]|$))(?:[^/\s]+@|(?:(?!://)\S)+@)"
+)
 _QUERY = re.compile(
-    r"([?&;][\w.-]*(?:passw|pwd|token|secret|api_?key|access_?key|credential|signature)[\w.-]*=)"
-    r"[^&;#\s'\"]+",
+    r"([?&;](?:[\w.-]*(?:passw|passphrase|pwd|token|secret|api_?key|access_?key|credential|signature"
+    r"|bearer|[_-]key)[\w.-]*|key|pass|sig|auth|authorization|jwt)=)"
+    r"(?:'[^']*'|\"[^\"]*\"|[^&;#\s'\"]+)",
     re.IGNORECASE,
 )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from paredown.describe import hide_passwords
 
+SEEDS = 2**32  # as many as NumPy's generators take
 LAUNCHERS = ("joblib", "ray", "submitit")  # packages, each an extra and a plugin of Hydra
 
 
@@ -38,6 +39,11 @@ def require(ok: bool, key: str, rule: str, got: object, hint: str = "") -> None:
     """Raise ConfigError `<key> must <rule>, got <got>; <hint>` unless `ok`."""
     if not ok:
         raise ConfigError(f"{key} must {rule}, got {got!r}" + (f"; {hint}" if hint else ""))
+
+
+def require_seed(key: str, seed: int) -> None:
+    """Raise ConfigError unless every generator takes a seed."""
+    require(0 <= seed < SEEDS, key, f"lie in [0, {SEEDS})", seed)
 
 
 def require_one_of(names: Iterable[str], key: str, got: object) -> None:

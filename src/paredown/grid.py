@@ -15,6 +15,8 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from paredown.config import build, parts_of
+from paredown.describe import hide_passwords
+from paredown.errors import ConfigError
 from paredown.plan import Plan, plan
 
 log = logging.getLogger(__name__)
@@ -33,20 +35,58 @@ def check_jobs(jobs: Sequence[Sequence[str]], compose: Callable[[list[str]], Dic
         The plan of the first.
 
     Raises:
-        ConfigError: For the first job that cannot work.
+        ConfigError: For the first job that cannot work, or that an earlier one does already.
     """
     if len(jobs) > MANY:
         log.info("checking the settings of %d jobs before any work", len(jobs))
     built = _Built()
     shapes: dict[tuple[str, ...], DictConfig] = {}
     first: Plan | None = None
-    for overrides in jobs:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    every = [OverridesParser.create().parse_overrides(list(overrides)) for overrides in jobs]
+    _require_distinct(jobs, every)
+    for parsed in every:
         cfg = _configuration(parsed, shapes, compose)
         made = plan(cfg, built)
         first = first or made
     assert first is not None
     return first
+
+
+def _require_distinct(jobs: Sequence[Sequence[str]], every: Sequence[Sequence[Override]]) -> None:
+    """Refuse two jobs that set the same values, however they are written: 0.3 and 0.30."""
+    seen: dict[str, Sequence[str]] = {}
+    fixed = set(jobs[0]).intersection(*jobs)
+    for job, parsed in zip(jobs, every, strict=True):
+        settings = repr(sorted(_settings(parsed).items()))
+        if settings in seen:
+            one, other = (
+                " ".join(text for text in texts if text not in fixed) or " ".join(texts)
+                for texts in (seen[settings], job)
+            )
+            got = f"{one} twice" if one == other else f"{one} and {other}, which are equal"
+            told = f"hydra.sweeper must make each job once, got {got}; leave one out"
+            raise ConfigError(hide_passwords(told))
+        seen[settings] = job
+
+
+def _settings(parsed: Sequence[Override]) -> dict[str, Any]:
+    """List what overrides set, the last of a name, in a form in which equal values look alike."""
+    return {
+        f"{override.key_or_group}@{override.package or ''} {override.type}": _alike(
+            override.value()
+        )
+        for override in parsed
+    }
+
+
+def _alike(value: Any) -> Any:
+    """Write whole numbers alike, 1 and 1.0, wherever they stand in a value."""
+    if isinstance(value, list):
+        return [_alike(part) for part in value]
+    if isinstance(value, dict):
+        return sorted((str(name), _alike(part)) for name, part in value.items())
+    whole = isinstance(value, float) and value.is_integer()
+    return int(value) if whole else value
 
 
 def _configuration(

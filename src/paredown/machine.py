@@ -1,6 +1,7 @@
 """What this machine is: a number means nothing without the CPU that it was taken on."""
 
 import ctypes
+import os
 import platform
 import re
 from collections.abc import Mapping
@@ -39,6 +40,12 @@ def cpu_table(text: str) -> dict[str, str]:
     """Read what Linux's /proc/cpuinfo tells of the first core."""
     first = text.partition("\n\n")[0]
     return dict(re.findall(r"^([\w ]+?)\s*:\s*(.+?)\s*$", first, re.MULTILINE))
+
+
+def cores_here() -> int:
+    """Count the cores that this process may use: a container or taskset may grant it a few."""
+    granted = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return len(granted) or os.cpu_count() or 1
 
 
 @cache

@@ -1,6 +1,5 @@
 """A run's parts, built and checked before any work."""
 
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +14,11 @@ from paredown.costs import scale
 from paredown.dataset import Dataset, DatasetSource
 from paredown.distill import check_views
 from paredown.distill.teacher import Teacher
-from paredown.errors import ConfigError, require, require_one_of
+from paredown.errors import ConfigError, require, require_one_of, require_seed
 from paredown.front import Budget
 from paredown.keys import version
+from paredown.machine import cores_here
+from paredown.model import outline
 from paredown.model.check import tried
 from paredown.path import VariantPath
 from paredown.quantize.layers import resolved
@@ -30,13 +31,12 @@ from paredown.timing import Timing
 from paredown.tracking import Tracking
 from paredown.training import Training
 from paredown.trust import MACHINE_CODE, require_allowed
-from paredown.variant import Build, Checks, Context, Stage
+from paredown.variant import Build, Checks, ChecksCheaply, Context, Stage
 
 if TYPE_CHECKING:
     from torch import nn
 
 BASELINE = "baseline"
-SEEDS = 2**32  # as many as NumPy's generators take
 STAGES = "technique.stages"
 NEEDED = (BASELINE, "teacher", "dataset", "runtime", "measure", "store", "tracking", "budget")
 
@@ -91,14 +91,11 @@ class Plan:
         network: nn.Module | None = None
         before: Training | None = None
         build: Build | None = None
+        self._check_cheaply(dataset)
         other = self.teacher.stage if self.teacher else None
         if other is not None:
-            other.training.check(dataset)
             tried(other.source, dataset, other.training)
         for title, stage in self.stages.items():
-            if stage.training is not None:
-                stage.training.check(dataset)
-                check_views(getattr(stage, "views", None), dataset)
             if stage.source is not None:
                 build = partial(stage.source.build, classes, shape)
                 network = tried(stage.source, dataset, stage.training)
@@ -115,6 +112,23 @@ class Plan:
         if self.study is not None and network is not None:
             self.study.check(self.stages, network)
         return dataset
+
+    def _check_cheaply(self, dataset: Dataset) -> None:
+        """Refuse what needs no network that runs, before any is built in full."""
+        if self.teacher and self.teacher.stage:
+            self.teacher.stage.training.check(dataset)
+        before: Training | None = None
+        build: Build | None = None
+        for stage in self.stages.values():
+            if stage.training is not None:
+                stage.training.check(dataset)
+                check_views(getattr(stage, "views", None), dataset)
+            if stage.source is not None:
+                build = partial(outline, stage.source, len(dataset.classes), dataset.input_shape)
+            elif isinstance(stage, ChecksCheaply):
+                assert build is not None, "the baseline builds one"
+                stage.check_cheaply(build, before)
+            before = stage.training
 
     def context(self, dataset: Dataset, title: str) -> Context:
         """Give what a stage may use where nothing is trained."""
@@ -147,7 +161,7 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
         ConfigError: For the first value that cannot work.
     """
     check_type("seed", cfg.seed, int)
-    require(0 <= cfg.seed < SEEDS, "seed", f"lie in [0, {SEEDS})", cfg.seed)
+    require_seed("seed", cfg.seed)
     parts = build_parts(cfg, *NEEDED)
     _require_version(parts["tracking"])
     names = OmegaConf.select(cfg, STAGES)
@@ -155,9 +169,11 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
     stages = _in_order(list(names), parts)
     integers = any(stage.numerics is not None for stage in stages.values())
     require_engine(parts["runtime"], lowers=True, integers=integers)
-    threads, cores = parts["runtime"].threads, os.cpu_count() or 1
-    rule = f"be at most {cores}, the cores here"
-    require(threads <= cores, "runtime.threads", rule, threads, "more only wait for each other")
+    _require_cores("runtime.threads", parts["runtime"].threads)
+    teacher = [parts["teacher"].stage] if parts["teacher"] else []
+    for stage in filter(None, [*stages.values(), *teacher]):
+        if stage.training is not None:
+            _require_cores("training.threads", stage.training.threads)
     _require_consent(parts["runtime"], parts["store"], parts["measure"], parts["tracking"])
     return Plan(
         seed=cfg.seed,
@@ -180,6 +196,13 @@ def _require_version(tracking: Tracking) -> None:
     rule = f"be that of this worker, {here} on {socket.gethostname()}"
     hint = "install the same Paredown and torch on every worker"
     require(tracking.version == here, "tracking.version", rule, tracking.version, hint)
+
+
+def _require_cores(key: str, threads: int | None) -> None:
+    """Refuse more threads than cores, before any is started."""
+    cores = cores_here()
+    hint = "more only wait for each other"
+    require((threads or 0) <= cores, key, f"be at most {cores}, the cores here", threads, hint)
 
 
 def _require_consent(

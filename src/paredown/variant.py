@@ -224,6 +224,20 @@ class Checks(Protocol):
 
 
 @runtime_checkable
+class ChecksCheaply(Protocol):
+    """A stage that can tell from settings and shapes that it would fail, in a moment."""
+
+    def check_cheaply(self, outline: Build, before: "Training | None") -> None:
+        """Raise ConfigError for what cannot work, before any network is built in full.
+
+        Args:
+            outline: Gives the network that the stage will be given without numbers, for its shapes.
+            before: How the stage before fits weights, if it does.
+        """
+        ...
+
+
+@runtime_checkable
 class Measures(Protocol):
     """A stage whose weights may depend on what a runtime makes of them."""
 

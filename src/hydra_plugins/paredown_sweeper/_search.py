@@ -22,7 +22,7 @@ from hydra_plugins.paredown_sweeper._storage import where
 from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
 from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf, ParetoSweeper
 from paredown.config import build, build_all
-from paredown.errors import RunError, first_line, require, require_one_of, worker_died
+from paredown.errors import RunError, first_line, require, require_one_of, require_seed, worker_died
 from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
 from paredown.patience import PATIENCE, patiently
 from paredown.report import show
@@ -240,7 +240,7 @@ def check(settings: ParetoConf) -> None:
     require(settings.n_trials >= 1, f"{at}n_trials", "be at least 1", settings.n_trials)
     jobs = settings.n_jobs or 0
     require(jobs >= 1, f"{at}n_jobs", "be at least 1, or null", settings.n_jobs)
-    require(settings.seed >= 0, f"{at}seed", "be at least 0", settings.seed)
+    require_seed(f"{at}seed", settings.seed)
     rate = settings.max_failure_rate
     require(0 <= rate <= 1, f"{at}max_failure_rate", "lie in [0, 1]", rate)
     timeout = settings.timeout

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -32,13 +33,25 @@ def find_place(asked: str | None, candidate: Candidate) -> Path:
     """
     name = re.sub(r"[^\w.=-]+", "_", f"{candidate.run.name}-{candidate.stage}")
     folder = Path(asked).expanduser().absolute() if asked else Path("picked", name).absolute()
+    require_free(folder)
+    return folder
+
+
+def require_free(folder: Path) -> None:
+    """See that a bundle can be written to a folder, and that nothing is lost there.
+
+    Raises:
+        ConfigError: As `find_place` does, or if no folder above it can be written.
+    """
     hint = "name another folder, or remove this one"
     require(folder.is_dir() or not folder.exists(), "pick.folder", "be a folder", str(folder), hint)
     fault = _foreign(folder) if folder.is_dir() and any(folder.iterdir()) else None
     if fault is not None:
         rule = "be new, empty or a bundle as it was written"
         raise ConfigError(f"pick.folder must {rule}, got {folder} with {fault}; {hint}")
-    return folder
+    above = next(path for path in folder.parents if path.exists())
+    writable = above.is_dir() and os.access(above, os.W_OK | os.X_OK)
+    require(writable, "pick.folder", "lie in a folder that can be written", str(folder))
 
 
 def _foreign(folder: Path) -> str | None:

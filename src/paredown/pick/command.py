@@ -37,6 +37,8 @@ def run(cfg: DictConfig) -> None:
     if not budget.limits:
         hint = "set budget.size_mb, budget.latency_ms or budget.accuracy"
         raise ConfigError(f"budget must have a limit, got none; {hint}")
+    if asked.folder:  # told before runs are read and timed again
+        bundle.require_free(Path(asked.folder).expanduser().absolute())
     tracking: Tracking = parts["tracking"]
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
         tracker = tracking.visit()

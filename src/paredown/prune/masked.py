@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from paredown.errors import require
 from paredown.prune.criterion import Criterion, ranked, require_scope
+from paredown.prune.outline import require_rounding
 from paredown.prune.pruner import Pruner, require_amount, unchanged
-from paredown.variant import Context, Variant
+from paredown.training import Training
+from paredown.variant import Build, Context, Variant
 
 if TYPE_CHECKING:
     from paredown.prune.channels import Pruning
@@ -44,6 +46,10 @@ class Masked(Pruner):
     def label(self) -> str:
         """Such as masked0.30."""
         return f"masked{self.amount:.2f}"
+
+    def check_cheaply(self, outline: Build, before: Training | None) -> None:
+        """Raise ConfigError if no network of these shapes would do; see `variant`."""
+        require_rounding(self.round_to, outline)
 
     def pruning(self, context: Context) -> "Pruning":
         """Say how channels are chosen."""

@@ -11,6 +11,7 @@ from paredown.dataset import Dataset
 from paredown.errors import require
 from paredown.pictures.sensitivity import Sensitive, sensitivity_picture
 from paredown.prune.criterion import Criterion
+from paredown.prune.outline import require_rounding
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +45,8 @@ class Sensitivity:
         require(self.round_to >= 1, "round_to", "be at least 1 channel", self.round_to)
 
     def check(self, stages: "Mapping[str, Stage]", network: "nn.Module") -> None:
-        """Accept every path: whatever is on it, its last network is pruned; see `study.Study`."""
+        """Raise ConfigError if no channel of the last network could go; see `study.Study`."""
+        require_rounding(self.round_to, lambda: network, "study.round_to")
 
     def __call__(self, path: "VariantPath", parts: "Plan", dataset: Dataset, folder: Path) -> str:
         """Write sensitivity.png, .json and .md into the folder; name the most sensitive groups."""

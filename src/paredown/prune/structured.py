@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from paredown.errors import require
 from paredown.prune.criterion import Criterion, ranked, require_scope
+from paredown.prune.outline import require_rounding
 from paredown.prune.pruner import Pruner, require_amount, unchanged
 from paredown.prune.target import Target
 from paredown.training import Training
@@ -81,17 +82,25 @@ class Structured(Pruner):
         """Whether the widths depend on the files that a runtime makes."""
         return self.target.metric in ("size_mb", "latency_ms")
 
+    def check_cheaply(self, outline: Build, before: Training | None) -> None:
+        """Raise ConfigError if no network of these shapes would do; see `variant`."""
+        self._require_rewind(before)
+        require_rounding(self.round_to, outline)
+
     def check(self, build: Build, context: Context, before: Training | None) -> None:
         """Raise ConfigError if the stage cannot work on a network; see `variant.Checks`."""
         from paredown.prune.search import require_reachable
 
+        self._require_rewind(before)
         super().check(build, context, before)
+        if self.target.metric:
+            require_reachable(self.target, self.pruning(context), build, context)
+
+    def _require_rewind(self, before: Training | None) -> None:
         if self.rewind is not None:
             epochs = before.epochs if before else 0
             rule = f"be at most {epochs}, the epochs of the training before"
             require(self.rewind <= epochs, "prune.rewind", rule, self.rewind)
-        if self.target.metric:
-            require_reachable(self.target, self.pruning(context), build, context)
 
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Return a smaller copy of the variant's network, fine-tuned."""
