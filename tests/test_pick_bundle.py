@@ -277,10 +277,12 @@ def test_a_second_pick_replaces_the_bundle_and_leaves_nothing_beside_it(
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
-        ("a\n\n# b\x1b[31m", "a # b [31m"),
-        ("one | two `three`", "one \\| two 'three'"),
+        ("<script>alert(1)</script>", r"\<script\>alert(1)\</script\>"),
+        ("a\n\n# b\x1b[31m", r"a \# b \[31m"),
+        ("one | two `three`", r"one \| two \`three\`"),
         ("caf\udce9", "caf"),
+        (r"a\|b", r"a\\\|b"),  # a backslash of theirs does not undo ours
+        ("![x](http://host/x.png)", r"!\[x\](http://host/x.png)"),
     ],
 )
 def test_what_others_wrote_is_harmless_in_a_card(text: str, line: str) -> None:

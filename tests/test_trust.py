@@ -12,10 +12,10 @@ import yaml
 from omegaconf import DictConfig
 
 from paredown import deferred, model
-from paredown.config import composed, user_errors
+from paredown.config import build, composed, user_errors
 from paredown.dataset import Dataset
 from paredown.dataset.digits import Digits
-from paredown.describe import sha256_of
+from paredown.describe import describe, sha256_of
 from paredown.errors import ConfigError
 from paredown.foreign import own_classes, rebuild
 from paredown.model.cnn4 import Cnn4
@@ -244,6 +244,22 @@ def test_a_file_of_a_run_that_leaves_its_folder_is_refused(
     assert "must be a file of a run" in refused(capsys, asked(tracking, tmp_path / "bundle"))
     run.log(tags={"baseline/file": f"runs:/{run.id}/a,runs:/{run.id}/b"})
     assert "must name 1 files, got 2" in refused(capsys, asked(tracking, tmp_path / "bundle"))
+
+
+def test_pick_refuses_in_one_line_a_run_of_images_whose_class_is_no_text(
+    attacker: Attacker,
+    lowered: Path,
+    tracking: Tracking,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in (b"cafe", b"caf\xe9"):
+        (tmp_path / "photos" / os.fsdecode(name)).mkdir(parents=True)
+    source = build(composed("dataset=image_folder", f"dataset.folder={tmp_path}/photos"), "dataset")
+    attacker.run({**PARTS, "dataset": describe(source)}, [lowered / "model.onnx"])
+    line = refused(capsys, asked(tracking, tmp_path / "bundle"))
+    assert r"hold class folders named in UTF-8, got 'caf\\xe9'; rename it" in line
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_machine_code_of_others_is_loaded_only_if_the_user_says_so(

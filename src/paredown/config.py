@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from paredown.errors import ConfigError, RunError, first_line, require, require_one_of, worker_died
+from paredown.printable import printable
 from paredown.trust import allow, code_in
 
 _INSTALLED = Path(__file__).with_name("conf").is_dir()
@@ -210,7 +211,7 @@ def _terminate(number: int, frame: object) -> typing.NoReturn:
 
 
 def _end(line: str, code: int) -> typing.NoReturn:
-    print("error: " + line.removesuffix("; "), file=sys.stderr)
+    print("error: " + printable(line.removesuffix("; ")), file=sys.stderr)
     raise SystemExit(code)
 
 

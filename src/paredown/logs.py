@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from paredown.printable import printable
+
 log = logging.getLogger(__name__)
 
 COLORS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}  # yellow, red
@@ -20,7 +22,7 @@ class Colored(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a line."""
-        text = super().format(record)
+        text = printable(super().format(record))  # names of others are in it
         plain = os.environ.get("NO_COLOR") or not sys.stderr.isatty()
         color = None if plain else COLORS.get(record.levelno)
         return text if color is None else f"\033[{color}m{text}\033[0m"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 
 from paredown.errors import ConfigError, require
+from paredown.printable import one_line
 
 CUSTOM = "paredown.model.custom.Custom"  # imports what its field `target` names
 MACHINE_CODE = (".pt2", ".so", ".dll", ".dylib", ".plan")  # whoever loads such a file runs it
@@ -52,6 +53,7 @@ def require_allowed(name: str, where: str, rule: str = "hold Paredown's own part
         rule: What is expected there.
     """
     if not is_allowed(name):
+        name = one_line(name)
         way = f"if you trust who wrote it, trust.allow=[{name}] runs it"
         raise ConfigError(f"{where} must {rule}, got {name}; {way}")
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from hydra_plugins.paredown_sweeper._space import Value
 from hydra_plugins.paredown_sweeper._study import BASELINE, JOB, METRICS, SECONDS, UNTRAINED
 from paredown.front import MAXIMIZE, Budget, front, hypervolume
+from paredown.printable import printable
 from paredown.results import FRONT, write_json
 
 FEW = 10  # trials; importances of fewer are noise
@@ -135,14 +136,14 @@ def front_table(found: dict[str, Any]) -> Table:
     table.add_column("job", justify="right")
     table.add_column("values", overflow="fold")
     for name in metrics:
-        table.add_column(name, justify="right")
+        table.add_column(printable(name), justify="right")
     first, direction = next(iter(found["objectives"].items()))
     rows.sort(key=lambda row: float(row["metrics"][first]), reverse=direction == MAXIMIZE)
     for row in rows:
-        values = Text(" ".join(f"{name}={_short(value)}" for name, value in row["params"].items()))
+        values = " ".join(f"{name}={_short(value)}" for name, value in row["params"].items())
         numbers = [format(row["metrics"][name], FORMS.get(name, ".3f")) for name in metrics]
         job = "earlier" if row["job"] is None else str(row["job"])
-        table.add_row(str(row["trial"]), job, values, *numbers)
+        table.add_row(str(row["trial"]), job, Text(printable(values)), *numbers)
     return table
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from paredown.printable import one_line
 from paredown.tracking.tracker import Logged
 
 FIGURES = ("accuracy", "accuracy_low", "accuracy_high", "size_mb", "latency_ms")
@@ -34,7 +35,7 @@ class Candidate:
     @property
     def title(self) -> str:
         """Run and stage, for people."""
-        return f"{self.run.name} · {self.run.title(self.stage)}"
+        return one_line(f"{self.run.name} · {self.run.title(self.stage)}")
 
     @property
     def measured(self) -> str:
@@ -107,7 +108,7 @@ def gather(runs: Sequence[Logged], cpu: str, unshippable: Collection[str] = ()) 
                 comparable and not found[candidate.sha256].comparable
             ):
                 found[candidate.sha256] = candidate
-    notes = [f"left out: {count:,} variants {reason}" for reason, count in left.items()]
+    notes = [f"left out: {count:,} variants {one_line(reason)}" for reason, count in left.items()]
     return Field(list(found.values()), notes)
 
 

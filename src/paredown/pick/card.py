@@ -1,6 +1,5 @@
 """The model card of a bundle: what it is, how it is made again, what it was measured at."""
 
-import html
 from collections.abc import Mapping
 
 from paredown import machine
@@ -8,6 +7,7 @@ from paredown.front import Budget
 from paredown.pick.candidates import Candidate
 from paredown.pick.exam import Exam
 from paredown.pick.workbench import Parts
+from paredown.printable import in_markdown
 
 ROWS = (  # title, metric, how it is written, how much of it a unit is
     ("validation accuracy", "accuracy", "{:.2%}", 1),
@@ -65,7 +65,7 @@ classes: {_classes(dataset.classes)}. Stages: {one_line(" → ".join(path))}. Tr
     {one_line(tags.get("command", "the command was not kept"), escapes=False)}
 
 at commit {one_line(tags.get("mlflow.source.git.commit", "(unknown)"))}, then take the stage
-`{one_line(candidate.stage)}`. MLflow run {one_line(run.id)}.
+{one_line(candidate.stage)}. MLflow run {one_line(run.id)}.
 
 ## Limits
 
@@ -82,14 +82,14 @@ at commit {one_line(tags.get("mlflow.source.git.commit", "(unknown)"))}, then ta
 
 
 def one_line(text: str, escapes: bool = True) -> str:
-    """Make a text of others harmless in Markdown: one line, no control characters, no HTML.
+    """Make a text of others harmless in Markdown: one line, no control characters, no markup.
 
     Args:
         text: Such as a name or a tag of a run.
-        escapes: Whether signs of HTML and of tables are escaped; not within a block of code.
+        escapes: Whether signs of markup are escaped; not within a block of code.
     """
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return html.escape(line, quote=False).replace("|", "\\|").replace("`", "'") if escapes else line
+    return in_markdown(line) if escapes else line
 
 
 def say(budget: Budget) -> str:
@@ -132,6 +132,6 @@ def _where(candidate: Candidate) -> str:
         f"{tags.get('made_by', 'unknown versions')}."
     )
     if candidate.fresh:
-        here = machine.cpu_name()
+        here = one_line(machine.cpu_name())
         told += f"\nWhen it was picked: {candidate.figures['latency_ms']:.3f} ms on {here}."
     return told

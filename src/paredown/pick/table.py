@@ -9,6 +9,7 @@ from rich.text import Text
 from paredown.front import Budget
 from paredown.pick.candidates import Candidate
 from paredown.pick.walk import Walk
+from paredown.printable import one_line
 
 ENDS = 8  # rows shown at the start, and before and after each that matters
 UNITS = {
@@ -67,7 +68,7 @@ def _row(candidates: Sequence[Candidate], found: Walk, index: int) -> list[Text]
         f"{candidate.logged_ms:.3f}*" if isinf(latency) else f"{latency:.3f}",
         say_misses(found.misses[index]) or _why(found, index),
     ]
-    return [Text(cell, style="bold" if index == found.chosen else "") for cell in cells]
+    return [Text(one_line(cell), style="bold" if index == found.chosen else "") for cell in cells]
 
 
 def say_misses(misses: dict[str, float]) -> str:

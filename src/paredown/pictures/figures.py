@@ -1,10 +1,9 @@
 """The panels of a search as Plotly's figures."""
 
 import math
-from html import escape
 from typing import Any
 
-from paredown.pictures.page import Figure
+from paredown.pictures.page import Figure, shown
 from paredown.pictures.panels import Row, Scatter
 from paredown.pictures.scale import Range, ticks
 from paredown.pictures.words import (
@@ -115,9 +114,9 @@ def shares_figure(told: tuple[list[str], dict[str, list[float]]]) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "name": say(goal),
+            "name": shown(say(goal)),
             "x": of,
-            "y": [escape(name) for name in names],
+            "y": [shown(name) for name in names],
             "marker": {"color": BARS[at % len(BARS)]},
             "hovertemplate": "%{y}: %{x:.0%}<extra>%{fullData.name}</extra>",
         }
@@ -142,7 +141,7 @@ def _legend(data: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _axis(name: str, ends: Range, log: bool) -> dict[str, Any]:
-    title = {"text": AXES.get(name, name) + (", logarithmic" if log else "")}
+    title = {"text": shown(AXES.get(name, name)) + (", logarithmic" if log else "")}
     axis = {"title": title, "range": list(ends), "zeroline": False}
     if log:
         round_values = ticks(ends)
@@ -200,10 +199,10 @@ def _hover(row: Row) -> str:
     """Tell a trial in the lines of a hover box."""
     lines = ["<b>baseline</b>"]
     if "title" in row:  # whoever made the row says it
-        lines = [f"<b>{escape(row['title'])}</b>", *row.get("notes", [])]
+        lines = [f"<b>{shown(row['title'])}</b>", *row.get("notes", [])]
     elif "trial" in row:
         job = "from an earlier sweep" if row["job"] is None else f"job {row['job']}"
         lines = [f"<b>trial {row['trial']}</b>, {job}"]
         lines += [f"{name} = {form(name, at)}" for name, at in row["params"].items()]
     lines += [f"{AXES.get(name, name)}: {form(name, at)}" for name, at in row["metrics"].items()]
-    return "<br>".join([lines[0], *map(escape, lines[1:])])
+    return "<br>".join([lines[0], *map(shown, lines[1:])])

@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from paredown.printable import printable
+
 Figure = Mapping[str, Any]
 """Plotly's: data and layout, without colors of text and grid, which follow the reader's theme."""
 
@@ -68,6 +70,11 @@ dark.addEventListener("change", draw);
 """
 
 
+def shown(text: str) -> str:
+    """Write plain text as HTML; Plotly takes its texts so, too."""
+    return escape(printable(text))
+
+
 def page(title: str, parts: Sequence[str]) -> str:
     """Write a whole page.
 
@@ -80,8 +87,8 @@ def page(title: str, parts: Sequence[str]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n{body}\n{drawn if 'script' in body else ''}</body>\n</html>\n"
+        f"<title>{shown(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+        f"<h1>{shown(title)}</h1>\n{body}\n{drawn if 'script' in body else ''}</body>\n</html>\n"
     )
 
 
@@ -95,9 +102,9 @@ def figures(drawn: Mapping[str, tuple[str, Figure]]) -> str:
     for name, (caption, figure) in drawn.items():
         data = json.dumps(figure, sort_keys=True, allow_nan=False).replace("<", "\\u003c")
         told.append(
-            f'<figure><figcaption>{escape(caption)}</figcaption><div id="{escape(name)}" '
+            f'<figure><figcaption>{shown(caption)}</figcaption><div id="{shown(name)}" '
             f'class="plot"></div><script type="application/json" class="figure" '
-            f'data-into="{escape(name)}">{data}</script></figure>'
+            f'data-into="{shown(name)}">{data}</script></figure>'
         )
     return '<div class="figures">\n' + "\n".join(told) + "\n</div>"
 
@@ -114,11 +121,11 @@ def table(
         marked: Which row is set off; -1 for none.
     """
     kinds = [' class="number"' if name in numbers else "" for name in head]
-    top = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, head, strict=True))
+    top = "".join(f"<th{kind}>{shown(name)}</th>" for kind, name in zip(kinds, head, strict=True))
     lines = []
     for at, row in enumerate(rows):
         cells = zip(kinds, row, strict=True)
-        line = "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in cells)
+        line = "".join(f"<td{kind}>{shown(cell)}</td>" for kind, cell in cells)
         lines.append(f'<tr class="marked">{line}</tr>' if at == marked else f"<tr>{line}</tr>")
     body = "\n".join(lines)
     return f'<div class="wide"><table>\n<tr>{top}</tr>\n{body}\n</table></div>'
@@ -126,12 +133,12 @@ def table(
 
 def paragraph(text: str) -> str:
     """Write a paragraph of plain text."""
-    return f"<p>{escape(text)}</p>"
+    return f"<p>{shown(text)}</p>"
 
 
 def heading(text: str, level: int = 2) -> str:
     """Write a heading of plain text."""
-    return f"<h{level}>{escape(text)}</h{level}>"
+    return f"<h{level}>{shown(text)}</h{level}>"
 
 
 def write(file: Path, text: str) -> None:

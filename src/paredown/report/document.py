@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from paredown.pictures import page
+from paredown.printable import in_markdown, printable
 
 
 @dataclass(frozen=True)
@@ -71,34 +71,30 @@ def _html(block: Block) -> str:
         case Figures(drawn):
             return page.figures(drawn)
         case Commands(lines):
-            return f"<pre><code>{escape(chr(10).join(lines))}</code></pre>"
+            return f"<pre><code>{page.shown(chr(10).join(lines))}</code></pre>"
 
 
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
     """Write Markdown with the tables of GitHub."""
-    told = [f"# {_plain(title)}", *(_markdown(block) for block in blocks)]
+    told = [f"# {in_markdown(title)}", *(_markdown(block) for block in blocks)]
     return "\n\n".join(text for text in told if text) + "\n"
 
 
 def _markdown(block: Block) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {_plain(text)}"
+            return f"{'#' * level} {in_markdown(text)}"
         case Text(text):
-            return _plain(text)
+            return in_markdown(text)
         case Table(head, rows, texts):
             rule = ["---" if name in texts else "---:" for name in head]
-            lines = [list(map(_plain, head)), rule, *(list(map(_plain, row)) for row in rows)]
-            return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            cells = [list(map(in_markdown, row)) for row in (head, *rows)]
+            cells.insert(1, rule)
+            return "\n".join(f"| {' | '.join(line)} |" for line in cells)
         case Figures():
             return ""
         case Commands(lines):
-            text = "\n".join(lines)
+            text = printable("\n".join(lines))
             longest = max((len(run) for run in re.findall("`+", text)), default=0)
             fence = "`" * max(3, longest + 1)
             return f"{fence}sh\n{text}\n{fence}"
-
-
-def _plain(text: str) -> str:
-    """Escape what Markdown would take for markup or for the end of a cell."""
-    return re.sub(r"([\\`*_<>\[\]|#~$])", r"\\\1", " ".join(text.split()))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paredown.pictures.figures import points_figure
-from paredown.pictures.page import Figure
+from paredown.pictures.page import Figure, shown
 from paredown.pictures.panels import Found, Scatter
 from paredown.pictures.words import BASELINE, FAST, SLOW, say
 from paredown.report.measured import OBJECTIVES, Measured, best, not_faster, spans
@@ -47,8 +47,8 @@ def _layers_figure(
         {
             "type": "scatter",
             "mode": "lines",
-            "name": who,
-            "x": list(table.layers),
+            "name": shown(who),
+            "x": [shown(name) for name in table.layers],
             "y": list(values),
             "line": {
                 "shape": "hvh",

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from paredown.logs import told_if_lost
+from paredown.printable import in_markdown, one_line, printable
 from paredown.results import titled
 
 Row = Mapping[str, Any]
@@ -28,7 +29,7 @@ def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> T
         eager: latency_ms, latency_ms_p95, and the runtime's own gain, runtime_speedup; empty if
             latency is taken later.
     """
-    table = Table(title=title, title_justify="left", caption_justify="left")
+    table = Table(title=one_line(title), title_justify="left", caption_justify="left")
     for name in PATH:
         table.add_column(name, justify="left" if name == "stage" else "right")
     for row in rows:
@@ -63,8 +64,9 @@ def told_busy(cores: float) -> list[str]:
 def _zeros(rows: Sequence[Row]) -> str:
     """Tell what zeros are worth that stay in their place: nothing but when the file is packed."""
     return "".join(
-        f"\nIn {row['stage']} {row['zeros']:.0%} of the weights are zeros: packed by DEFLATE it "
-        f"has {row['compressed_mb']:.2f} MB, and neither on the disk nor in the runtime fewer."
+        f"\nIn {one_line(row['stage'])} {row['zeros']:.0%} of the weights are zeros: packed by "
+        f"DEFLATE it has {row['compressed_mb']:.2f} MB, "
+        "and neither on the disk nor in the runtime fewer."
         for row in rows
         if row.get("zeros", 0) >= 0.01
     )
@@ -73,7 +75,7 @@ def _zeros(rows: Sequence[Row]) -> str:
 def path_cells(row: Row) -> list[str]:
     """Write a variant's metrics into the columns of PATH."""
     return [
-        titled(row["stage"], row.get("note", "")),
+        one_line(titled(row["stage"], row.get("note", ""))),
         f"{row['accuracy']:.2%} [{row['accuracy_low']:.1%}, {row['accuracy_high']:.1%}]",
         f"{row['size_mb']:.3f}",
         _latency(row),
@@ -112,17 +114,19 @@ def jobs_table(title: str, jobs: Sequence[Mapping[str, Any]]) -> Table:
     """
     same = set.intersection(*(set(job["overrides"]) for job in jobs)) if len(jobs) > 1 else set()
     shared = " ".join(text for text in jobs[0]["overrides"] if text in same) if jobs else ""
-    caption = Text(f"all jobs: {shared}") if shared else None  # Text, since they hold [brackets]
-    table = Table(title=Text(title), title_justify="left", caption=caption, caption_justify="left")
+    caption = Text(printable(f"all jobs: {shared}")) if shared else None  # they hold [brackets]
+    head = Text(one_line(title))
+    table = Table(title=head, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("job", justify="right")
     table.add_column("overrides", overflow="fold")
     for name in ("accuracy", "MB", "ms", "speed-up", "params", "MMACs"):
         table.add_column(name, justify="right")
     table.add_column("status")
     for job in jobs:
-        overrides = Text(" ".join(text for text in job["overrides"] if text not in same))
+        own = " ".join(text for text in job["overrides"] if text not in same)
+        overrides = Text(printable(own))
         if job["status"] != "FINISHED":
-            told = Text(f"{job['status']}: {job['error']}")
+            told = Text(one_line(f"{job['status']}: {job['error']}"))
             table.add_row(str(job["number"]), overrides, *[""] * 6, told)
             continue
         last = job["rows"][-1]
@@ -147,7 +151,7 @@ def markdown(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {titled(row['stage'], row.get('note', ''))} "
+        f"| {in_markdown(titled(row['stage'], row.get('note', '')))} "
         f"| {row['accuracy']:.2%} | {row['size_mb']:.3f} "
         f"| {_number(row, 'latency_ms', '.3f')} | {_number(row, 'speedup', '.2f')} "
         f"| {row['params']:,.0f} "
@@ -164,7 +168,10 @@ def show(*parts: Table | str) -> None:
         console.width = 140
     with told_if_lost():
         for part in parts:
-            console.print(part, highlight=False, soft_wrap=isinstance(part, str))
+            if isinstance(part, str):
+                console.print(printable(part), highlight=False, soft_wrap=True)
+            else:
+                console.print(part, highlight=False)
 
 
 class _Patient(Console):

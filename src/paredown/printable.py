@@ -1,0 +1,25 @@
+"""Text of others as it may be shown: in a terminal, on a page, in Markdown."""
+
+import re
+
+# C0 and C1 but tab and newline, separators of lines, turns of the direction, halves of surrogates
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_MARKUP = re.compile(r"[\\`*<>\[\]|#~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
+def printable(text: str) -> str:
+    r"""Return a text with what a terminal would obey, or cannot write, as `\x1b`."""
+    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line, printable."""
+    return printable(" ".join(text.split()))
+
+
+def in_markdown(text: str) -> str:
+    """Return a text in one line, with what Markdown would take for markup or a cell's end escaped.
+
+    An underscore within a word is none.
+    """
+    return _MARKUP.sub(r"\\\g<0>", one_line(text))
