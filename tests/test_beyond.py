@@ -75,6 +75,13 @@ class Sweep:
             assert self.process.poll() is None, self.process.stdout.read()
             time.sleep(0.05)
 
+    def wait_for_a_job_after(self, count: int) -> None:
+        """Wait until so many jobs are done and the next has begun, which goes on for seconds."""
+        self.wait_for(count)
+        while len(list(self.folder.glob("sweep/*/.hydra"))) <= count:
+            assert self.process.poll() is None, self.process.stdout.read()
+            time.sleep(0.05)
+
     def counted(self) -> tuple[int, int, int, int]:
         """Count finished jobs in MLflow, their amounts, their numbers, and trained teachers."""
         from mlflow import MlflowClient
@@ -162,7 +169,7 @@ def test_a_search_goes_on_when_a_worker_is_killed(
 ) -> None:
     storage = f"hydra.sweeper.storage={database.studies}"
     sweep = Sweep(tmp_path, server, "joblib", *SEARCH, storage)
-    sweep.wait_for(3)
+    sweep.wait_for_a_job_after(4)  # one killed as it ends would stand in MLflow, and be done again
     kill_a_worker(sweep.process)
     assert "a worker died" in sweep.end()
     assert sweep.counted() == (8, 8, 8, 1)
@@ -172,7 +179,7 @@ def test_a_grid_whose_worker_was_killed_is_completed_by_the_same_command(
     tmp_path: Path, server: MLflowServer
 ) -> None:
     sweep = Sweep(tmp_path, server, "joblib", GRID)
-    sweep.wait_for(1)
+    sweep.wait_for_a_job_after(2)
     kill_a_worker(sweep.process)
     out, _ = sweep.process.communicate(timeout=400)
     assert sweep.process.returncode == 1
