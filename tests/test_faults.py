@@ -290,7 +290,7 @@ def test_a_server_that_dies_midway_loses_nothing(tmp_path: Path, straight: Path)
     shutil.rmtree(tmp_path / "store")  # the upload needs the job's folder alone
     with server(tmp_path, port):
         sent = subprocess.run(
-            [sys.executable, "-m", "paredown.upload", "run"],
+            [sys.executable, "-m", "paredown.upload", "run", f"http://127.0.0.1:{port}"],
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert sent.stdout == "1 runs uploaded\n", sent.stderr

@@ -18,6 +18,8 @@ from paredown.tracking.run import UNSENT, Run, upload
 from paredown.tracking.tracker import STARTED, Tracker, git_commit
 from paredown.tracking.view import TAG, view
 
+AWAY = "http://127.0.0.1:9"  # nobody answers there
+
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -167,17 +169,14 @@ def test_what_a_server_could_not_take_is_uploaded_later_in_full(
     file = tmp_path / "model.onnx"
     file.write_bytes(b"weights")
     run = tracker.start("cnn4", tmp_path)
-    away = "http://127.0.0.1:9"
-    down = Run(connect(away), run.id, away, tmp_path)
+    down = Run(connect(AWAY), run.id, AWAY, tmp_path)
     down.log({"seed": 0}, {"accuracy": 0.75})
     down.log_curves("train/distill", [{"loss": 2.0}, {"loss": 1.0}])
     down.log_text("seed: 0\n", "config.yaml")
     down.keep(file, "prune", "a" * 64)
     down.end("FINISHED")
     file.unlink()  # the store was cleaned
-    unsent = tmp_path / UNSENT
-    unsent.write_text(unsent.read_text().replace(away, uri))  # the server is back, elsewhere
-    assert (upload(tmp_path), upload(tmp_path)) == (1, 0)
+    assert (upload(tmp_path, uri), upload(tmp_path, uri)) == (1, 0)  # it is back, elsewhere
     data = tracker.client.get_run(run.id).data
     assert (data.params, data.metrics["accuracy"]) == ({"seed": "0"}, 0.75)
     assert data.metrics["train/distill/loss"] == 1.0
@@ -186,11 +185,11 @@ def test_what_a_server_could_not_take_is_uploaded_later_in_full(
     assert status(tracker, run.id) == "FINISHED"
 
 
-def left_unsent(tracker: Tracker, folder: Path, uri: str) -> Path:
+def left_unsent(tracker: Tracker, folder: Path) -> Path:
     """Leave a run's accuracy and end in a folder, as when the server was away."""
     folder.mkdir()
     run = tracker.start("cnn4", folder)
-    down = Run(connect("http://127.0.0.1:9"), run.id, uri, folder)
+    down = Run(connect(AWAY), run.id, AWAY, folder)
     down.log(metrics={"accuracy": 0.75})
     down.end("FINISHED")
     return folder / UNSENT
@@ -204,13 +203,13 @@ def test_a_line_that_was_cut_keeps_nothing_else_from_being_sent(
     tracker: Tracker, uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("0", "1", "2", "3"):
-        left_unsent(tracker, tmp_path / name, uri)
+        left_unsent(tracker, tmp_path / name)
     cut, without = tmp_path / "0" / UNSENT, tmp_path / "1" / UNSENT
     first = run_of(cut)
     cut.write_text(cut.read_text() + '{"do": "log", "metr')
     without.write_text('{"do": "op')
     (tmp_path / "2" / UNSENT).write_text("")
-    assert upload(tmp_path) == 2
+    assert upload(tmp_path, uri) == 2
     assert tracker.client.get_run(first).data.metrics == {"accuracy": 0.75}
     assert status(tracker, first) == "FINISHED"
     assert f"{without} does not say whose run it is" in caplog.text
@@ -220,25 +219,33 @@ def test_a_line_that_was_cut_keeps_nothing_else_from_being_sent(
 def test_a_deleted_run_keeps_no_other_from_being_sent(
     tracker: Tracker, uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gone, good = (left_unsent(tracker, tmp_path / name, uri) for name in ("0", "1"))
+    gone, good = (left_unsent(tracker, tmp_path / name) for name in ("0", "1"))
     run_id, other = run_of(gone), run_of(good)
     tracker.client.delete_run(run_id)
-    assert upload(tmp_path) == 1
+    assert upload(tmp_path, uri) == 1
     assert status(tracker, other) == "FINISHED"
     assert f"run {run_id} was deleted in MLflow" in caplog.text
     tracker.client.restore_run(run_id)
-    assert upload(tmp_path) == 1
+    assert upload(tmp_path, uri) == 1
 
 
-def test_a_server_that_is_away_is_told_once_the_others_have_all(
+def test_a_server_that_is_still_away_is_told_in_one_line_and_nothing_is_lost(
     tracker: Tracker, uri: str, tmp_path: Path
 ) -> None:
-    away, good = (left_unsent(tracker, tmp_path / name, uri) for name in ("0", "1"))
-    away.write_text(away.read_text().replace(uri, "http://127.0.0.1:9"))
-    other = run_of(good)
-    with pytest.raises(ConfigError, match=r"^http://127.0.0.1:9 must answer to take"):
-        upload(tmp_path)
-    assert status(tracker, other) == "FINISHED"
+    left = left_unsent(tracker, tmp_path / "0")
+    with pytest.raises(ConfigError, match=rf"^{AWAY} must answer to take {left}, got"):
+        upload(tmp_path, AWAY)
+    assert upload(tmp_path, uri) == 1
+
+
+def test_what_waits_in_a_folder_does_not_choose_the_server_that_it_is_sent_to(
+    tracker: Tracker, uri: str, tmp_path: Path
+) -> None:
+    left = left_unsent(tracker, tmp_path / "0")
+    opening, *rest = left.read_text().splitlines()
+    theirs = json.dumps({**json.loads(opening), "uri": AWAY})
+    left.write_text("\n".join([theirs, *rest, ""]))
+    assert upload(tmp_path, uri) == 1
 
 
 def delete_run(tracker: Tracker, run: Run) -> None:
@@ -297,7 +304,7 @@ def test_a_deleted_experiment_is_refused(tracker: Tracker, uri: str) -> None:
 def test_a_server_that_does_not_answer_is_refused_within_seconds() -> None:
     start = time.perf_counter()
     with pytest.raises(ConfigError, match=r"^tracking\.uri must name a store that answers"):
-        Tracking("http://127.0.0.1:9", "paredown", None, None).connect()
+        Tracking(AWAY, "paredown", None, None).connect()
     assert time.perf_counter() - start < 15
 
 

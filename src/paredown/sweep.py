@@ -25,6 +25,7 @@ from paredown.results import DEFERRED, FRONT, PARENT, VERSION, read_json, read_r
 
 if TYPE_CHECKING:
     from paredown.plan import Plan
+    from paredown.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class SweepCallback(Callback):
         with _fatal():
             from paredown.report import jobs_table, show
 
-            _send_left(config)
+            _send_left(self._tracker, config)
             if OmegaConf.select(config, "measure.latency") == DEFERRED:
                 from paredown.deferred import time_sweep
 
@@ -97,7 +98,7 @@ class SweepCallback(Callback):
             show(*self._tracker.compare())
             end, self._end = self._end, None
             end("FAILED" if failed else "FINISHED")
-            _send_left(config)
+            _send_left(self._tracker, config)
             if failed:
                 raise SystemExit(1)
             if found.get("missed"):
@@ -262,12 +263,12 @@ def _settle(config: DictConfig, jobs: int) -> None:
             config.hydra.job.env_set.setdefault("OMP_NUM_THREADS", str(threads))
 
 
-def _send_left(config: DictConfig) -> None:
+def _send_left(tracker: "Tracker", config: DictConfig) -> None:
     """Send what a tracking server could not take while it was away."""
     from paredown.tracking.run import upload
 
     try:
-        count = upload(_folder(config))
+        count = upload(_folder(config), tracker.uri)
     except ConfigError as error:
         log.warning("%s", error)
         return

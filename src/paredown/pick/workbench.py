@@ -134,8 +134,8 @@ class Workbench:
 
     def _build(self, run: Logged, cfg: Mapping[str, Any], key: str) -> Any:
         node = cfg.get(key)
-        if isinstance(node, dict) and not Path(str(node.get("cache"))).is_dir():
-            node = {**node, **({"cache": None} if "cache" in node else {})}  # makes no folder
+        if isinstance(node, dict) and "cache" in node:
+            node = {**node, "cache": None}  # the user's own: no folder that a run names is written
         return rebuild(node, key, f"{CONFIG} of run {run.id}")
 
     def _dataset(self, run: Logged) -> Dataset:

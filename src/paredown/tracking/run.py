@@ -102,17 +102,17 @@ class Run:
                     ) from error
                 self.unsent = self._folder / UNSENT
                 if is_deleted(self._client, self.id):
-                    log.warning("%s", deleted(self.id, self._folder))
+                    log.warning("%s", deleted(self.id, self._folder, self._uri))
                 elif may_answer_later(error):
                     log.warning(
                         "tracking.uri %s does not answer; results stay on disk, later run: %s",
                         hide_passwords(self._uri),
-                        upload_command(self._folder),
+                        upload_command(self._folder, self._uri),
                     )
                 else:
                     self.unsent = None
                     raise
-                self._write({"do": "open", "uri": self._uri, "run_id": self.id})
+                self._write({"do": "open", "run_id": self.id})
         self._write(event)
 
     def _write(self, event: dict[str, Any]) -> None:
@@ -151,33 +151,35 @@ def send(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) -> None:
             client.set_terminated(run_id, event["status"])
 
 
-def upload(folder: Path) -> int:
+def upload(folder: Path, uri: str) -> int:
     """Send what jobs under a folder could not; return how many runs are whole again.
 
     What one run cannot take, or a killed writer has cut, keeps no other from being sent.
 
+    Args:
+        folder: Searched through.
+        uri: Of the tracking store; what the files name may be another's.
+
     Raises:
-        ConfigError: If a store still does not answer; nothing is lost then.
+        ConfigError: If the store still does not answer; nothing is lost then.
     """
-    done, away = 0, {}
+    done = 0
     for unsent in sorted(folder.rglob(UNSENT)):
         opening, *events = _read_events(unsent) or [{}]
-        uri = opening.get("uri")
-        if uri is None:
+        run_id = opening.get("run_id")
+        if not isinstance(run_id, str):
             log.warning("%s does not say whose run it is; it is left as it is", unsent)
-        if uri is None or uri in away:
             continue
         try:
-            whole = _upload_one(unsent, opening, events)
+            whole = _upload_one(unsent, connect(uri), run_id, events)
         except lost_contact() as error:
             hidden = hide_passwords(uri)
-            away[uri] = f"{hidden} must answer to take {unsent}, got {first_line(error)}"
-            continue
+            raise ConfigError(
+                f"{hidden} must answer to take {unsent}, got {first_line(error)}"
+            ) from error
         if whole:
             unsent.rename(unsent.with_suffix(".sent"))
             done += 1
-    if away:
-        raise ConfigError("; ".join(away.values()))
     return done
 
 
@@ -193,16 +195,15 @@ def _read_events(unsent: Path) -> list[dict[str, Any]]:
 
 
 def _upload_one(
-    unsent: Path, opening: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
+    unsent: Path, client: "MlflowClient", run_id: str, events: Sequence[Mapping[str, Any]]
 ) -> bool:
     """Send one run's events; False if its run is gone and nothing can be sent.
 
     Raises:
         Exception: One of `lost_contact`, if the store is away.
     """
-    client, run_id = connect(opening["uri"]), opening["run_id"]
     if is_deleted(client, run_id):
-        log.warning("%s", deleted(run_id, unsent.parent))
+        log.warning("%s", deleted(run_id, unsent.parent, client.tracking_uri))
         return False
     for event in events:
         if event["do"] == "file":
@@ -233,18 +234,19 @@ def is_deleted(client: "MlflowClient", run_id: str) -> bool:
         return False
 
 
-def deleted(run_id: str, folder: Path) -> str:
+def deleted(run_id: str, folder: Path, uri: str) -> str:
     """Say what becomes of the results of a run that was deleted, and what can be done."""
     return (
         f"run {run_id} was deleted in MLflow; results stay in {folder}. The same command logs them "
         f"in a new run; or restore that one (mlflow runs restore --run-id {run_id}), then run: "
-        + upload_command(folder)
+        + upload_command(folder, uri)
     )
 
 
-def upload_command(folder: Path) -> str:
-    """Give the command that sends what jobs under a folder could not."""
-    return f"python -m paredown.upload {shlex.quote(str(folder))}"
+def upload_command(folder: Path, uri: str) -> str:
+    """Give the command that sends what jobs under a folder could not; passwords are starred."""
+    words = shlex.join([str(folder), hide_passwords(uri)])
+    return f"python -m paredown.upload {words}"
 
 
 def file_tag(sha256: str) -> str:

@@ -133,7 +133,7 @@ class Tracker:
         if run.unsent is not None:
             return [
                 f"files:   {run.unsent.parent}",
-                f"upload:  {upload_command(run.unsent.parent)}",
+                f"upload:  {upload_command(run.unsent.parent, self.uri)}",
             ]
         files = self.client.get_run(run.id).info.artifact_uri
         plain = unquote(files.removeprefix("file://")) if files.startswith("file://") else files
