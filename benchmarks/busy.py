@@ -23,7 +23,7 @@ SETTINGS = {
     "as it was": {},
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
     "spin 1,000": {"GOMP_SPINCOUNT": "1000"},
-    "spin 10,000": {"GOMP_SPINCOUNT": "10000"},
+    "spin 3,000": {"GOMP_SPINCOUNT": "3000"},
 }
 SPIN = "while True: pass"
 

@@ -104,12 +104,12 @@ def _run(
     """
     engine, now = parts.runtime.engine, _times_now(parts)
     times_eager = now and parts.timing.eager
+    dataset = parts.load()  # a refusal costs no children
     with (
         Stopwatch(parts.timing.processes * now, engine) as watch,  # they import while we do
         Stopwatch(1 * times_eager, "torch", "torchvision", engine) as eager_watch,
         parts.store.open() as store,
     ):
-        dataset = parts.load()
         tracker = parts.tracking.connect()
         path = parts.path(dataset, store)
         made_of = _made_of(path)

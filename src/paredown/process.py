@@ -162,14 +162,15 @@ def outliving(refuse: type[Exception], told: str) -> Iterator[None]:
 
 
 def wait_politely() -> None:
-    """Let threads of one computation sleep, not spin, while they wait for each other.
+    """Let threads of one computation spin shortly, then sleep, while they wait for each other.
 
     A thread that spins keeps its core from the one that it waits for, where other processes are
-    busy too: benchmarks/busy.py. Only waiting changes, and no bit of a result. Without effect once
-    torch is imported, and where the user has said how to wait.
+    busy too; one that sleeps at once costs time on a quiet host: benchmarks/busy.py. Only waiting
+    changes, and no bit of a result. Without effect once torch is imported, where the user has said
+    how to wait, and beside another OpenMP than GNU's.
     """
     if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = "1000"
         os.environ[POLITE] = "1"
 
 
@@ -177,7 +178,7 @@ def impatient() -> dict[str, str]:
     """Return the environment without `wait_politely`, for what is timed: it waits as users do."""
     own = dict(os.environ)
     if own.pop(POLITE, None):
-        del own["OMP_WAIT_POLICY"]
+        del own["GOMP_SPINCOUNT"]
     return own
 
 
