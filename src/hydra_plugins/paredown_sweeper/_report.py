@@ -9,13 +9,11 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
-from rich.table import Table
-from rich.text import Text
 
 from hydra_plugins.paredown_sweeper._space import Value
 from hydra_plugins.paredown_sweeper._study import BASELINE, JOB, METRICS, SECONDS, UNTRAINED
 from paredown.front import MAXIMIZE, Budget, front, hypervolume
-from paredown.printable import printable
+from paredown.report.fitted import Column, Fitted
 from paredown.results import FRONT, write_json
 
 FEW = 10  # trials; importances of fewer are noise
@@ -125,26 +123,31 @@ def _seconds_saved(trials: Sequence[FrozenTrial]) -> float | None:
     return len(spent[True]) * statistics.median(spent[False]) - sum(spent[True])
 
 
-def front_table(found: dict[str, Any]) -> Table:
+def front_table(found: dict[str, Any]) -> Fitted:
     """Lay out the front, a row a trial, the first objective's best first."""
     rows = [row for row in found["trials"] if row["on_front"]]
     names = [*found["objectives"], *found["budget"], "latency_ms"]
     have = rows[0]["metrics"] if rows else {}
     metrics = [name for name in dict.fromkeys(names) if name in have]
-    table = Table(title=_title(found), title_justify="left", caption_justify="left")
-    table.add_column("trial", justify="right")
-    table.add_column("job", justify="right")
-    table.add_column("values", overflow="fold")
-    for name in metrics:
-        table.add_column(printable(name), justify="right")
     first, direction = next(iter(found["objectives"].items()))
     rows.sort(key=lambda row: float(row["metrics"][first]), reverse=direction == MAXIMIZE)
-    for row in rows:
-        values = " ".join(f"{name}={_short(value)}" for name, value in row["params"].items())
-        numbers = [format(row["metrics"][name], FORMS.get(name, ".3f")) for name in metrics]
-        job = "earlier" if row["job"] is None else str(row["job"])
-        table.add_row(str(row["trial"]), job, Text(printable(values)), *numbers)
-    return table
+    values = [
+        " ".join(f"{name}={_short(value)}" for name, value in row["params"].items()) for row in rows
+    ]
+    columns = [
+        Column("trial", [str(row["trial"]) for row in rows]),
+        Column("job", ["earlier" if row["job"] is None else str(row["job"]) for row in rows], 2),
+        Column("values", values, number=False),
+        *(
+            Column(
+                name,
+                [format(row["metrics"][name], FORMS.get(name, ".3f")) for row in rows],
+                0 if name in found["objectives"] or name in found["budget"] else 1,
+            )
+            for name in metrics
+        ),
+    ]
+    return Fitted(_title(found), columns)
 
 
 def write(found: dict[str, Any], folder: Path) -> None:
@@ -158,11 +161,11 @@ def _missed(near: FrozenTrial, budget: Budget) -> str:
     return f"no trial meets the budget; trial {near.number} comes nearest: {told}"
 
 
-def _title(found: dict[str, Any]) -> Text:
+def _title(found: dict[str, Any]) -> str:
     count, all_ = len(found["front"]), len(found["trials"])
     volume = found["hypervolume"][-1] if found["hypervolume"] else None
     told = "" if volume is None else f", hypervolume {volume:.4g}"
-    return Text(f"the front: {count} of {all_} trials{told}")
+    return f"the front: {count} of {all_} trials{told}"
 
 
 def _reference(baseline: dict[str, float], objectives: dict[str, str]) -> dict[str, float] | None:

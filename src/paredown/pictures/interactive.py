@@ -31,7 +31,8 @@ def front_parts(found: Found) -> list[str]:
         drawn["importances"] = ("how much each swept value decides", shares_figure(of))
     hint = "Point at a mark to see its trial; drag to zoom in, double click to see everything."
     told = [page.paragraph(hint), page.figures(drawn)] if drawn else []
-    return told + _front_table(found)
+    about = [page.facts(found["about"])] if found.get("about") else []
+    return [*about, *told, *_front_table(found)]
 
 
 def _front_table(found: Found) -> list[str]:

@@ -18,8 +18,10 @@ def sides(
     letter: float,
     radius: float,
     room: Place,
-) -> list[tuple[int, int]]:
+) -> list[tuple[int, int] | None]:
     """Choose a side for each label, in turn: the first that covers the least.
+
+    A label that would lie on an earlier one, whichever side it takes, is left out: None.
 
     Args:
         points: That have labels.
@@ -30,12 +32,18 @@ def sides(
         room: Width and height of the panel, which begins at (0, 0).
     """
     taken = [_around(point, radius) for point in (*points, *others)]
-    chosen = []
+    chosen: list[tuple[int, int] | None] = []
+    labels: list[Box] = []
     for point, text in zip(points, texts, strict=True):
         boxes = {side: box(point, text, side, letter, radius) for side in SIDES}
         covered = {side: _cost(boxes[side], taken, room) for side in SIDES}
-        best = min(SIDES, key=lambda side: covered[side])
+        free = [side for side in SIDES if not any(_shared(boxes[side], one) for one in labels)]
+        if not free:
+            chosen.append(None)
+            continue
+        best = min(free, key=lambda side: covered[side])
         taken.append(boxes[best])
+        labels.append(boxes[best])
         chosen.append(best)
     return chosen
 

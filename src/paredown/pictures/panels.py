@@ -1,6 +1,7 @@
 """What the panels of a search show, as plain data, whoever draws them."""
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,8 @@ Row = Mapping[str, Any]
 KINDS = (DOMINATED, MISSED, FAST, SLOW, FRONT, NEAREST)  # as they are drawn, one over the other
 LEAST = {"accuracy": 0.004, "sparsity": 0.02}  # of room beside the outermost points
 READABLE = 40  # labels in a panel
+FAILED = 0.5  # of the best accuracy; what has less came to nothing
+FAR, LEAST_SPREAD = 6, 0.01  # below the median by so many times what the best is above it
 LARGE = 8  # an axis whose largest value is this many times the smallest is logarithmic
 
 
@@ -49,8 +52,9 @@ class Scatter:
     def points(self) -> dict[str, list[Row]]:
         """The trials, by what becomes of them."""
         both: dict[str, list[Row]] = {kind: [] for kind in KINDS}
-        for row in self.found["trials"]:
-            if value(row, self.x) is not None and value(row, self.y) is not None:
+        left_out = {id(row) for row in self.below}
+        for row in self._whole:
+            if id(row) not in left_out:
                 both[kind_of(row, self.found)].append(row)
         both[DEFAULT] = [
             row for rows in both.values() for row in rows if row["trial"] == self.found["default"]
@@ -59,6 +63,30 @@ class Scatter:
         on = value(baseline, self.x) is not None and value(baseline, self.y) is not None
         both[BASELINE] = [baseline] if on else []
         return {kind: rows for kind, rows in both.items() if rows}
+
+    @cached_property
+    def _whole(self) -> list[Row]:
+        """The trials that have both metrics."""
+        return [
+            row
+            for row in self.found["trials"]
+            if value(row, self.x) is not None and value(row, self.y) is not None
+        ]
+
+    @cached_property
+    def below(self) -> list[Row]:
+        """The trials so much less accurate than most that they would squeeze all others."""
+        if self.y != "accuracy" or len(self._whole) < 4:
+            return []
+        accuracies = sorted(self.column(self.y, self._whole))
+        best, middle = accuracies[-1], statistics.median(accuracies)
+        floor = max(FAILED * best, middle - FAR * max(best - middle, LEAST_SPREAD))
+        return [row for row in self._whole if row["metrics"]["accuracy"] < floor]
+
+    def interval(self, name: str, row: Row) -> Range | None:
+        """Return the 95 % interval of a metric of a trial; None if it has none."""
+        low, high = (value(row, f"{name}_{end}") for end in ("low", "high"))
+        return None if low is None or high is None else (low, high)
 
     @cached_property
     def rug(self) -> list[Row]:
@@ -98,7 +126,7 @@ class Scatter:
         if self.y_log:
             return widen_log(have)
         low, high = widen(have, LEAST.get(self.y, 0))
-        return (low - 0.06 * (high - low) if self.rug else low), high
+        return (low - 0.06 * (high - low) if self.rug or self.below else low), high
 
     @property
     def labelled(self) -> list[Row]:
@@ -109,7 +137,9 @@ class Scatter:
         rows = self.points.get(FRONT) or self.points.get(NEAREST) or []
         return rows if len(rows) <= READABLE else []
 
-    def label_sides(self, letter: float, radius: float, room: Place) -> list[tuple[int, int]]:
+    def label_sides(
+        self, letter: float, radius: float, room: Place
+    ) -> list[tuple[int, int] | None]:
         """Choose on which side of its point each label stands; see `labels.sides`."""
         plain = (self.points.get(kind, []) for kind in (DOMINATED, MISSED, FAST, SLOW, BASELINE))
         points, others = (
@@ -135,7 +165,7 @@ class Scatter:
         return is_amount and min(have) > 0 and max(have) / min(have) >= LARGE
 
     def _values(self, name: str) -> Iterator[float]:
-        for rows in (*self.points.values(), self.rug):
+        for rows in (*self.points.values(), self.rug, self.below if name == self.x else []):
             yield from self.column(name, rows)
         yield from (limit for metric, limit in self.limits.items() if metric == name)
 
@@ -152,9 +182,9 @@ def scatters(found: Found) -> list[Scatter]:
     y = next(iter(have(["accuracy"]) + gains + objectives), None)
     if y is None:
         return []
-    costs = ["latency_ms", "size_mb", *(name for name in objectives if name != "speedup")]
-    x = [name for name in have(list(dict.fromkeys(costs))) if name != y]
-    x = x or [name for name in have(["speedup"]) if name != y] or ["trial"]
+    asked = [*objectives, *found["budget"]]
+    costs = asked if {*asked} - {y} else ["size_mb", "latency_ms"]
+    x = [name for name in have(list(dict.fromkeys(costs))) if name != y] or ["trial"]
     panels = [Scatter(name, y, found) for name in x]
     return [panel for panel in panels if panel.points.keys() - {BASELINE}]
 

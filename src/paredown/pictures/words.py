@@ -2,7 +2,7 @@
 
 FRONT, NEAREST, DOMINATED, MISSED = "front", "nearest", "dominated", "missed"
 UNTRAINED, DEFAULT, BASELINE, LIMIT = "untrained", "default", "baseline", "limit"
-SLOW, FAST = "slow", "fast"
+SLOW, FAST, BELOW = "slow", "fast", "below"
 TOLD = {
     DOMINATED: "dominated",
     MISSED: "misses budget",
@@ -13,6 +13,7 @@ TOLD = {
     UNTRAINED: "never trained",
     SLOW: "fewer MACs, not faster",
     FAST: "as its MACs promise",
+    BELOW: "below the axis",
 }
 COLORS = {  # readable on white and on near-black
     DOMINATED: "#8b929c",
@@ -24,8 +25,10 @@ COLORS = {  # readable on white and on near-black
     UNTRAINED: "#8b929c",
     SLOW: "#d64550",
     FAST: "#2f7ed8",
+    BELOW: "#d64550",
     LIMIT: "#d64550",
 }
+SERIES = ("#2f7ed8", "#e07b39", "#1f9d63", "#a05bd6", "#c2a01e", "#d64550", "#3aa6b9")
 BARS = ("#2f7ed8", "#e07b39", "#1f9d63")  # an objective each; there are three at most
 
 AXES = {
