@@ -208,7 +208,7 @@ def test_a_hover_box_has_six_lines_at_most_and_the_figures_have_their_intervals(
     params = {f"group{at}.name": at / 7 for at in range(9)}
     lines = hover_lines(trial(7, params=params, metrics=trial(7)["metrics"] | ends | more))
     assert len(lines) == 6
-    assert "[97.00%, 99.00%]" in lines[3]
+    assert "[97.0%, 99.0%]" in lines[3]
     assert "[3.50, 4.50]" in lines[5]
     assert all(name in "".join(lines) for name in params)
 

@@ -30,6 +30,9 @@ def test_metrics_are_rounded_to_what_their_interval_carries() -> None:
     }  # fmt: skip
     many = {"accuracy": 0.9777777, "accuracy_low": 0.9747, "accuracy_high": 0.9805}
     assert rounded(many)["accuracy"] == 0.9778
+    assert rounded({"speedup": 1.16662, "speedup_low": 1.16655, "speedup_high": 1.1667}) == {
+        "speedup": 1.167, "speedup_low": 1.167, "speedup_high": 1.167
+    }  # fmt: skip
     assert rounded({"speedup": 10.0613, "speedup_low": 8.752, "speedup_high": 11.563}) == {
         "speedup": 10.1, "speedup_low": 8.8, "speedup_high": 11.6
     }  # fmt: skip

@@ -87,14 +87,14 @@ def where_line(conditions: Mapping[str, str]) -> str:
 def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
     """Round metrics as far as their 95 % intervals carry: two digits of the half width.
 
-    What has no interval is rounded to four digits; counts stay whole.
+    No more than four digits are left, also of what has no interval; counts stay whole.
     """
     found = {}
     for name, value in metrics.items():
         figure = name.removesuffix("_low").removesuffix("_high")
         ends = [metrics.get(f"{figure}{end}", value) for end in ("_low", "_high")]
         half = (ends[1] - ends[0]) / 2
-        scale = half if half > 0 else abs(value) / 100
+        scale = max(half, abs(value) / 100)
         whole = float(value).is_integer() or not math.isfinite(value)
         found[name] = value if whole else round(value, 1 - math.floor(math.log10(scale)))
     return found

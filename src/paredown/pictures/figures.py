@@ -25,6 +25,7 @@ from paredown.pictures.words import (
     UNTRAINED,
     form,
     say,
+    with_interval,
 )
 
 ROOM, LETTER, RADIUS = (270.0, 270.0), 12, 6  # px of a panel in a narrow window
@@ -51,6 +52,7 @@ SHADE = {
     "layer": "below",
 }
 NOTE = {"showarrow": False, "font": {"color": COLORS[LIMIT], "size": 11}}
+FAINT = "rgba(47, 126, 216, 0.55)"  # the front's color
 LINES = 6  # of a hover box
 TOGETHER = (("accuracy",), ("size_mb", "latency_ms", "params"), ("speedup",))  # a line each
 UNITS = {  # what stands before and after a figure
@@ -193,6 +195,7 @@ def _intervals(panel: Scatter, rows: list[Row]) -> dict[str, Any]:
             "arrayminus": [at - end[0] for end, at in zip(ends, middles, strict=True) if end],
             "thickness": 1,
             "width": 0,
+            "color": FAINT,
         }
     return drawn
 
@@ -264,7 +267,6 @@ def hover_lines(row: Row) -> list[str]:
 
 def _figure(name: str, figures: Mapping[str, float]) -> str:
     """Write a figure with its unit and its 95 % interval."""
-    ends = [f"{name}_low", f"{name}_high"]
-    interval = ", ".join(form(name, figures[end]) for end in ends if end in figures)
     before, after = UNITS[name]
-    return f"{before}{form(name, figures[name])}{after}" + (f" [{interval}]" if interval else "")
+    value, bracket, interval = with_interval(name, figures).partition(" [")
+    return f"{before}{value}{after}{bracket}{interval}"

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
+APART = 0.4  # of a letter's height between two numbers, which else read as one
 Place = tuple[float, float]
 """x and y, in the unit of the letters."""
 Box = tuple[float, float, float, float]
 """Left, low, right, high."""
 
-SIDES = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
-"""Right (1) or left (-1), above (1) or below (-1); the first that is free is taken."""
+SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
+"""Right (1) or left (-1), above (1) or below (-1); the first that is free is taken.
+
+The corners first: an interval is drawn along the other four.
+"""
 
 
 def sides(
@@ -43,7 +47,8 @@ def sides(
             continue
         best = min(free, key=lambda side: covered[side])
         taken.append(boxes[best])
-        labels.append(boxes[best])
+        left, low, right, high = boxes[best]
+        labels.append((left - APART * letter, low, right + APART * letter, high))
         chosen.append(best)
     return chosen
 

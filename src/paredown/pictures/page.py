@@ -27,7 +27,7 @@ h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
 h3 { font-size: 1rem; margin: 1.25rem 0 .4rem; overflow-wrap: anywhere }
 p { margin: .4rem 0; color: var(--soft); max-width: 75ch; overflow-wrap: anywhere }
 .figures { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 32rem), 1fr)) }
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 32rem), 1fr)) }
 figure { margin: 0; min-width: 0; background: var(--card); border: 1px solid var(--line);
   border-radius: 8px; padding: .6rem .5rem .2rem }
 .plot { height: 420px }

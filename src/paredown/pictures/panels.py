@@ -167,6 +167,8 @@ class Scatter:
     def _values(self, name: str) -> Iterator[float]:
         for rows in (*self.points.values(), self.rug, self.below if name == self.x else []):
             yield from self.column(name, rows)
+        ends = (self.interval(name, row) for row in self.labelled)
+        yield from (end[1] for end in ends if end and name == self.y)
         yield from (limit for metric, limit in self.limits.items() if metric == name)
 
 

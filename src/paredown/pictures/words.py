@@ -1,5 +1,7 @@
 """The words, numbers and colors of every picture and page."""
 
+from collections.abc import Mapping
+
 FRONT, NEAREST, DOMINATED, MISSED = "front", "nearest", "dominated", "missed"
 UNTRAINED, DEFAULT, BASELINE, LIMIT = "untrained", "default", "baseline", "limit"
 SLOW, FAST, BELOW = "slow", "fast", "below"
@@ -54,6 +56,15 @@ FORMS = {
 def say(name: str) -> str:
     """Name a metric in words, without its unit."""
     return AXES.get(name, name).partition(",")[0]
+
+
+def with_interval(name: str, metrics: Mapping[str, float]) -> str:
+    """Write a figure with its 95 % interval, if it has one; nothing for one that is absent."""
+    if name not in metrics:
+        return ""
+    ends = [metrics[f"{name}_{end}"] for end in ("low", "high") if f"{name}_{end}" in metrics]
+    texts = [format(end, ".1%" if name == "accuracy" else ".2f") for end in ends]
+    return form(name, metrics[name]) + (f" [{', '.join(texts)}]" if texts else "")
 
 
 def form(name: str, at: object) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from paredown.pictures.panels import FAILED
-from paredown.pictures.words import form
+from paredown.pictures.words import form, with_interval
 from paredown.report.about import about, pick_command
 from paredown.report.document import Block, Commands, Figures, Fold, Heading, Table, Text
 from paredown.report.figures import (
@@ -33,7 +33,7 @@ AGAINST = "against"
 HEAD = ("variant", "stage", "accuracy [95 %]", "MB", "ms", "speed-up [95 %]", AGAINST, "params",
         "MMACs", "run", "name")  # fmt: skip
 TEXTS = ("stage", AGAINST, "run", "name")
-OWN = "speed-up over the run's own baseline [95 %]"
+OWN = "speed-up, own baseline [95 %]"  # of a table that has several
 
 
 def content(
@@ -93,7 +93,8 @@ def _front(setting: Setting, title: str, several: Sequence[Measured], prefix: st
     baselines = {one.against for one in several}
     against = f" Speed-ups are against {next(iter(baselines))}." if len(baselines) == 1 else ""
     good, failed = _divided(several, on_front)
-    few = f" {len(failed)} of them are less than half as accurate as the best." if failed else ""
+    are = "is" if len(failed) == 1 else "are"
+    few = f" {len(failed)} of them {are} less than half as accurate as the best." if failed else ""
     table = _variants(several, good)
     return [
         Heading(f"The front: {title}"),
@@ -164,7 +165,7 @@ def _who(one: Measured, at: int) -> list[str]:
 
 
 def _pace(one: Measured) -> list[str]:
-    return [form("mmacs", one.metrics["macs"] / 1e6), form("speedup", one.metrics["speedup"])]
+    return [f"{one.metrics['macs'] / 1e6:.2f}", form("speedup", one.metrics["speedup"])]
 
 
 def _cells(one: Measured, at: int) -> list[str]:
@@ -174,19 +175,9 @@ def _cells(one: Measured, at: int) -> list[str]:
     plain = {name: form(name, of[name]) if name in of else "" for name in ("size_mb", "latency_ms",
              "params")}  # fmt: skip
     return [
-        number, stage, _interval("accuracy", of), plain["size_mb"], plain["latency_ms"],
-        _interval("speedup", of), one.against, plain["params"], macs, runs, name,
+        number, stage, with_interval("accuracy", of), plain["size_mb"], plain["latency_ms"],
+        with_interval("speedup", of), one.against, plain["params"], macs, runs, name,
     ]  # fmt: skip
-
-
-def _interval(name: str, metrics: Mapping[str, float]) -> str:
-    """Write a figure with its 95 % interval, if it has one."""
-    if name not in metrics:
-        return ""
-    both = [metrics[f"{name}_{end}"] for end in ("low", "high") if f"{name}_{end}" in metrics]
-    ends = [f"{end:.1%}" if name == "accuracy" else f"{end:.2f}" for end in both]
-    between = f" [{', '.join(ends)}]" if ends else ""
-    return form(name, metrics[name]) + between
 
 
 def _paths(runs: Sequence[Logged]) -> Block:
@@ -226,7 +217,7 @@ def _network_widths(table: Widths, count: int, at: int) -> list[Block]:
         ]
         for place, name in enumerate(table.layers)
     ]
-    rows.append(["MMACs", *(form("mmacs", macs / 1e6) for macs in table.macs.values())])
+    rows.append(["MMACs", *(f"{macs / 1e6:.2f}" for macs in table.macs.values())])
     figures = {
         f"widths{at}": (caption, widths_figure(table)),
         f"shares{at}": ("what each layer does of the network's MACs", shares_figure(table)),

@@ -13,20 +13,26 @@ TAG = f"mlflow.sharedViewState.{NAME}"
 
 FINISHED = "attributes.status = 'FINISHED' and metrics.accuracy >= 0"  # jobs, and no sweeps
 COLUMNS = (  # the speed-up beside what it is against: those of two baselines cannot be compared
-    "params.`dataset`",
-    "params.`model`",
-    "params.`technique`",
     "metrics.`accuracy`",
     "metrics.`size_mb`",
     "metrics.`latency_ms`",
     "metrics.`speedup`",
     "tags.`baseline`",
+    "params.`dataset`",
+    "params.`model`",
+    "params.`technique`",
     "params.`student`",
     "params.`prune.amount`",
     "params.`quantize`",
 )
 RUN_NAME = "attributes.`Run Name`"
-WIDTHS = {RUN_NAME: 260, "tags.`baseline`": 170}  # pixels
+WIDTHS = {  # pixels
+    RUN_NAME: 250,
+    **dict.fromkeys(COLUMNS, 100),
+    **dict.fromkeys(COLUMNS[:4], 90),  # the metrics
+    "tags.`baseline`": 150,
+    "params.`technique`": 130,
+}
 POINTS, CURVES = f"{NAME}-points", f"{NAME}-curves"
 SECTIONS = {POINTS: "Accuracy by size and by latency", CURVES: "Accuracy in training, by epoch"}
 SCATTERS = (("size_mb", "accuracy"), ("latency_ms", "accuracy"))  # x, y of each
