@@ -82,17 +82,19 @@ def test_the_link_of_a_sweep_opens_a_table_of_its_jobs(
     address = link("http://127.0.0.1:5000", experiment)
     assert address in (swept / "stdout").read_text()
     page = browser.open(address.partition("#")[2], "view")
-    for name in ("accuracy", "size_mb", "prune.amount", *(run.info.run_name for run in children)):
+    columns = ("accuracy", "size_mb", "latency_ms", "baseline", "dataset", "model", "technique")
+    for name in (*columns, *(run.info.run_name for run in children)):
         assert name in page
 
 
-def test_the_link_opens_charts_of_accuracy_by_size_and_by_speed(
+def test_the_link_opens_charts_of_accuracy_by_size_by_latency_and_by_epoch(
     browser: Browser, runs: tuple[str, list]
 ) -> None:
     experiment, _ = runs
     page = browser.open(link("", experiment).partition("#")[2] + "&compareRunsMode=CHART", "chart")
-    assert "Accuracy by size and by speed" in page
-    assert page.count('class="trace scatter') >= 2
+    assert "Accuracy by size and by latency" in page
+    assert "Accuracy in training, by epoch" in page
+    assert page.count('class="trace scatter') >= 2 + 2
 
 
 def test_two_jobs_are_compared_by_what_was_swept(browser: Browser, runs: tuple[str, list]) -> None:

@@ -35,7 +35,7 @@ def summary(
         default: The point that nobody searched for; None: it is not in the space.
 
     Returns:
-        objectives, budget, baseline, reference, hypervolume (after each trial; null without a
+        objectives, budget, baseline, baselines: how many there are, reference, hypervolume (after each trial; null without a
         baseline), trials, front: the numbers of the trials on it, default: the number of the
         trial with the configuration's own values, importances: of each objective, missed: what
         comes nearest to the budget if nothing meets it, and seconds_saved by not training.
@@ -51,6 +51,7 @@ def summary(
         "objectives": objectives,
         "budget": limits.limits,
         "baseline": baseline,
+        "baselines": len({_network(trial) for trial in trained}),
         "reference": reference,
         "hypervolume": _growth(points, inside, objectives, reference),
         "front": [trials[at].number for at in on_front],
@@ -73,6 +74,12 @@ def summary(
     }
     near = [trial for trial in trials if trial.number == found["nearest"]]
     return {**found, "missed": _missed(near[0], limits) if near else ""}
+
+
+def _network(trial: FrozenTrial) -> tuple[float | None, ...]:
+    """Tell the baselines of trials apart, whose latency differs in any case."""
+    baseline = trial.user_attrs[BASELINE]
+    return tuple(baseline.get(name) for name in ("params", "macs", "size_mb"))
 
 
 def importances(

@@ -60,7 +60,8 @@ class Scatter:
             row for rows in both.values() for row in rows if row["trial"] == self.found["default"]
         ]
         baseline = {"metrics": self.found["baseline"]}
-        on = value(baseline, self.x) is not None and value(baseline, self.y) is not None
+        one = self.found.get("baselines", 1) < 2  # of several none is that of all trials
+        on = one and value(baseline, self.x) is not None and value(baseline, self.y) is not None
         both[BASELINE] = [baseline] if on else []
         return {kind: rows for kind, rows in both.items() if rows}
 
