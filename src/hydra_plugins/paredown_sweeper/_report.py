@@ -35,10 +35,11 @@ def summary(
         default: The point that nobody searched for; None: it is not in the space.
 
     Returns:
-        objectives, budget, baseline, baselines: how many there are, reference, hypervolume (after each trial; null without a
-        baseline), trials, front: the numbers of the trials on it, default: the number of the
-        trial with the configuration's own values, importances: of each objective, missed: what
-        comes nearest to the budget if nothing meets it, and seconds_saved by not training.
+        objectives, budget, baseline, baselines: how many there are, reference, hypervolume (after
+        each trial; null without a baseline), trials, front: the numbers of the trials on it,
+        default: the number of the trial with the configuration's own values, importances: of each
+        objective, missed: what comes nearest to the budget if nothing meets it, and seconds_saved
+        by not training.
     """
     limits = budget or Budget(None, None, None)
     points = [trial.user_attrs[METRICS] for trial in trials]
