@@ -139,13 +139,13 @@ def front_table(found: dict[str, Any]) -> Fitted:
     metrics = [name for name in dict.fromkeys(names) if name in have]
     first, direction = next(iter(found["objectives"].items()))
     rows.sort(key=lambda row: float(row["metrics"][first]), reverse=direction == MAXIMIZE)
-    values = [
-        " ".join(f"{name}={_short(value)}" for name, value in row["params"].items()) for row in rows
-    ]
     columns = [
         Column("trial", [str(row["trial"]) for row in rows]),
-        Column("job", ["earlier" if row["job"] is None else str(row["job"]) for row in rows], 2),
-        Column("values", values, number=False),
+        Column("job", ["earlier" if row["job"] is None else str(row["job"]) for row in rows], 3),
+        *(
+            _swept(name, rows)
+            for name in dict.fromkeys(name for row in rows for name in row["params"])
+        ),
         *(
             Column(
                 name,
@@ -156,6 +156,12 @@ def front_table(found: dict[str, Any]) -> Fitted:
         ),
     ]
     return Fitted(_title(found), columns)
+
+
+def _swept(name: str, rows: Sequence[dict[str, Any]]) -> Column:
+    """Lay out what was swept under a name, of which the last part does where room is short."""
+    cells = [_short(row["params"].get(name, "")) for row in rows]
+    return Column(name, cells, 2, Column(name.rpartition(".")[2], cells))
 
 
 def write(found: dict[str, Any], folder: Path) -> None:
