@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from paredown.report import Fitted, jobs_table, markdown, path_table, show
+from paredown.report.fitted import Column
 from paredown.report.jobs import one_baseline, told_apart
 
 BASELINE = {
@@ -131,6 +132,22 @@ def test_a_table_fits_its_window_and_every_number_in_it_is_whole(width: int) -> 
         assert "44.700" in shown
     assert ("11,181,642" in text(path, width)) == (width >= 100)
     assert "97.50% [95.3%, 98.7%]" in text(path, width)
+
+
+def test_words_are_broken_between_and_not_within_where_there_is_room() -> None:
+    name = "resnet18-mobilenet_v2-prune0.50-int8"
+    columns = [
+        Column("run", [name], number=False),
+        Column("misses by", ["nothing: picked, cheaper than its equal"], number=False),
+        Column("MB", ["0.801"]),
+    ]
+    shown = text(Fitted("walk", columns), 64)
+    assert max(map(len, shown.splitlines())) <= 64
+    assert name in shown
+    narrow = text(Fitted("walk", columns), 40)  # then all letters are there, in more lines
+    assert max(map(len, narrow.splitlines())) <= 40
+    cells = [line.split("│")[1].strip() for line in narrow.splitlines() if "│" in line]
+    assert "".join(cells) == name
 
 
 def test_a_window_of_sixty_letters_leaves_intervals_out_before_figures() -> None:

@@ -46,10 +46,12 @@ def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> 
         Column("", mark, number=False),
         Column("run", run, number=False),
         Column("stage", stage, number=False),
-        Column(_head("accuracy", "accuracy, % [95 %]", budget), accuracy, 1, short),
+        Column(_head("accuracy", "accuracy, % [95 %]", budget), accuracy, 3, short),
         Column(_head("size_mb", "MB", budget), size),
-        Column(_head("latency_ms", "ms", budget), latency),
-        Column("misses by", misses, 0, number=False),
+        Column(
+            _head("latency_ms", "ms", budget), latency, 0 if "latency_ms" in budget.limits else 1
+        ),
+        Column("misses by", misses, 2, number=False),
     ]
     elsewhere = any(not candidate.comparable for candidate in candidates)
     return Fitted(title, columns, [ELSEWHERE] if elsewhere else [], chosen[0] if chosen else -1)

@@ -11,7 +11,7 @@ from rich.text import Text
 from paredown.printable import one_line, printable
 
 FRAME = 3  # columns of the window beside each cell's text
-NARROW = 24  # of a column that is broken between words: narrower it is hard to read
+NARROW = 12  # of a column that is broken between words: narrower it is hard to read
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,17 @@ class Fitted:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay out what there is room for."""
         yield Text(one_line(self.title), style="italic")
-        yield self._table(fit(self.columns, options.max_width))
+        yield self._table(fit(self.columns, options.max_width), options.max_width)
         for note in self.notes:
             yield Text(printable(note))
 
-    def _table(self, columns: Sequence[Column]) -> Table:
+    def _table(self, columns: Sequence[Column], width: int) -> Table:
+        has_room = needed(columns) <= width  # else words are folded where they are long
         table = Table()
         for column in columns:
             table.add_column(
                 Text(one_line(column.name)),
+                min_width=column.least if has_room else None,
                 justify="right" if column.number else "left",
                 no_wrap=column.number,
                 overflow="fold",
@@ -81,6 +83,11 @@ class Fitted:
         return table
 
 
+def needed(columns: Sequence[Column]) -> int:
+    """Return the width of a table."""
+    return 1 + sum(column.least + FRAME for column in columns)
+
+
 def fit(columns: Sequence[Column], width: int) -> list[Column]:
     """Choose the columns that there is room for.
 
@@ -89,7 +96,7 @@ def fit(columns: Sequence[Column], width: int) -> list[Column]:
         width: Of the window, in letters.
     """
     left = [column for column in columns if any(column.cells) or not column.cells]
-    while 1 + sum(column.least + FRAME for column in left) > width:
+    while needed(left) > width:
         place = max(range(len(left)), key=lambda at: left[at].rank)
         if not left[place].rank:
             break
