@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 4.6, 3.9  # inches of a panel
 MARKERS = "os^Dv*PX"  # lines are told apart without colour, too
+BESIDE = 0.01  # of the x axis, from one line's points to the next line's
+TICKS = 8  # swept values that are written along the axis; of more, round ones are
 LETTERS = 14  # of a category's name; a longer one is written at a slant
 
 
@@ -108,8 +110,11 @@ def _draw(
     places = list(dict.fromkeys(place for line in lines.values() for place, _ in line))
     numbers = all(map(is_number, places))
     factor = 100 if metric == "accuracy" else 1
+    values = [float(place) if numbers else at for at, place in enumerate(places)]
+    apart = BESIDE * (max(values) - min(values))  # else intervals of two lines hide each other
     for at, (label, line) in enumerate(lines.items()):
-        x = [float(place) if numbers else places.index(place) for place, _ in line]
+        aside = apart * (at - (len(lines) - 1) / 2)
+        x = [values[places.index(place)] + aside for place, _ in line]
         y = [factor * point.metrics[metric] for _, point in line]
         bounds = [
             [abs(factor * point.metrics.get(f"{metric}{end}", point.metrics[metric]) - middle)
@@ -126,6 +131,8 @@ def _draw(
             range(len(places)), places, rotation=slant, ha="right" if slant else "center"
         )
         axes.margins(x=0.15)
+    elif len(places) <= TICKS:
+        axes.set_xticks(values, [f"{value:.4g}" for value in values])
     axes.set_xlabel(along)
     axes.set_ylabel("accuracy, validation split, %" if metric == "accuracy" else AXES[metric])
     if metric != "accuracy":
