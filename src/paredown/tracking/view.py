@@ -27,11 +27,11 @@ COLUMNS = (  # the speed-up beside what it is against: those of two baselines ca
 )
 RUN_NAME = "attributes.`Run Name`"
 WIDTHS = {  # pixels
-    RUN_NAME: 250,
+    RUN_NAME: 230,
     **dict.fromkeys(COLUMNS, 100),
-    **dict.fromkeys(COLUMNS[:4], 90),  # the metrics
-    "tags.`baseline`": 150,
-    "params.`technique`": 130,
+    **dict.fromkeys(COLUMNS[:4], 85),  # the metrics
+    "tags.`baseline`": 140,
+    "params.`technique`": 120,
 }
 POINTS, CURVES = f"{NAME}-points", f"{NAME}-curves"
 SECTIONS = {POINTS: "Accuracy by size and by latency", CURVES: "Accuracy in training, by epoch"}
