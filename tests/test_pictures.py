@@ -13,7 +13,7 @@ from matplotlib.image import imread
 
 from paredown.front import Budget, front, hypervolume
 from paredown.pictures import front_page, front_picture
-from paredown.pictures.figures import hover_lines
+from paredown.pictures.hover import hover_lines
 from paredown.pictures.labels import box, sides
 from paredown.pictures.panels import growth, headline, scatters, shares
 

@@ -1,12 +1,12 @@
 """The panels of a search as Plotly's figures."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
+from paredown.pictures.hover import hover
 from paredown.pictures.page import Figure, shown
-from paredown.pictures.panels import Row, Scatter
 from paredown.pictures.scale import Range, ticks
+from paredown.pictures.scatter import Row, Scatter
 from paredown.pictures.words import (
     AXES,
     BARS,
@@ -25,7 +25,6 @@ from paredown.pictures.words import (
     UNTRAINED,
     form,
     say,
-    with_interval,
 )
 
 ROOM, LETTER, RADIUS = (270.0, 270.0), 12, 6  # px of a panel in a narrow window
@@ -53,15 +52,6 @@ SHADE = {
 }
 NOTE = {"showarrow": False, "font": {"color": COLORS[LIMIT], "size": 11}}
 FAINT = "rgba(47, 126, 216, 0.55)"  # the front's color
-LINES = 6  # of a hover box
-TOGETHER = (("accuracy",), ("size_mb", "latency_ms", "params"), ("speedup",))  # a line each
-UNITS = {  # what stands before and after a figure
-    "accuracy": ("accuracy ", ""),
-    "size_mb": ("", " MB"),
-    "latency_ms": ("", " ms"),
-    "params": ("", " parameters"),
-    "speedup": ("speed-up ", ""),
-}
 LEGEND = {
     "orientation": "h",
     "y": 1.02,
@@ -82,7 +72,7 @@ def points_figure(panel: Scatter) -> Figure:
             "x": panel.column(panel.x, rows),
             "y": panel.column(panel.y, rows),
             "marker": {"color": COLORS[kind], **LOOKS[kind]},
-            "customdata": [_hover(row) for row in rows],
+            "customdata": [hover(row) for row in rows],
             "hovertemplate": "%{customdata}<extra></extra>",
         }
         if rows is panel.labelled:
@@ -210,7 +200,7 @@ def _rug(panel: Scatter, kind: str, rows: list[Row], height: float) -> dict[str,
         "y": [height] * len(rows),
         "yaxis": "y2",
         "marker": {"color": COLORS[kind], **LOOKS[kind]},
-        "customdata": [_hover(row) for row in rows],
+        "customdata": [hover(row) for row in rows],
         "hovertemplate": "%{customdata}<extra></extra>",
     }
 
@@ -237,36 +227,3 @@ def _limits(panel: Scatter) -> dict[str, Any]:
         }
         notes.append(NOTE | note)
     return {"shapes": shapes, "annotations": notes}
-
-
-def _hover(row: Row) -> str:
-    """Tell a trial in a hover box of six lines at most."""
-    return "<br>".join(hover_lines(row))
-
-
-def hover_lines(row: Row) -> list[str]:
-    """Write what a hover box says, as HTML: who, values, and the figures that matter."""
-    first = "<b>baseline</b>"
-    if "title" in row:  # whoever made the row says it
-        first = f"<b>{shown(row['title'])}</b>"
-    elif "trial" in row:
-        job = "from an earlier sweep" if row["job"] is None else f"job {row['job']}"
-        first = f"<b>trial {row['trial']}</b>, {job}"
-    values = [f"{name} = {form(name, value)}" for name, value in row.get("params", {}).items()]
-    half = (len(values) + 1) // 2 if len(values) > 2 else len(values)
-    lines = [", ".join(values[:half]), ", ".join(values[half:]), *row.get("notes", [])]
-    figures = row["metrics"]
-    known = [
-        " · ".join(_figure(name, figures) for name in names if name in figures)
-        for names in TOGETHER
-    ]
-    if not any(known):  # metrics of somebody else's
-        known = [f"{name}: {form(name, value)}" for name, value in figures.items()]
-    return [first, *map(shown, [line for line in (*lines, *known) if line][: LINES - 1])]
-
-
-def _figure(name: str, figures: Mapping[str, float]) -> str:
-    """Write a figure with its unit and its 95 % interval."""
-    before, after = UNITS[name]
-    value, bracket, interval = with_interval(name, figures).partition(" [")
-    return f"{before}{value}{after}{bracket}{interval}"

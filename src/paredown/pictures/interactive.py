@@ -5,7 +5,8 @@ from pathlib import Path
 from paredown.front import MAXIMIZE
 from paredown.pictures import page
 from paredown.pictures.figures import growth_figure, points_figure, shares_figure
-from paredown.pictures.panels import Found, growth, headline, scatters, shares
+from paredown.pictures.panels import growth, headline, scatters, shares
+from paredown.pictures.scatter import Found
 from paredown.pictures.words import AXES, form, say, with_interval
 
 

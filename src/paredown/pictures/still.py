@@ -3,14 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paredown.pictures.panels import (
-    Found,
-    Scatter,
-    growth,
-    headline,
-    scatters,
-    shares,
-)
+from paredown.pictures.panels import growth, headline, scatters, shares
+from paredown.pictures.scatter import Found, Scatter
 from paredown.pictures.sheet import logarithmic
 from paredown.pictures.words import (
     AXES,

@@ -57,15 +57,23 @@ def dates(starts: Sequence[int]) -> str:
     return f"{first:%Y-%m-%d %H:%M}{end} UTC"
 
 
-def pick_command(several: Sequence[Measured], front: Sequence[int], sweep: str | None) -> str:
+def pick_command(
+    runs: Sequence[Logged], several: Sequence[Measured], front: Sequence[int], sweep: str | None
+) -> str:
     """Return a command that takes a variant from the middle of a front.
 
+    Where the runs are of several data sets, it takes it from the sweep of that variant.
+
     Args:
+        runs: Number 1 first.
         several: The variants of a setting.
         front: Those on the front, as places in `several`.
         sweep: What the report is of; None: the whole experiment.
     """
-    return pick_words(sorted(several[at].metrics["size_mb"] for at in front), sweep)
+    by_size = sorted((several[at] for at in front), key=lambda one: one.metrics["size_mb"])
+    if sweep is None and len({run.tags.get("dataset") for run in runs}) > 1 and by_size:
+        sweep = runs[by_size[len(by_size) // 2].runs[0] - 1].parent
+    return pick_words([one.metrics["size_mb"] for one in by_size], sweep)
 
 
 def pick_words(sizes: Sequence[float], sweep: str | None) -> str:
@@ -85,7 +93,7 @@ def round_up(value: float) -> str:
     if value <= 0:
         return "0"
     step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return f"{math.ceil(value / step - 1e-9) * step:.2g}"
+    return f"{math.ceil(value / step - 1e-9) * step:.6g}"
 
 
 def _network(run: Logged) -> str:

@@ -2,17 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from paredown.pictures.panels import FAILED
+from paredown.pictures.scatter import FAILED
 from paredown.pictures.words import form, with_interval
 from paredown.report.about import about, pick_command
 from paredown.report.document import Block, Commands, Figures, Fold, Heading, Table, Text
-from paredown.report.figures import (
-    front_figures,
-    more_figures,
-    named,
-    shares_figure,
-    widths_figure,
-)
+from paredown.report.figures import front_figures, more_figures, named
+from paredown.report.layers import layers_fold
 from paredown.report.measured import (
     Measured,
     Setting,
@@ -24,7 +19,7 @@ from paredown.report.measured import (
     variants,
 )
 from paredown.report.tables import PATH, path_cells
-from paredown.report.widths import Layers, Widths, widths
+from paredown.report.widths import Layers
 from paredown.tracking.tracker import Logged
 
 NEEDED = ("accuracy", "accuracy_low", "accuracy_high", "size_mb", "latency_ms", "latency_ms_p95",
@@ -52,7 +47,7 @@ def content(
     """
     by_setting = variants(runs)
     first: Sequence[Measured] = next(iter(by_setting.values()), [])
-    blocks: list[Block] = [about(runs, made_by, pick_command(first, best(first), sweep))]
+    blocks: list[Block] = [about(runs, made_by, pick_command(runs, first, best(first), sweep))]
     if apart := different_cpus(runs):
         blocks.append(Text(apart))
     if len(by_setting) > 1:
@@ -61,7 +56,7 @@ def content(
     titles = setting_titles(list(by_setting))
     for at, (setting, several) in enumerate(by_setting.items()):
         blocks += _front(setting, titles[at], several, f"setting{at}")
-    return [*blocks, _paths(runs), _widths(layers, len(runs)), _commands(runs)]
+    return [*blocks, _paths(runs), layers_fold(layers, len(runs)), _commands(runs)]
 
 
 def different_cpus(runs: Sequence[Logged]) -> str:
@@ -192,43 +187,6 @@ def _paths(runs: Sequence[Logged]) -> Block:
     head = [OWN if name.startswith("speed-up") else name for name in PATH]
     table = Table(["run", "name", *head], rows, ("name", "stage"))
     return Fold("The path of each run", [table])
-
-
-def _widths(layers: Mapping[int, Mapping[str, Layers]], count: int) -> Block:
-    blocks: list[Block] = []
-    if len(layers) < count:
-        shown = f"Those of {len(layers)} of the {count} runs are shown"
-        blocks.append(Text(f"{shown}; the others are older than this record, or too many."))
-    tables = widths(list(layers.items()))
-    if layers and not tables:
-        blocks.append(Text("No stage changed the width of a layer."))
-    for at, table in enumerate(tables):
-        blocks += _network_widths(table.brief(), len(table.columns), at)
-    return Fold("The widths of the layers", blocks)
-
-
-def _network_widths(table: Widths, count: int, at: int) -> list[Block]:
-    """Lay out the widths of one network."""
-    caption = f"output channels of each layer, before (in stage {table.before}) and after"
-    rows = [
-        [
-            name,
-            *(f"{of[place]} ({table.shares[who][place]:.1%})" for who, of in table.columns.items()),
-        ]
-        for place, name in enumerate(table.layers)
-    ]
-    rows.append(["MMACs", *(f"{macs / 1e6:.2f}" for macs in table.macs.values())])
-    figures = {
-        f"widths{at}": (caption, widths_figure(table)),
-        f"shares{at}": ("what each layer does of the network's MACs", shares_figure(table)),
-    }
-    few = f" {len(table.columns)} of {count} networks, spread over their MACs, are shown."
-    note = "Each layer's channels, and in brackets its share of the MACs."
-    return [
-        Text(note + (few if count > len(table.columns) else "")),
-        Figures(figures),
-        Table(["layer", *table.columns], rows, ("layer",)),
-    ]
 
 
 def _commands(runs: Sequence[Logged]) -> Block:

@@ -5,7 +5,7 @@ from typing import Any
 
 from paredown.pictures.figures import points_figure
 from paredown.pictures.page import Figure, shown
-from paredown.pictures.panels import Found, Scatter
+from paredown.pictures.scatter import Found, Scatter
 from paredown.pictures.words import BASELINE, FAST, SERIES, SLOW, say
 from paredown.report.measured import OBJECTIVES, Measured, best, not_faster, spans
 from paredown.report.widths import Widths
