@@ -42,6 +42,16 @@ def test_the_number_with_the_most_values_goes_along_and_the_rest_makes_lines() -
     assert [place for place, _ in lines["model=cnn4 seed=1"]] == ["0.1", "0.3", "0.7"]
 
 
+def test_seeds_are_lines_and_names_are_written_whatever_they_hold(tmp_path: Path) -> None:
+    points = [
+        point(technique_stages=stages, seed=seed)
+        for stages in ("[distill,prune,$quantize]", "[$prune$\\frac,distill]\x1b")
+        for seed in ("0", "1", "2")
+    ]
+    assert axis_of(points) == "technique.stages"
+    assert grid_picture(points, "a$b", True, tmp_path / "sweep.png")
+
+
 def test_names_are_drawn_in_the_order_of_their_jobs() -> None:
     points = [point(model=model) for model in ("resnet18", "cnn4")]
     assert axis_of(points) == "model"

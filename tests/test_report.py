@@ -5,7 +5,7 @@ from rich.console import Console
 
 from paredown.report import Fitted, jobs_table, markdown, path_table, show
 from paredown.report.fitted import Column
-from paredown.report.jobs import one_baseline, told_apart
+from paredown.report.jobs import one_baseline, split_overrides
 
 BASELINE = {
     "stage": "baseline",
@@ -160,10 +160,10 @@ def test_a_window_of_sixty_letters_leaves_intervals_out_before_figures() -> None
 
 def test_swept_values_have_four_digits_unless_two_jobs_would_look_alike() -> None:
     searched = ["prune.amount=0.3416107735863186", "distill.temperature=12.345678", "seed=20261128"]
-    _, own = told_apart([searched, ["prune.amount=0.5", "seed=1"]])
+    _, own = split_overrides([searched, ["prune.amount=0.5", "seed=1"]])
     assert own[0] == "prune.amount=0.3416 distill.temperature=12.35 seed=20261128"
     close = [["prune.amount=0.34161"], ["prune.amount=0.34162"]]
-    assert told_apart(close)[1] == ["prune.amount=0.34161", "prune.amount=0.34162"]
+    assert split_overrides(close)[1] == ["prune.amount=0.34161", "prune.amount=0.34162"]
 
 
 @pytest.mark.parametrize(

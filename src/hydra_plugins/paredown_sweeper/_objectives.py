@@ -15,22 +15,22 @@ BY_TIME = {"accuracy": MAXIMIZE, "size_mb": MINIMIZE, "latency_ms": MINIMIZE}
 AGAINST = re.compile(r"(model|runtime|dataset|baseline)(\..*)?")  # what a speed-up is against
 
 
-def objectives_of(asked: dict[str, str] | None, swept: Iterable[str]) -> dict[str, str]:
+def objectives_of(objectives: dict[str, str] | None, swept: Iterable[str]) -> dict[str, str]:
     """Return the objectives; speed-ups against different baselines are never compared.
 
     Args:
-        asked: hydra.sweeper.objectives, checked; None: choose them.
+        objectives: hydra.sweeper.objectives, checked; None: choose them.
         swept: Names that are searched over.
 
     Raises:
         ConfigError: If the speed-up is asked for, and its baseline is swept.
     """
     moves = [name for name in swept if AGAINST.fullmatch(name)]
-    if asked is None and moves:
+    if objectives is None and moves:
         log.info("speed is searched in latency_ms, since %s changes the baseline", moves[0])
         return BY_TIME
-    compared = not moves or "speedup" not in (asked or {})
+    compared = not moves or "speedup" not in (objectives or {})
     rule = f"name latency_ms in the place of speedup where {', '.join(moves)} is swept"
     hint = "speed-ups against different baselines cannot be compared"
-    require(compared, "hydra.sweeper.objectives", rule, asked, hint)
-    return asked or DEFAULT
+    require(compared, "hydra.sweeper.objectives", rule, objectives, hint)
+    return objectives or DEFAULT

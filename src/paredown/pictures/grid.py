@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from paredown.pictures.sheet import save, sheet
 from paredown.pictures.words import AXES, SERIES
+from paredown.printable import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ WIDTH, HEIGHT = 4.6, 3.9  # inches of a panel
 MARKERS = "os^Dv*PX"  # lines are told apart without colour, too
 BESIDE = 0.01  # of the x axis, from one line's points to the next line's
 TICKS = 8  # swept values that are written along the axis; of more, round ones are
+ROOM = 120  # letters of a legend's line
 LETTERS = 14  # of a category's name; a longer one is written at a slant
 
 
@@ -51,7 +53,7 @@ def grid_picture(points: Sequence[Point], title: str, one_baseline: bool, file: 
     along = axis_of(points)
     speed = "speedup" if one_baseline else "latency_ms"
     have = [name for name in ("accuracy", "size_mb", speed) if _all_have(points, name)]
-    figure, panels = sheet(title, len(have), WIDTH, HEIGHT)
+    figure, panels = sheet(plain(title), len(have), WIDTH, HEIGHT)
     lines = lines_of(points, along)
     for axes, metric in zip(panels, have, strict=True):
         _draw(axes, lines, along, metric)
@@ -60,7 +62,8 @@ def grid_picture(points: Sequence[Point], title: str, one_baseline: bool, file: 
         panels[0].axhline(level, color="#5b6472", lw=1, ls=(0, (6, 3)), label="baseline")
     handles, labels = panels[0].get_legend_handles_labels()
     if labels and len(labels) <= len(MARKERS) + 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        columns = max(1, min(3, ROOM // max(map(len, labels))))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     save(figure, file)
     return True
 
@@ -75,6 +78,7 @@ def axis_of(points: Sequence[Point]) -> str:
     return max(
         values,
         key=lambda name: (
+            name != "seed",  # what it does is chance
             name in whole and all(map(is_number, values[name])),
             len(values[name]),
             name,
@@ -95,6 +99,11 @@ def lines_of(points: Sequence[Point], along: str) -> dict[str, list[tuple[str, P
     return lines
 
 
+def plain(text: str) -> str:
+    """Return a text as Matplotlib writes it, who takes dollars for the ends of a formula."""
+    return one_line(text).replace("$", r"\$")
+
+
 def is_number(text: str) -> bool:
     """Check whether a swept value is a number."""
     try:
@@ -110,10 +119,10 @@ def _draw(
     places = list(dict.fromkeys(place for line in lines.values() for place, _ in line))
     numbers = all(map(is_number, places))
     factor = 100 if metric == "accuracy" else 1
-    values = [float(place) if numbers else at for at, place in enumerate(places)]
+    values = [float(place) if numbers else index for index, place in enumerate(places)]
     apart = BESIDE * (max(values) - min(values))  # else intervals of two lines hide each other
-    for at, (label, line) in enumerate(lines.items()):
-        aside = apart * (at - (len(lines) - 1) / 2)
+    for index, (label, line) in enumerate(lines.items()):
+        aside = apart * (index - (len(lines) - 1) / 2)
         x = [values[places.index(place)] + aside for place, _ in line]
         y = [factor * point.metrics[metric] for _, point in line]
         bounds = [
@@ -122,21 +131,24 @@ def _draw(
             for end in ("_low", "_high")
         ]  # fmt: skip
         axes.errorbar(
-            x, y, bounds, fmt=MARKERS[at % len(MARKERS)] + ("-" if numbers else ""),
-            color=SERIES[at % len(SERIES)], capsize=3, lw=1.3, label=label or None,
+            x, y, bounds, fmt=MARKERS[index % len(MARKERS)] + ("-" if numbers else ""),
+            color=SERIES[index % len(SERIES)], capsize=3, lw=1.3, label=plain(label) or None,
         )  # fmt: skip
     if not numbers:
         slant = 30 if max(map(len, places)) > LETTERS or len(places) > 4 else 0
         axes.set_xticks(
-            range(len(places)), places, rotation=slant, ha="right" if slant else "center"
+            range(len(places)),
+            list(map(plain, places)),
+            rotation=slant,
+            ha="right" if slant else "center",
         )
         axes.margins(x=0.15)
     elif len(places) <= TICKS:
         axes.set_xticks(values, [f"{value:.4g}" for value in values])
-    axes.set_xlabel(along)
+    axes.set_xlabel(plain(along))
     axes.set_ylabel("accuracy, validation split, %" if metric == "accuracy" else AXES[metric])
     if metric != "accuracy":
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.04 * axes.get_ylim()[1])
 
 
 def _all_have(points: Sequence[Point], name: str) -> bool:

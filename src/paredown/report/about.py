@@ -51,7 +51,9 @@ def dates(starts: Sequence[int]) -> str:
     Args:
         starts: Milliseconds since 1970; one at least.
     """
-    first, last = (datetime.fromtimestamp(at / 1000, UTC) for at in (min(starts), max(starts)))
+    first, last = (
+        datetime.fromtimestamp(start / 1000, UTC) for start in (min(starts), max(starts))
+    )
     same_day = first.date() == last.date()
     end = "" if first == last else f" to {last:%H:%M}" if same_day else f" to {last:%Y-%m-%d %H:%M}"
     return f"{first:%Y-%m-%d %H:%M}{end} UTC"
@@ -70,7 +72,7 @@ def pick_command(
         front: Those on the front, as places in `several`.
         sweep: What the report is of; None: the whole experiment.
     """
-    by_size = sorted((several[at] for at in front), key=lambda one: one.metrics["size_mb"])
+    by_size = sorted((several[place] for place in front), key=lambda one: one.metrics["size_mb"])
     if sweep is None and len({run.tags.get("dataset") for run in runs}) > 1 and by_size:
         sweep = runs[by_size[len(by_size) // 2].runs[0] - 1].parent
     return pick_words([one.metrics["size_mb"] for one in by_size], sweep)

@@ -77,8 +77,8 @@ class Fitted:
                 no_wrap=column.number,
                 overflow="fold",
             )
-        for at, row in enumerate(zip(*(column.cells for column in columns), strict=True)):
-            style = "bold" if at == self.bold else ""
+        for index, row in enumerate(zip(*(column.cells for column in columns), strict=True)):
+            style = "bold" if index == self.bold else ""
             table.add_row(*(Text(one_line(cell), style=style) for cell in row))
         return table
 
@@ -97,7 +97,7 @@ def fit(columns: Sequence[Column], width: int) -> list[Column]:
     """
     left = [column for column in columns if any(column.cells) or not column.cells]
     while needed(left) > width:
-        place = max(range(len(left)), key=lambda at: left[at].rank)
+        place = max(range(len(left)), key=lambda index: left[index].rank)
         if not left[place].rank:
             break
         short = left[place].short

@@ -8,7 +8,7 @@ from paredown.pictures.grid import Point, grid_picture
 from paredown.report.jobs import FINISHED, one_baseline
 from paredown.study import settings
 
-TOLD = ("dataset", "model", "technique", "runtime")  # groups that a title names
+GROUPS = ("dataset", "model", "technique", "runtime")  # groups that a title names
 
 
 def draw_grid(jobs: Sequence[Mapping[str, Any]], choices: Mapping[str, Any], file: Path) -> bool:
@@ -34,5 +34,5 @@ def draw_grid(jobs: Sequence[Mapping[str, Any]], choices: Mapping[str, Any], fil
     ]
     swept = {name for point in points for name in point.settings}
     fixed = {**choices, **settings(same)}
-    told = [str(fixed[group]) for group in TOLD if group in fixed and group not in swept]
-    return grid_picture(points, ", ".join(told), one_baseline(done), file)
+    names = [str(fixed[group]) for group in GROUPS if group in fixed and group not in swept]
+    return grid_picture(points, ", ".join(names), one_baseline(done), file)

@@ -21,7 +21,7 @@ def jobs_table(title: str, jobs: Sequence[Job]) -> Fitted:
         title: Of the sweep.
         jobs: Each with number, overrides, status, and either rows or an error.
     """
-    shared, own = told_apart([job["overrides"] for job in jobs])
+    shared, own = split_overrides([job["overrides"] for job in jobs])
     one = one_baseline(jobs)
     figures = [
         Column("accuracy", _cells(jobs, "accuracy", ".2%")),
@@ -46,7 +46,7 @@ def jobs_table(title: str, jobs: Sequence[Job]) -> Fitted:
     return Fitted(title, columns, [*notes, *([f"all jobs: {shared}"] if shared else [])])
 
 
-def told_apart(jobs: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
+def split_overrides(jobs: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
     """Return the overrides that all jobs share, and of each job those that set it apart.
 
     Swept values have four digits, unless two jobs would look alike.

@@ -21,12 +21,12 @@ def layers_fold(layers: Mapping[int, Mapping[str, Layers]], count: int) -> Block
     tables = widths(list(layers.items()))
     if layers and not tables:
         blocks.append(Text("No stage changed the width of a layer."))
-    for at, table in enumerate(tables):
-        blocks += _network_widths(table.brief(), len(table.columns), at)
+    for number, table in enumerate(tables):
+        blocks += _network_widths(table.brief(), len(table.columns), number)
     return Fold("The widths of the layers", blocks)
 
 
-def _network_widths(table: Widths, count: int, at: int) -> list[Block]:
+def _network_widths(table: Widths, count: int, number: int) -> list[Block]:
     """Lay out the widths of one network."""
     caption = f"output channels of each layer, before (in stage {table.before}) and after"
     rows = [
@@ -38,8 +38,8 @@ def _network_widths(table: Widths, count: int, at: int) -> list[Block]:
     ]
     rows.append(["MMACs", *(f"{macs / 1e6:.2f}" for macs in table.macs.values())])
     figures = {
-        f"widths{at}": (caption, widths_figure(table)),
-        f"shares{at}": ("what each layer does of the network's MACs", shares_figure(table)),
+        f"widths{number}": (caption, widths_figure(table)),
+        f"shares{number}": ("what each layer does of the network's MACs", shares_figure(table)),
     }
     few = f" {len(table.columns)} of {count} networks, spread over their MACs, are shown."
     note = "Each layer's channels, and in brackets its share of the MACs."

@@ -22,27 +22,27 @@ SET_BY_HYDRA = ("hydra.mode=",)
 
 
 def about_search(
-    config: "DictConfig", parts: "Plan", found: Mapping[str, Any], folder: Path
+    config: "DictConfig", parts: "Plan", front: Mapping[str, Any], folder: Path
 ) -> dict[str, str]:
     """Gather what a reader of a search's page has to know, by name.
 
     Args:
         config: Of the sweep, with hydra's own node.
         parts: Of its jobs.
-        found: What front.json holds.
+        front: What front.json holds.
         folder: Of the sweep.
     """
-    choices, asked = config.hydra.runtime.choices, config.hydra.overrides
-    set_here = [*own_overrides(asked.task), *asked.hydra]
+    choices, overrides = config.hydra.runtime.choices, config.hydra.overrides
+    set_here = [*own_overrides(overrides.task), *overrides.hydra]
     words = [text for text in set_here if not text.startswith(SET_BY_HYDRA)]
     sizes = sorted(
         row["metrics"]["size_mb"]
-        for row in found["trials"]
+        for row in front["trials"]
         if row["on_front"] and "size_mb" in row["metrics"]
     )
     place = os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else str(folder)
     student = parts.stages["distill"].label if "distill" in parts.stages else ""
-    swept = {name for row in found["trials"] for name in row["params"]}
+    swept = {name for row in front["trials"] for name in row["params"]}
     network = str(choices.get("model")) + (f" into {student}" if student else "")
     return {
         "data": str(choices.get("dataset")),
