@@ -328,7 +328,7 @@ def test_latency_can_wait_for_the_end_of_a_sweep(tmp_path: Path) -> None:
         assert metrics["baseline/speedup"] == 1
         for row in result["rows"]:
             assert row["latency_ms"] == metrics[f"{row['stage']}/latency_ms"] > 0
-        assert metrics["latency_ms"] == metrics["quantize/latency_ms"]
+        assert metrics["latency_ms"] == pytest.approx(metrics["quantize/latency_ms"], rel=1e-3)
     again = paredown(tmp_path, "-m", *SMALL, *asked, "hydra.sweep.dir=sweep")
     assert again.returncode == 0
     assert "timing the files" not in again.stderr

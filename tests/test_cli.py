@@ -163,12 +163,24 @@ def test_a_sweep_logs_every_metric_of_every_stage_under_one_parent(swept: Path) 
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         wanted = {*METRICS, *(f"{stage}/{name}" for stage in STAGES for name in METRICS)}
         assert wanted <= run.data.metrics.keys()
-        assert run.data.metrics["accuracy"] == run.data.metrics["quantize/accuracy"]
+        exact = run.data.metrics["quantize/accuracy"]
+        assert run.data.metrics["accuracy"] == round(exact, 3)  # as far as 360 images tell
+        assert run.data.tags["baseline"].startswith("cnn4, 0.")
         assert run.data.metrics["eager/latency_ms"] > 0
         assert run.data.params["student"] == "cnn4"
         assert float(run.data.params["prune.amount"]) in (0.1, 0.5)
     low, high = (run.data.metrics for run in children)
     assert all(low[name] > high[name] for name in ("size_mb", "params", "macs"))
+
+
+def test_a_sweep_says_once_where_it_was_timed_and_leaves_a_picture(swept: Path) -> None:
+    shown = (swept / "stdout").read_text()
+    (where,) = [line for line in shown.splitlines() if line.startswith("where:")]
+    assert not set("()'") & set(where.partition(" with ")[2])  # no Python in it
+    parent, *_ = runs_of(swept)
+    kept = swept / "mlruns" / parent.info.run_id / "artifacts"
+    assert [file.name for file in kept.iterdir()] == ["sweep.png"]
+    assert "sweep.png" in shown
 
 
 def test_a_sweep_trains_its_teacher_and_student_once(swept: Path) -> None:
@@ -186,7 +198,7 @@ def test_a_sweep_keeps_an_early_stage_s_file_once_and_names_it_after(swept: Path
 
 
 def test_a_sweep_ends_with_one_table_of_all_jobs(swept: Path) -> None:
-    table = (swept / "stdout").read_text().split("multirun/one")[-1]
+    table = (swept / "stdout").read_text().split("multirun/one\n")[-1]
     assert table.count("FINISHED") == 2
     assert "prune.amount=0.5" in table
     assert "tracking.parent" not in table

@@ -13,6 +13,7 @@ from matplotlib.image import imread
 
 from paredown.front import Budget, front, hypervolume
 from paredown.pictures import front_page, front_picture
+from paredown.pictures.hover import hover_lines
 from paredown.pictures.labels import box, sides
 from paredown.pictures.panels import growth, headline, scatters, shares
 
@@ -162,7 +163,11 @@ def points(figure: dict, name: str) -> set[tuple[float, float]]:
 
 def test_the_page_shows_every_trial_where_it_was_measured(plain: dict, tmp_path: Path) -> None:
     figures = drawn(plain, tmp_path).figures
-    for metric in ("latency_ms", "size_mb"):
+    assert {name for name in figures if name.startswith("accuracy-")} == {
+        "accuracy-size_mb",
+        "accuracy-speedup",  # as was searched for, not the milliseconds
+    }
+    for metric in ("speedup", "size_mb"):
         shown = figures[f"accuracy-{metric}"]
         for kind, on_front in (("front", True), ("dominated", False)):
             assert points(shown, kind) == {
@@ -182,7 +187,7 @@ def test_labels_of_the_front_are_the_numbers_of_its_trials(plain: dict, tmp_path
             assert [int(text) for text in labelled["text"]] == plain["front"]
 
 
-def test_hovering_tells_trial_job_values_and_all_metrics(plain: dict, tmp_path: Path) -> None:
+def test_hovering_tells_trial_job_values_and_the_figures(plain: dict, tmp_path: Path) -> None:
     plain["trials"][0]["job"] = None
     hovers = [
         text
@@ -191,10 +196,41 @@ def test_hovering_tells_trial_job_values_and_all_metrics(plain: dict, tmp_path: 
     ]
     of_7 = next(text for text in hovers if "trial 7<" in text)
     assert "job 7<br>" in of_7
-    for told in ("prune.amount = 0.29", "model@student = cnn4", "accuracy: 98.", "speed-up: 4.1"):
+    for told in ("prune.amount = 0.29", "model@student = cnn4", "accuracy 98.", "speed-up 4.1"):
         assert told in of_7
     assert "2,000,000" in of_7
     assert "from an earlier sweep" in next(text for text in hovers if "trial 0<" in text)
+
+
+def test_a_hover_box_has_six_lines_at_most_and_the_figures_have_their_intervals() -> None:
+    ends = {"accuracy_low": 0.97, "accuracy_high": 0.99, "speedup_low": 3.5, "speedup_high": 4.5}
+    more = {"latency_ms_p95": 0.5, "macs": 1e6, "zeros": 0.0, "layers": 5, "sparsity": 0.5}
+    params = {f"group{at}.name": at / 7 for at in range(9)}
+    lines = hover_lines(trial(7, params=params, metrics=trial(7)["metrics"] | ends | more))
+    assert len(lines) == 6
+    assert "[97.0%, 99.0%]" in lines[3]
+    assert "[3.50, 4.50]" in lines[5]
+    assert all(name in "".join(lines) for name in params)
+
+
+def test_what_came_to_nothing_is_marked_at_the_edge_and_squeezes_no_axis(tmp_path: Path) -> None:
+    rows = [trial(number) for number in range(10)]
+    for number in (3, 8):
+        rows[number]["metrics"]["accuracy"] = 0.1
+    figure = drawn(search(rows), tmp_path).figures["accuracy-size_mb"]
+    (below,) = [trace for trace in figure["data"] if trace["name"] == "below the axis"]
+    assert below["x"] == [rows[number]["metrics"]["size_mb"] for number in (3, 8)]
+    assert figure["layout"]["yaxis"]["range"][0] > 0.8
+    assert "accuracy 10.00%" in below["customdata"][0]
+
+
+def test_the_page_of_a_search_says_what_it_is_about(plain: dict, tmp_path: Path) -> None:
+    about = {"data": "digits <b>", "machine": "some CPU", "next": "python pick.py 'a b'"}
+    front_page(plain | {"about": about}, tmp_path / "front.html")
+    text = (tmp_path / "front.html").read_text()
+    assert "<dd>digits &lt;b&gt;</dd>" in text
+    assert "<dd><code>python pick.py &#x27;a b&#x27;</code></dd>" in text
+    assert text.index("<dt>data</dt>") < text.index("data-into")
 
 
 def test_a_trial_that_was_never_trained_is_a_mark_on_the_axis(tight: dict, tmp_path: Path) -> None:
@@ -336,6 +372,14 @@ def test_the_same_data_give_the_same_bytes(draw, tight: dict, tmp_path: Path) ->
     for name in ("one", "two"):
         draw(tight, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_label_without_room_is_left_out() -> None:
+    same = [(100.0, 100.0)] * 30
+    found = sides(same, [str(at) for at in range(100, 130)], [], 9, 4, (300, 200))
+    told = [box(point, "100", side, 9, 4) for point, side in zip(same, found, strict=True) if side]
+    assert 1 < len(told) < 30
+    assert not any(overlap(told[a], told[b]) for a in range(len(told)) for b in range(a))
 
 
 def overlap(one: tuple, other: tuple) -> bool:

@@ -3,25 +3,40 @@
 import pytest
 
 from paredown.config import composed
-from paredown.record import unused
+from paredown.record import settings, used
+
+STUDENT, AMOUNT, ALPHA, BITS = "student.name", "prune.amount", "distill.alpha", "quantize.bits"
+REHEARSE = "rehearse.epochs"
 
 
 @pytest.mark.parametrize(
-    ("overrides", "left_out"),
+    ("overrides", "logged"),
     [
-        (["technique=baseline"], {"distill", "prune", "quantize", "student"}),
-        (["technique=prune"], {"quantize", "student"}),  # recovery reads distill.alpha
-        (["technique=quantize"], {"distill", "prune", "student"}),
-        (["technique=distill"], {"prune", "quantize"}),
-        (["technique=stack"], set()),
-        (["technique=stack", "distill=tuning"], {"student"}),
-        (["technique=baseline", "model@student=cnn4"], {"distill", "prune", "quantize"}),
-        (["technique=baseline", "prune.amount=0.3"], {"distill", "quantize", "student"}),
-        (["experiment=order", "technique.stages=[rehearse]"], {"prune", "student"}),
+        (["technique=baseline"], set()),
+        (["technique=prune"], {AMOUNT, ALPHA}),  # recovery reads distill.alpha
+        (["technique=quantize"], {BITS}),
+        (["technique=distill"], {STUDENT, ALPHA}),
+        (["technique=stack"], {STUDENT, ALPHA, AMOUNT, BITS}),
+        (["technique=stack", "distill=tuning"], {ALPHA, AMOUNT, BITS}),
+        (["technique=baseline", "model@student=cnn4"], set()),
+        (["technique=baseline", "prune.amount=0.3"], set()),
+        (["experiment=order", "technique.stages=[rehearse]"], {REHEARSE, BITS}),
+        (["experiment=order", "technique.stages=[quantize]"], {BITS}),
     ],
     ids=lambda value: "+".join(sorted(value)) or "nothing",
 )
-def test_settings_that_a_run_does_not_use_are_not_logged_unless_they_were_typed(
-    overrides: list[str], left_out: set[str]
+def test_only_settings_of_parts_that_a_run_has_are_logged(
+    overrides: list[str], logged: set[str]
 ) -> None:
-    assert unused(composed(*overrides), overrides) == left_out
+    of_use = used(composed(*overrides))
+    assert {name for name in (STUDENT, AMOUNT, ALPHA, BITS, REHEARSE) if name in of_use} == logged
+
+
+def test_a_run_that_prunes_alone_logs_of_distillation_what_recovery_reads() -> None:
+    cfg = composed("technique=prune")
+    choices = {"distill": "knowledge", "model@student": "mobilenet_v2", "prune": "structured"}
+    logged = {name for name in settings(cfg, choices) if name in used(cfg)}
+    assert {name for name in logged if name.startswith(("distill", "student"))} == {
+        "distill.temperature", "distill.alpha", "distill.views"
+    }  # fmt: skip
+    assert {"prune", "prune.amount", "seed", "training.epochs"} <= logged

@@ -2,9 +2,10 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
-from rich.table import Table
 
-from paredown.report import jobs_table, markdown, path_table, show
+from paredown.report import Fitted, jobs_table, markdown, path_table, show
+from paredown.report.fitted import Column
+from paredown.report.jobs import one_baseline, split_overrides
 
 BASELINE = {
     "stage": "baseline",
@@ -33,13 +34,13 @@ EAGER = {"latency_ms": 5.0, "latency_ms_p95": 6.5, "runtime_speedup": 2.04}
 PRUNE = ["technique.stages=[distill,prune]", "prune.amount=0.5"]
 
 
-def text(table: Table) -> str:
-    console = Console(file=StringIO(), width=250)
+def text(table: Fitted, width: int = 250) -> str:
+    console = Console(file=StringIO(), width=width)
     console.print(table)
     return console.file.getvalue()
 
 
-def line(table: Table, word: str) -> str:
+def line(table: Fitted, word: str) -> str:
     return next(line for line in text(table).splitlines() if word in line)
 
 
@@ -117,6 +118,80 @@ def test_a_pipe_gets_a_line_of_text_as_it_is(
 def test_a_pipe_gets_a_table_in_full_width(capsys: pytest.CaptureFixture[str]) -> None:
     show(path_table("cnn4", [BASELINE, PRUNED], EAGER))
     assert "97.50% [95.3%, 98.7%]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_a_table_fits_its_window_and_every_number_in_it_is_whole(width: int) -> None:
+    path = path_table("cnn4", [BASELINE, PRUNED], EAGER)
+    jobs = [job(number=at, overrides=[f"prune.amount=0.{at}", "model=resnet18"]) for at in (3, 5)]
+    for table in (path, jobs_table("sweep", jobs)):
+        shown = text(table, width)
+        assert max(map(len, shown.splitlines())) <= width
+        assert "…" not in shown
+        assert "97.50%" in shown
+        assert "44.700" in shown
+    assert ("11,181,642" in text(path, width)) == (width >= 100)
+    assert "97.50% [95.3%, 98.7%]" in text(path, width)
+
+
+def test_words_are_broken_between_and_not_within_where_there_is_room() -> None:
+    name = "resnet18-mobilenet_v2-prune0.50-int8"
+    columns = [
+        Column("run", [name], number=False),
+        Column("misses by", ["nothing: picked, cheaper than its equal"], number=False),
+        Column("MB", ["0.801"]),
+    ]
+    shown = text(Fitted("walk", columns), 64)
+    assert max(map(len, shown.splitlines())) <= 64
+    assert name in shown
+    narrow = text(Fitted("walk", columns), 40)  # then all letters are there, in more lines
+    assert max(map(len, narrow.splitlines())) <= 40
+    cells = [line.split("│")[1].strip() for line in narrow.splitlines() if "│" in line]
+    assert "".join(cells) == name
+
+
+def test_a_window_of_sixty_letters_leaves_intervals_out_before_figures() -> None:
+    cells = text(path_table("cnn4", [BASELINE, PRUNED], EAGER), 60)
+    assert max(map(len, cells.splitlines())) <= 60
+    assert "│ prune    │" in cells
+    assert "3.46" in cells
+    assert "[3.20, 3.71]" not in cells
+
+
+def test_swept_values_have_four_digits_unless_two_jobs_would_look_alike() -> None:
+    searched = ["prune.amount=0.3416107735863186", "distill.temperature=12.345678", "seed=20261128"]
+    _, own = split_overrides([searched, ["prune.amount=0.5", "seed=1"]])
+    assert own[0] == "prune.amount=0.3416 distill.temperature=12.35 seed=20261128"
+    close = [["prune.amount=0.34161"], ["prune.amount=0.34162"]]
+    assert split_overrides(close)[1] == ["prune.amount=0.34161", "prune.amount=0.34162"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"rows": [BASELINE | {"params": 5, "size_mb": 0.4}, PRUNED]},
+        {"overrides": ["runtime=torch"]},
+    ],
+    ids=["another network", "another runtime"],
+)
+def test_speed_ups_against_different_baselines_do_not_stand_side_by_side(
+    other: dict[str, object],
+) -> None:
+    jobs = [job(), job(number=4, **other)]
+    assert not one_baseline(jobs)
+    shown = text(jobs_table("sweep", jobs))
+    assert "speed-up │" not in shown
+    assert "3.46" not in shown
+    assert "2.500" in shown
+    assert "different baselines: compare milliseconds" in " ".join(shown.split())
+    assert "3.46" in text(jobs_table("sweep", [job(), job(number=4)]))
+
+
+def test_a_run_that_was_timed_without_eager_pytorch_does_not_promise_latency_later() -> None:
+    assert "Latency is taken" not in text(path_table("cnn4", [BASELINE, PRUNED], {}))
+    untimed = [{name: row[name] for name in row if "latency" not in name and "speedup" not in name}
+               for row in (BASELINE, PRUNED)]  # fmt: skip
+    assert "Latency is taken" in text(path_table("cnn4", untimed, {}))
 
 
 def test_zeros_are_told_with_what_they_pack_to() -> None:

@@ -83,9 +83,9 @@ def test_markdown_tells_every_stage_of_every_run(ran: Path, reported: Path) -> N
         assert row[3].startswith(f"{of[f'{stage}/accuracy']:.2%} ")
         assert row[4] == f"{of[f'{stage}/size_mb']:.3f}"
         assert row[7] == f"{of[f'{stage}/params']:,.0f}"
-    assert [row[0] for row in rows if row[0]] == ["1", "2", "3"]
-    names = [row[1].replace("\\", "") for row in rows if row[1]]
-    assert names == [run.info.run_name for run in runs]
+    names = [row[1].replace("\\", "") for row in rows]
+    assert names == [run.info.run_name for run, _ in stages]
+    assert [row[0] for row in rows] == [str(1 + runs.index(run)) for run, _ in stages]
 
 
 def test_each_setting_has_a_front_of_its_own(reported: Path) -> None:
@@ -93,10 +93,27 @@ def test_each_setting_has_a_front_of_its_own(reported: Path) -> None:
     for setting in ("onnxruntime, 1 threads", "onnxruntime, 2 threads"):
         rows = section(text, f"## The front: digits, {setting}")
         assert rows
-        costs = [(-float(row[3].rstrip("%")), float(row[4]), float(row[5])) for row in rows]
-        assert costs == sorted(costs, key=lambda cost: cost[0])
-        runs = {run for row in rows for run in row[1].split(", ")}
+        accuracies = [-float(row[2].partition("%")[0]) for row in rows]
+        assert accuracies == sorted(accuracies)
+        assert all("cnn4" in row[-1] for row in rows)  # the name of a run that made it
+        runs = {run for row in rows for run in row[-2].split(", ")}
         assert runs <= ({"3"} if "2 threads" in setting else {"1", "2", "1-2"})
+
+
+def test_the_report_begins_with_what_when_where_and_which_command(reported: Path) -> None:
+    text = (reported / "report.md").read_text()
+    facts = dict(
+        line.removeprefix("- ").split(": ", 1) for line in text.splitlines() if line[:2] == "- "
+    )
+    assert facts["data"] == "digits"
+    assert facts["networks"] == "cnn4 into cnn4; cnn4"
+    assert facts["runtime"] == "onnxruntime, 1 threads; onnxruntime, 2 threads"
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d to .*\d\d:\d\d UTC", facts["measured"])
+    assert facts["made by"] == "`python report.py`"
+    assert facts["next"].startswith("`python pick.py budget.size_mb=")
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert len(set(headings)) == len(headings)
+    assert text.index("- next") < text.index("## The front: digits") < text.index("## The path")
 
 
 def test_widths_are_those_of_the_layers(reported: Path) -> None:
@@ -123,6 +140,15 @@ def test_the_commands_are_those_that_were_typed(ran: Path, reported: Path) -> No
 def figures(text: str) -> dict[str, dict]:
     found = re.findall(r'class="figure" data-into="([^"]+)">(.*?)</script>', text, re.DOTALL)
     return {name: json.loads(data) for name, data in found}
+
+
+def test_the_page_draws_what_is_folded_once_it_is_opened(
+    reported: Path, browse: Callable[..., str]
+) -> None:
+    page = reported / "report.html"
+    assert page.read_text().count("<details>") == 2 + 3  # of two settings, and of all runs
+    assert Drawn(browse(page)).plots >= 2 + 2
+    assert "plot js-plotly-plot" not in browse(page).partition("<details>")[2].partition("<h2>")[0]
 
 
 def test_points_with_fewer_macs_that_are_not_faster_are_crossed(ran: Path, reported: Path) -> None:
@@ -236,7 +262,9 @@ def test_a_browser_draws_every_point_and_nothing_runs_over_the_edge(
     reported: Path, tmp_path: Path, browse: Callable[..., str], width: int, theme: str
 ) -> None:
     dark = ["--force-dark-mode"] if theme == "dark" else []
-    shown = browse(reported / "report.html", *dark)
+    opened = tmp_path / "opened.html"  # as after a click on every line that opens something
+    opened.write_text((reported / "report.html").read_text().replace("<details>", "<details open>"))
+    shown = browse(opened, *dark)
     drawn = Drawn(shown)
     traces = [t for figure in figures(shown).values() for t in figure["data"]]
     assert len(figures(shown)) == 4 + 4 + 2
@@ -246,7 +274,7 @@ def test_a_browser_draws_every_point_and_nothing_runs_over_the_edge(
     assert f"fill: {ink}" in shown
     frame = tmp_path / "frame.html"  # a window is at least 500 px wide, a frame is not
     frame.write_text(
-        f"<iframe id='f' src='{(reported / 'report.html').as_uri()}' width='{width}'></iframe>"
+        f"<iframe id='f' src='{opened.as_uri()}' width='{width}'></iframe>"
         "<script>onload = () => setTimeout(() => document.title = 'wide ' + "
         "f.contentDocument.documentElement.scrollWidth, 500)</script>"
     )

@@ -1,6 +1,16 @@
 import re
 
-from paredown.report.document import Commands, Figures, Heading, Table, Text, to_html, to_markdown
+from paredown.report.document import (
+    Commands,
+    Facts,
+    Figures,
+    Fold,
+    Heading,
+    Table,
+    Text,
+    to_html,
+    to_markdown,
+)
 
 EVIL = "<script>alert(1)</script> | a_b `c` *d* $e$\nnext"
 
@@ -28,7 +38,19 @@ def test_figures_are_for_the_browser_alone() -> None:
 
 
 def test_html_escapes_everything() -> None:
-    blocks = [Heading(EVIL), Text(EVIL), Table([EVIL], [[EVIL]]), Commands([EVIL])]
+    plain = [Heading(EVIL), Text(EVIL), Table([EVIL], [[EVIL]]), Commands([EVIL])]
+    blocks = [*plain, Facts({EVIL: EVIL, "next": EVIL}), Fold(EVIL, [Text(EVIL)])]
     text = to_html(EVIL, blocks)
     assert "<script>alert" not in text
-    assert text.count("&lt;script&gt;alert(1)") == 7
+    assert text.count("&lt;script&gt;alert(1)") == 12
+
+
+def test_what_is_folded_is_opened_by_its_title_and_a_heading_in_markdown() -> None:
+    blocks = [Fold("All runs", [Text("inside")])]
+    assert "<details>\n<summary>All runs</summary>\n<p>inside</p>" in to_html("t", blocks)
+    assert to_markdown("t", blocks) == "# t\n\n## All runs\n\ninside\n"
+
+
+def test_facts_come_a_line_each_and_commands_as_code() -> None:
+    text = to_markdown("t", [Facts({"data": "a_b *c*", "next": "python pick.py 'a=1'"})])
+    assert text == "# t\n\n- data: a_b \\*c\\*\n- next: `python pick.py 'a=1'`\n"

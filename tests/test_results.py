@@ -3,7 +3,15 @@ from pathlib import Path
 import pytest
 
 from hydra_plugins.paredown_sweeper._outcome import read_outcome
-from paredown.results import RESULT, own_overrides, read_result, read_results, write_result
+from paredown.results import (
+    RESULT,
+    own_overrides,
+    read_result,
+    read_results,
+    rounded,
+    where_line,
+    write_result,
+)
 
 
 def test_results_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -13,6 +21,34 @@ def test_results_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     jobs = read_results(tmp_path)
     assert [job["number"] for job in jobs] == [0, 9, 10]
     assert [job["rows"][0]["params"] for job in jobs] == [0, 9, 10]
+
+
+def test_metrics_are_rounded_to_what_their_interval_carries() -> None:
+    of_digits = {"accuracy": 0.9777777, "accuracy_low": 0.9567, "accuracy_high": 0.9887}
+    assert rounded(of_digits) == {
+        "accuracy": 0.978, "accuracy_low": 0.957, "accuracy_high": 0.989
+    }  # fmt: skip
+    many = {"accuracy": 0.9777777, "accuracy_low": 0.9747, "accuracy_high": 0.9805}
+    assert rounded(many)["accuracy"] == 0.9778
+    assert rounded({"speedup": 1.16662, "speedup_low": 1.16655, "speedup_high": 1.1667}) == {
+        "speedup": 1.167, "speedup_low": 1.167, "speedup_high": 1.167
+    }  # fmt: skip
+    assert rounded({"speedup": 10.0613, "speedup_low": 8.752, "speedup_high": 11.563}) == {
+        "speedup": 10.1, "speedup_low": 8.8, "speedup_high": 11.6
+    }  # fmt: skip
+    alone = {"latency_ms": 0.121734, "size_mb": 0.800947, "params": 589498, "zeros": 0.0}
+    assert rounded(alone) == {
+        "latency_ms": 0.1217, "size_mb": 0.8009, "params": 589498, "zeros": 0.0
+    }  # fmt: skip
+    assert rounded({"speedup": 1.0, "speedup_low": 1.0, "speedup_high": 1.0})["speedup"] == 1.0
+
+
+def test_the_line_below_a_table_says_where_and_nothing_where_that_is_unknown() -> None:
+    tags = {"cpu": "CPU", "int8_instructions": "avx2", "runtime": "ort, 1 threads"}
+    assert (
+        where_line(tags | {"made_by": "ort 1"}) == "where:   CPU with avx2; ort, 1 threads; ort 1"
+    )
+    assert where_line(tags) == ""
 
 
 def test_folders_that_are_no_jobs_are_passed_over(tmp_path: Path) -> None:

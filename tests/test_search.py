@@ -29,7 +29,7 @@ def test_every_trial_is_a_child_run_with_its_number(searched: Path) -> None:
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     front = found_in(searched / "multirun/one")
     for run, row in zip(children, front["trials"], strict=True):
-        assert run.data.metrics["size_mb"] == row["metrics"]["size_mb"]
+        assert run.data.metrics["quantize/size_mb"] == row["metrics"]["size_mb"]
         assert float(run.data.params["prune.amount"]) == row["params"]["prune.amount"]
     assert front["default"] == 0
 
@@ -42,6 +42,13 @@ def test_the_parent_carries_the_front_drawn(searched: Path) -> None:
     assert parent.data.metrics["search/hypervolume"] == front["hypervolume"][-1]
     kept = searched / "mlruns" / parent.info.run_id / "artifacts"
     assert {file.name for file in kept.iterdir()} == {"front.json", "front.png", "front.html"}
+    about = front["about"]
+    assert (about["data"], about["technique"]) == ("digits", "distill, prune, quantize")
+    assert about["made by"].startswith("python run.py -m ")
+    assert "tracking." not in about["made by"]
+    assert about["next"].startswith("python pick.py pick.sweep=multirun/one budget.size_mb=")
+    page = (kept / "front.html").read_text()
+    assert all(f"<dt>{name}</dt>" in page for name in about)
 
 
 def test_a_warm_start_knows_the_trials_of_earlier_sweeps(searched: Path) -> None:

@@ -16,6 +16,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from hydra_plugins.paredown_sweeper._objectives import objectives_of
 from hydra_plugins.paredown_sweeper._samplers import sampler
 from hydra_plugins.paredown_sweeper._space import marks, parse, values_of
 from hydra_plugins.paredown_sweeper._storage import where
@@ -35,6 +36,19 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(APP), "-m", SWEEPER, QUICK, *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+
+
+@pytest.mark.parametrize("swept", ["model", "model.name", "runtime", "runtime.threads", "dataset"])
+def test_a_search_whose_baseline_is_swept_compares_no_speed_ups(swept: str) -> None:
+    names = ["prune.amount", "model@student", swept]
+    assert objectives_of(None, names[:2])["speedup"] == "maximize"
+    chosen = objectives_of(None, names)
+    assert "speedup" not in chosen
+    assert chosen["latency_ms"] == "minimize"
+    asked = {"accuracy": "maximize", "speedup": "maximize"}
+    assert objectives_of(asked, names[:2]) == asked
+    with pytest.raises(ConfigError, match=f"latency_ms in the place of speedup where {swept} is"):
+        objectives_of(asked, names)
 
 
 def killed(folder: Path, *arguments: str, n: int = 12) -> None:

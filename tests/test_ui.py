@@ -29,13 +29,13 @@ class Browser:
         self._program, self._url, self._folder = program, url, folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def open(self, page: str, name: str) -> str:
+    def open(self, page: str, name: str, width: int = 1600) -> str:
         """Look at a page once its scripts have run."""
         picture = self._folder / f"{name}.png"
         profile = self._folder / "profile"
         common = [
             *(self._program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-            *("--window-size=1600,1000", "--virtual-time-budget=30000", "--lang=en-US"),
+            *(f"--window-size={width},1000", "--virtual-time-budget=30000", "--lang=en-US"),
             f"--user-data-dir={profile}",
         ]
         address = f"{self._url}/#{page}"
@@ -81,18 +81,21 @@ def test_the_link_of_a_sweep_opens_a_table_of_its_jobs(
     experiment, (_, *children) = runs
     address = link("http://127.0.0.1:5000", experiment)
     assert address in (swept / "stdout").read_text()
-    page = browser.open(address.partition("#")[2], "view")
-    for name in ("accuracy", "size_mb", "prune.amount", *(run.info.run_name for run in children)):
+    page = browser.open(address.partition("#")[2], "view", 2600)  # all columns at once
+    metrics = ("accuracy", "size_mb", "latency_ms", "speedup", "baseline")
+    columns = (*metrics, "dataset", "model", "technique", "prune.amount")
+    for name in (*columns, *(run.info.run_name for run in children)):
         assert name in page
 
 
-def test_the_link_opens_charts_of_accuracy_by_size_and_by_speed(
+def test_the_link_opens_charts_of_accuracy_by_size_by_latency_and_by_epoch(
     browser: Browser, runs: tuple[str, list]
 ) -> None:
     experiment, _ = runs
     page = browser.open(link("", experiment).partition("#")[2] + "&compareRunsMode=CHART", "chart")
-    assert "Accuracy by size and by speed" in page
-    assert page.count('class="trace scatter') >= 2
+    assert "Accuracy by size and by latency" in page
+    assert "Accuracy in training, by epoch" in page
+    assert page.count('class="trace scatter') >= 2 + 2
 
 
 def test_two_jobs_are_compared_by_what_was_swept(browser: Browser, runs: tuple[str, list]) -> None:

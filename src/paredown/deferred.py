@@ -9,7 +9,7 @@ from paredown import machine
 from paredown.pick.candidates import Candidate
 from paredown.pick.workbench import Workbench
 from paredown.report import markdown, show, told_busy
-from paredown.results import DEFERRED, RESULT, read_any_result, write_result
+from paredown.results import DEFERRED, RESULT, read_any_result, rounded, write_result
 from paredown.timing import Stopwatch
 from paredown.tracking.reader import under
 from paredown.tracking.tracker import Logged, Tracker
@@ -62,7 +62,7 @@ def _keep(
     tracker: Tracker, run: Logged, found: dict[str, dict[str, float]], busy: float, sweep: Path
 ) -> None:
     """Log a run's figures, with the machine that they were taken on, and complete its result."""
-    metrics = {"timing/busy_cores": busy, **found[run.stages[-1]]}
+    metrics = {"timing/busy_cores": busy, **rounded(found[run.stages[-1]])}
     for stage, figures in found.items():
         metrics |= {f"{stage}/{name}": value for name, value in figures.items()}
     rows: list[dict[str, Any]] = [

@@ -9,7 +9,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from rich.table import Table
 
 from paredown import record, untrained
 from paredown.config import build
@@ -19,7 +18,7 @@ from paredown.keys import version
 from paredown.path import VariantPath
 from paredown.plan import Plan, plan
 from paredown.process import outliving
-from paredown.report import path_table, show, told_busy
+from paredown.report import Fitted, path_table, show, told_busy
 from paredown.results import DEFERRED, OVER_BUDGET, RESULT, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch
 from paredown.store import key_of
@@ -33,7 +32,7 @@ log = logging.getLogger(__name__)
 
 UNTRAINED = "the file would miss the budget, so nothing was trained: %s"
 
-Shown = Table | str
+Shown = Fitted | str
 Row = dict[str, Any]
 """A variant: its stage and its metrics by name."""
 
@@ -141,15 +140,16 @@ def _run(
                 if times_eager:
                     eager = _time_eager(eager_watch, parts, path)
                 kept.log(metrics={"timing/busy_cores": watch.busy_cores})
-            record.log_rows(kept, rows, eager)
+            record.log_rows(kept, rows, eager, parts.stages[rows[0]["stage"]].label)
             record.log_details(kept, path)
             record.keep_files(tracker, kept, path)
             found = _look_into(parts, dataset, path, folder, kept)
     table = path_table(parts.name, rows, eager)
-    lines = [_where(parts, dataset), *told_busy(watch.busy_cores), *found]
-    compare = tracker.compare() if parts.tracking.parent is None else []  # a sweep says it once
-    shown += [table, *lines, *tracker.where(kept), *compare]
-    made = {"run_id": kept.id, "made_of": made_of}
+    where, alone = record.where(parts, dataset), parts.tracking.parent is None
+    compare = tracker.compare() if alone else []  # a sweep says both once
+    shown += [table, *([where] if alone else []), *told_busy(watch.busy_cores), *found]
+    shown += [*tracker.where(kept), *compare]
+    made = {"run_id": kept.id, "made_of": made_of, "where": where}
     return {"status": "FINISHED", "rows": rows, "eager": eager, **made}
 
 
@@ -172,15 +172,6 @@ def _over_budget(parts: Plan, dataset: Dataset, path: VariantPath) -> dict[str, 
         return {}
     log.info(UNTRAINED, told)
     return {"status": OVER_BUDGET, "error": told, "rows": [row]}
-
-
-def _where(parts: Plan, dataset: Dataset) -> str:
-    """Say under a table what its figures hold for."""
-    told = record.conditions(parts, dataset)
-    return (
-        f"where:   {told['cpu']} with {told['int8_instructions']}; {told['runtime']}; "
-        f"{told['made_by']}"
-    )
 
 
 def _look_into(

@@ -3,7 +3,8 @@
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -11,19 +12,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from paredown import machine
-from paredown.config import typed
+from paredown.config import parts_of, typed
 from paredown.dataset import Dataset
 from paredown.describe import hide_passwords
 from paredown.path import LAYERS, RECIPE, VariantPath
-from paredown.plan import Plan
+from paredown.plan import BASELINE, NEEDED, Plan
 from paredown.report import markdown
-from paredown.results import own_overrides
+from paredown.results import own_overrides, rounded, where_line
 from paredown.tracking import as_params
 from paredown.tracking.run import Run
 from paredown.tracking.tracker import COMMAND, JOB, NOTE, STAGES, Tracker
 
 OPTIONAL = ("distill", "prune", "quantize", "student")  # nodes that a run need not use
-NODE, VALUE = r"\$\{(\w+)\}", r"\$\{(\w+)\."  # what ${student} and ${distill.alpha} refer to
+ALWAYS = ("model", "training", "study", "comparison")  # parts that are no stage, beside NEEDED
+NODE, VALUE = r"\$\{(\w+)\}", r"\$\{([\w.]+\.\w+)\}"  # ${student}, and ${distill.alpha}
 
 Row = dict[str, Any]
 """A variant: its stage and its metrics by name."""
@@ -37,8 +39,18 @@ def conditions(parts: Plan, dataset: Dataset) -> dict[str, str]:
         "cpu": machine.cpu_name(),
         "int8_instructions": machine.int8_instructions(),
         "runtime": f"{parts.runtime.name}, {parts.runtime.threads} threads",
-        "made_by": ", ".join(f"{name} {told}" for name, told in made_by if name != "isa"),
+        "made_by": ", ".join(f"{name} {_plain(text)}" for name, text in made_by if name != "isa"),
     }
+
+
+def _plain(text: str) -> str:
+    """Write a tuple as people do: ('QUInt8', 'QInt8') is QUInt8/QInt8."""
+    return "/".join(re.findall(r"[\w.]+", text)) if text.startswith("(") else text
+
+
+def where(parts: Plan, dataset: Dataset) -> str:
+    """Return the line below a table that says what its figures hold for."""
+    return where_line(conditions(parts, dataset))
 
 
 def tags(parts: Plan, dataset: Dataset) -> dict[str, str]:
@@ -84,41 +96,69 @@ def group_of(param: str) -> str:
     return re.split("[./]", param, maxsplit=1)[0]
 
 
-def unused(cfg: DictConfig, overrides: Iterable[str]) -> set[str]:
-    """Name those of `OPTIONAL` that make no difference to a run, and that nobody asked for.
+@dataclass(frozen=True)
+class Used:
+    """Which settings make a difference to a run.
+
+    Args:
+        nodes: Keys of the configuration's top nodes that do as a whole.
+        values: Single ones of other nodes, such as distill.alpha, which recovery reads.
+    """
+
+    nodes: frozenset[str]
+    values: frozenset[str]
+
+    def __contains__(self, param: object) -> bool:
+        """Check a param by its name, such as prune.amount."""
+        return group_of(str(param)) in self.nodes or param in self.values
+
+
+def used(cfg: DictConfig) -> Used:
+    """Find the settings that make a difference to a run: its stages' and what these refer to.
+
+    What was typed for a stage that the run does not have is none of them.
 
     Args:
         cfg: The composed configuration.
-        overrides: That a person typed, or a sweep for them.
     """
     plain = OmegaConf.to_container(cfg)
     assert isinstance(plain, dict)
     texts = {str(key): json.dumps(node) for key, node in plain.items() if key != "hydra"}
-    typed = {re.split("[=.]", text, maxsplit=1)[0].rpartition("@")[2] for text in overrides}
-    typed = {key.strip("+~").partition("/")[0] for key in typed}
+    whole = (set(texts) - optional(cfg)) | set(cfg.technique.stages)
 
     def names(pattern: str) -> set[str]:
         return {name for key in whole & set(texts) for name in re.findall(pattern, texts[key])}
 
-    whole = (set(texts) - set(OPTIONAL)) | set(cfg.technique.stages)
     while not names(NODE) <= whole:  # such as ${student} in distill
         whole |= names(NODE)
-    return set(OPTIONAL) - whole - names(VALUE) - typed
+    return Used(frozenset(whole), frozenset(names(VALUE)))
+
+
+def optional(cfg: DictConfig) -> set[str]:
+    """Name the top nodes that a run need not use: the options of groups, and an experiment's own.
+
+    A part of the configuration that has no fixed place is a stage, which a run may leave out.
+    """
+    return set(OPTIONAL) | (set(parts_of(cfg)) - {*NEEDED, *ALWAYS})
 
 
 def log_settings(cfg: DictConfig, kept: Run) -> None:
     """Log what a person sweeps or compares as params, and keep the whole configuration."""
     hydra = HydraConfig.get()
-    params = settings(cfg, hydra.runtime.choices)
-    left_out = unused(cfg, own_overrides(hydra.overrides.task))
-    kept.log(
-        params={name: value for name, value in params.items() if group_of(name) not in left_out}
-    )
+    params, of_use = settings(cfg, hydra.runtime.choices), used(cfg)
+    kept.log(params={name: value for name, value in params.items() if name in of_use})
     kept.log_text(hide_passwords(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
 
 
-def log_rows(kept: Run, rows: list[Row], eager: Row) -> None:
-    """Log every stage's metrics under its name, and the last one's without."""
+def log_rows(kept: Run, rows: list[Row], eager: Row, baseline: str) -> None:
+    """Log every stage's metrics under its name, and the last one's without, rounded.
+
+    Args:
+        kept: The run.
+        rows: Of its stages, in order.
+        eager: Of the baseline in eager PyTorch; empty where it was not timed.
+        baseline: What the speed-ups are against, such as resnet18.
+    """
     metrics = {
         f"eager/{name}": eager[name]
         for name in ("latency_ms", "latency_ms_p95", "runtime_speedup")
@@ -129,8 +169,9 @@ def log_rows(kept: Run, rows: list[Row], eager: Row) -> None:
         metrics |= {f"{row['stage']}/{name}": value for name, value in numbers.items()}
     stages = ",".join(row["stage"] for row in rows)
     notes = {f"{row['stage']}/{NOTE}": row["note"] for row in rows if row["note"]}
-    tags = {STAGES: stages, "mlflow.note.content": markdown(rows)}
-    kept.log(metrics=metrics | numbers, tags=tags | notes)
+    against = f"{baseline}, {rows[0]['size_mb']:.3g} MB"  # one name may have several widths
+    tags = {STAGES: stages, BASELINE: against, "mlflow.note.content": markdown(rows)}
+    kept.log(metrics=metrics | rounded(numbers), tags=tags | notes)
 
 
 def log_details(kept: Run, path: VariantPath) -> None:

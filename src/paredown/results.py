@@ -2,8 +2,9 @@
 
 import json
 import logging
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,34 @@ def own_overrides(overrides: Iterable[str]) -> list[str]:
 def titled(stage: str, note: str) -> str:
     """Name a stage in a table: its name, and what has to be said beside it."""
     return f"{stage} ({note})" if note else stage
+
+
+def where_line(conditions: Mapping[str, str]) -> str:
+    """Return the line below a table that says what its figures hold for; empty if unknown.
+
+    Args:
+        conditions: As a run's tags have them.
+    """
+    names = ("cpu", "int8_instructions", "runtime", "made_by")
+    if not all(name in conditions for name in names):
+        return ""
+    return "where:   {cpu} with {int8_instructions}; {runtime}; {made_by}".format(**conditions)
+
+
+def rounded(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Round metrics as far as their 95 % intervals carry: two digits of the half width.
+
+    No more than four digits are left, also of what has no interval; counts stay whole.
+    """
+    found = {}
+    for name, value in metrics.items():
+        figure = name.removesuffix("_low").removesuffix("_high")
+        ends = [metrics.get(f"{figure}{end}", value) for end in ("_low", "_high")]
+        half = (ends[1] - ends[0]) / 2
+        scale = max(half, abs(value) / 100)
+        whole = float(value).is_integer() or not math.isfinite(value)
+        found[name] = value if whole else round(value, 1 - math.floor(math.log10(scale)))
+    return found
 
 
 def read_results(sweep: Path) -> list[dict[str, Any]]:

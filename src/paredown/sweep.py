@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SWEEP = "paredown.sweep"
+GRID = "sweep.png"  # the picture of a grid's jobs, in the sweep's folder and on its run
 MADE_OF = "made_of.json"  # in a search's folder: what its trials have in common
 
 
@@ -93,7 +94,10 @@ class SweepCallback(Callback):
             # A search goes on over failed jobs, and ends by itself where they are too many.
             searched = found and _searches(config)
             failed = not searched and any(job["status"] == "FAILED" for job in jobs)
-            show(jobs_table(str(config.hydra.sweep.dir), jobs))
+            wheres = dict.fromkeys(job["where"] for job in jobs if job.get("where"))
+            show(jobs_table(str(config.hydra.sweep.dir), jobs), *wheres)
+            if not _searches(config):
+                self._draw(config, jobs)
             self._compare(config, jobs)
             show(*self._tracker.compare())
             end, self._end = self._end, None
@@ -103,6 +107,16 @@ class SweepCallback(Callback):
                 raise SystemExit(1)
             if found.get("missed"):
                 raise BudgetError(found["missed"])
+
+    def _draw(self, config: DictConfig, jobs: Sequence[dict[str, Any]]) -> None:
+        """Keep on the parent run of a grid a picture of its jobs by what was swept."""
+        from paredown.report import show
+        from paredown.report.grid import draw_grid
+
+        file = _folder(config) / GRID
+        if draw_grid(jobs, config.hydra.runtime.choices, file):
+            self._parent.log_file(file)
+            show(f"look:    {file}")
 
     def _compare(self, config: DictConfig, jobs: Sequence[dict[str, Any]]) -> None:
         """Let the experiment compare its jobs, and keep on the parent run what that leaves."""
@@ -155,7 +169,10 @@ class SweepCallback(Callback):
             return {}
         from paredown.pictures import front_page, front_picture
         from paredown.report import show
+        from paredown.report.search import about_search
 
+        found["about"] = about_search(config, self._parts, found, file.parent)
+        write_json(file, found)
         picture, page = file.with_suffix(".png"), file.with_suffix(".html")
         front_picture(found, picture)
         front_page(found, page)

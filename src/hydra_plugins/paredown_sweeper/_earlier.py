@@ -9,7 +9,7 @@ from hydra_plugins.paredown_sweeper._space import Space, Value
 from paredown.errors import require
 from paredown.front import METRICS
 from paredown.plan import plan
-from paredown.record import OPTIONAL, conditions, group_of, settings
+from paredown.record import conditions, group_of, optional, settings
 from paredown.tracking.tracker import Logged
 
 JUDGES = ("budget", "experiment")  # params that make no difference to what a run measured
@@ -39,10 +39,11 @@ def earlier_runs(
     ignored = (*swept, *JUDGES)
     params = settings(job, job.hydra.runtime.choices)
     wanted = _fixed({name: str(value) for name, value in params.items()}, ignored)
+    leaves_out = optional(job)
     found: dict[tuple[Value, ...], tuple[str, dict[str, Value], Outcome]] = {}
     for run in parts.tracking.connect().finished():
         same = all(run.tags.get(name) == value for name, value in tags.items())
-        if not same or not _agrees(_fixed(run.params, ignored), wanted):
+        if not same or not _agrees(_fixed(run.params, ignored), wanted, leaves_out):
             continue
         texts = {name: run.params.get(param, "") for param, name in swept.items()}
         values, outcome = space.read(texts), _outcome(run)
@@ -61,10 +62,10 @@ def _fixed(params: Mapping[str, str], ignored: tuple[str, ...]) -> dict[str, str
     }
 
 
-def _agrees(params: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Compare what a run logged with what is wanted; it logs no nodes that it does not use."""
+def _agrees(params: Mapping[str, str], wanted: Mapping[str, str], optional: set[str]) -> bool:
+    """Compare what a run logged with what is wanted; it logs no `optional` node without use."""
     lacks = {group_of(name) for name in wanted.keys() - params.keys()}
-    return params.items() <= wanted.items() and lacks <= set(OPTIONAL)
+    return params.items() <= wanted.items() and lacks <= optional
 
 
 def _outcome(run: Logged) -> Outcome:
@@ -74,4 +75,4 @@ def _outcome(run: Logged) -> Outcome:
         names = (*METRICS, "speedup_low", "speedup_high")
         return {name: run.metrics[prefix + name] for name in names if prefix + name in run.metrics}
 
-    return Outcome(of(""), of(f"{run.stages[0]}/"))
+    return Outcome(of(f"{run.stages[-1]}/"), of(f"{run.stages[0]}/"))  # rounded without a stage

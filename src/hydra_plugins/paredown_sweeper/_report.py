@@ -9,13 +9,11 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
-from rich.table import Table
-from rich.text import Text
 
 from hydra_plugins.paredown_sweeper._space import Value
 from hydra_plugins.paredown_sweeper._study import BASELINE, JOB, METRICS, SECONDS, UNTRAINED
 from paredown.front import MAXIMIZE, Budget, front, hypervolume
-from paredown.printable import printable
+from paredown.report.fitted import Column, Fitted
 from paredown.results import FRONT, write_json
 
 FEW = 10  # trials; importances of fewer are noise
@@ -37,10 +35,11 @@ def summary(
         default: The point that nobody searched for; None: it is not in the space.
 
     Returns:
-        objectives, budget, baseline, reference, hypervolume (after each trial; null without a
-        baseline), trials, front: the numbers of the trials on it, default: the number of the
-        trial with the configuration's own values, importances: of each objective, missed: what
-        comes nearest to the budget if nothing meets it, and seconds_saved by not training.
+        objectives, budget, baseline, baselines: how many there are, reference, hypervolume (after
+        each trial; null without a baseline), trials, front: the numbers of the trials on it,
+        default: the number of the trial with the configuration's own values, importances: of each
+        objective, missed: what comes nearest to the budget if nothing meets it, and seconds_saved
+        by not training.
     """
     limits = budget or Budget(None, None, None)
     points = [trial.user_attrs[METRICS] for trial in trials]
@@ -53,6 +52,7 @@ def summary(
         "objectives": objectives,
         "budget": limits.limits,
         "baseline": baseline,
+        "baselines": len({_network(trial) for trial in trained}),
         "reference": reference,
         "hypervolume": _growth(points, inside, objectives, reference),
         "front": [trials[at].number for at in on_front],
@@ -75,6 +75,12 @@ def summary(
     }
     near = [trial for trial in trials if trial.number == found["nearest"]]
     return {**found, "missed": _missed(near[0], limits) if near else ""}
+
+
+def _network(trial: FrozenTrial) -> tuple[float | None, ...]:
+    """Tell the baselines of trials apart, whose latency differs in any case."""
+    baseline = trial.user_attrs[BASELINE]
+    return tuple(baseline.get(name) for name in ("params", "macs", "size_mb"))
 
 
 def importances(
@@ -125,26 +131,37 @@ def _seconds_saved(trials: Sequence[FrozenTrial]) -> float | None:
     return len(spent[True]) * statistics.median(spent[False]) - sum(spent[True])
 
 
-def front_table(found: dict[str, Any]) -> Table:
+def front_table(found: dict[str, Any]) -> Fitted:
     """Lay out the front, a row a trial, the first objective's best first."""
     rows = [row for row in found["trials"] if row["on_front"]]
     names = [*found["objectives"], *found["budget"], "latency_ms"]
     have = rows[0]["metrics"] if rows else {}
     metrics = [name for name in dict.fromkeys(names) if name in have]
-    table = Table(title=_title(found), title_justify="left", caption_justify="left")
-    table.add_column("trial", justify="right")
-    table.add_column("job", justify="right")
-    table.add_column("values", overflow="fold")
-    for name in metrics:
-        table.add_column(printable(name), justify="right")
     first, direction = next(iter(found["objectives"].items()))
     rows.sort(key=lambda row: float(row["metrics"][first]), reverse=direction == MAXIMIZE)
-    for row in rows:
-        values = " ".join(f"{name}={_short(value)}" for name, value in row["params"].items())
-        numbers = [format(row["metrics"][name], FORMS.get(name, ".3f")) for name in metrics]
-        job = "earlier" if row["job"] is None else str(row["job"])
-        table.add_row(str(row["trial"]), job, Text(printable(values)), *numbers)
-    return table
+    columns = [
+        Column("trial", [str(row["trial"]) for row in rows]),
+        Column("job", ["earlier" if row["job"] is None else str(row["job"]) for row in rows], 3),
+        *(
+            _swept(name, rows)
+            for name in dict.fromkeys(name for row in rows for name in row["params"])
+        ),
+        *(
+            Column(
+                name,
+                [format(row["metrics"][name], FORMS.get(name, ".3f")) for row in rows],
+                0 if name in found["objectives"] or name in found["budget"] else 1,
+            )
+            for name in metrics
+        ),
+    ]
+    return Fitted(_title(found), columns)
+
+
+def _swept(name: str, rows: Sequence[dict[str, Any]]) -> Column:
+    """Lay out what was swept under a name, of which the last part does where room is short."""
+    cells = [_short(row["params"].get(name, "")) for row in rows]
+    return Column(name, cells, 2, Column(name.rpartition(".")[2], cells))
 
 
 def write(found: dict[str, Any], folder: Path) -> None:
@@ -158,11 +175,11 @@ def _missed(near: FrozenTrial, budget: Budget) -> str:
     return f"no trial meets the budget; trial {near.number} comes nearest: {told}"
 
 
-def _title(found: dict[str, Any]) -> Text:
+def _title(found: dict[str, Any]) -> str:
     count, all_ = len(found["front"]), len(found["trials"])
     volume = found["hypervolume"][-1] if found["hypervolume"] else None
     told = "" if volume is None else f", hypervolume {volume:.4g}"
-    return Text(f"the front: {count} of {all_} trials{told}")
+    return f"the front: {count} of {all_} trials{told}"
 
 
 def _reference(baseline: dict[str, float], objectives: dict[str, str]) -> dict[str, float] | None:

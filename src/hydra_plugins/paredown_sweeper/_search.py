@@ -16,6 +16,7 @@ from optuna.trial import Trial, TrialState
 from sqlalchemy.exc import OperationalError
 
 from hydra_plugins.paredown_sweeper import _report, _samplers
+from hydra_plugins.paredown_sweeper._objectives import objectives_of
 from hydra_plugins.paredown_sweeper._outcome import Outcome, outcome_of, read_outcome
 from hydra_plugins.paredown_sweeper._space import Space, Value, marks, parse, values_of
 from hydra_plugins.paredown_sweeper._storage import where
@@ -30,8 +31,6 @@ from paredown.results import DEFERRED, TRIAL, read_any_result
 
 log = logging.getLogger(__name__)
 
-DEFAULT = {"accuracy": MAXIMIZE, "size_mb": MINIMIZE, "speedup": MAXIMIZE}
-# The speed-up, not milliseconds: they drift by 40 % on a shared machine, the ratio by 5 to 8 %.
 ELSEWHERE = ("tracking.", "store.", "budget.")  # overrides that do not change what is measured
 T = TypeVar("T")
 AWAY = (StorageInternalError, OperationalError)  # a database that may be restarted
@@ -56,9 +55,9 @@ class Search:
         self._settings, self._config = sweeper.settings, sweeper.config
         self._launcher = sweeper.launcher
         check(self._settings)
-        self._objectives: dict[str, str] = self._settings.objectives or DEFAULT
         loader = sweeper.hydra_context.config_loader
         self._space = parse(self._settings.params, arguments, loader)
+        self._objectives = objectives_of(self._settings.objectives, self._space.swept)
         for corner in _corners(self._space):
             self._job = loader.load_sweep_config(self._config, corner)
             build_all(self._job)

@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 from math import ceil, floor, isinf, log10
 
-from rich.table import Table
-from rich.text import Text
-
 from paredown.front import Budget
 from paredown.pick.candidates import Candidate
 from paredown.pick.walk import Walk
-from paredown.printable import one_line
+from paredown.report.fitted import Column, Fitted
 
 ENDS = 8  # rows shown at the start, and before and after each that matters
+ELSEWHERE = (
+    "* timed on another CPU, in another runtime or with other threads: not comparable; "
+    "pick.remeasure=true times it here"
+)
 UNITS = {
     "accuracy": ("{:.2f} points", 100),
     "size_mb": ("{:.3f} MB", 1),
@@ -19,7 +20,7 @@ UNITS = {
 }
 
 
-def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> Table:
+def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> Fitted:
     """Lay out the walk: a row a variant in order of accuracy, what it misses, the choice marked.
 
     Args:
@@ -29,37 +30,45 @@ def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> 
     """
     runs = len({candidate.run.id for candidate in candidates})
     title = f"{len(candidates):,} variants of {runs:,} run{'s'[: runs > 1]}, most accurate first"
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    table.add_column("")
-    table.add_column("run", overflow="fold")
-    table.add_column("stage")
-    for name, title, sign in (
-        ("accuracy", "accuracy, % [95 %]", "≥"),
-        ("size_mb", "MB", "≤"),
-        ("latency_ms", "ms", "≤"),
-    ):
-        limit = budget.limits.get(name)
-        head = title if limit is None else f"{title} {sign} {limit:g}"
-        table.add_column(head, justify="right")
-    table.add_column("misses by", overflow="fold")
-    for at in _shown(found):
-        if isinstance(at, range):
-            table.add_row("", Text(f"… {len(at):,} more", style="dim"), *[""] * 5)
-            continue
-        table.add_row(*_row(candidates, found, found.order[at]))
-    if any(not candidate.comparable for candidate in candidates):
-        table.caption = (
-            "* timed on another CPU, in another runtime or with other threads: not comparable; "
-            "pick.remeasure=true times it here"
-        )
-    return table
+    places = list(_shown(found))
+    rows = [
+        ["", f"… {len(at):,} more", *[""] * 5]
+        if isinstance(at, range)
+        else _row(candidates, found, found.order[at])
+        for at in places
+    ]
+    chosen = [at for at, row in enumerate(rows) if row[0]]
+    mark, run, stage, accuracy, size, latency, misses = map(list, zip(*rows, strict=True))
+    short = Column(
+        _head("accuracy", "accuracy", budget), [cell.partition(" ")[0] for cell in accuracy]
+    )
+    columns = [
+        Column("", mark, number=False),
+        Column("run", run, number=False),
+        Column("stage", stage, number=False),
+        Column(_head("accuracy", "accuracy, % [95 %]", budget), accuracy, 3, short),
+        Column(_head("size_mb", "MB", budget), size),
+        Column(
+            _head("latency_ms", "ms", budget), latency, 0 if "latency_ms" in budget.limits else 1
+        ),
+        Column("misses by", misses, 2, number=False),
+    ]
+    elsewhere = any(not candidate.comparable for candidate in candidates)
+    return Fitted(title, columns, [ELSEWHERE] if elsewhere else [], chosen[0] if chosen else -1)
 
 
-def _row(candidates: Sequence[Candidate], found: Walk, index: int) -> list[Text]:
+def _head(name: str, title: str, budget: Budget) -> str:
+    """Name a column, with the budget's limit."""
+    limit = budget.limits.get(name)
+    sign = "≥" if name == "accuracy" else "≤"
+    return title if limit is None else f"{title} {sign} {limit:g}"
+
+
+def _row(candidates: Sequence[Candidate], found: Walk, index: int) -> list[str]:
     candidate = candidates[index]
     figures = candidate.figures
     latency = figures["latency_ms"]
-    cells = [
+    return [
         "►" if index == found.chosen else "",
         candidate.run.name,
         candidate.run.title(candidate.stage),
@@ -68,7 +77,6 @@ def _row(candidates: Sequence[Candidate], found: Walk, index: int) -> list[Text]
         f"{candidate.logged_ms:.3f}*" if isinf(latency) else f"{latency:.3f}",
         say_misses(found.misses[index]) or _why(found, index),
     ]
-    return [Text(one_line(cell), style="bold" if index == found.chosen else "") for cell in cells]
 
 
 def say_misses(misses: dict[str, float]) -> str:

@@ -3,13 +3,15 @@
 import math
 from typing import Any
 
+from paredown.pictures.hover import hover
 from paredown.pictures.page import Figure, shown
-from paredown.pictures.panels import Row, Scatter
 from paredown.pictures.scale import Range, ticks
+from paredown.pictures.scatter import Row, Scatter
 from paredown.pictures.words import (
     AXES,
     BARS,
     BASELINE,
+    BELOW,
     COLORS,
     DEFAULT,
     DOMINATED,
@@ -25,7 +27,7 @@ from paredown.pictures.words import (
     say,
 )
 
-ROOM, LETTER, RADIUS = (480.0, 270.0), 12, 6  # px of a panel in a window of usual width
+ROOM, LETTER, RADIUS = (270.0, 270.0), 12, 6  # px of a panel in a narrow window
 LOOKS: dict[str, dict[str, Any]] = {
     DOMINATED: {"symbol": "circle", "size": 7},
     MISSED: {"symbol": "circle-open", "size": 7},
@@ -36,6 +38,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     FAST: {"symbol": "circle", "size": 8},
     SLOW: {"symbol": "x", "size": 9},
     UNTRAINED: {"symbol": "line-ns-open", "size": 9, "line": {"width": 1.5}},
+    BELOW: {"symbol": "triangle-down", "size": 10},
 }
 PLAIN = {"margin": {"l": 64, "r": 16, "t": 12, "b": 48}, "hovermode": "closest"}
 UP, RIGHT = {1: "top", 0: "middle", -1: "bottom"}, {1: "right", 0: "center", -1: "left"}
@@ -48,6 +51,7 @@ SHADE = {
     "layer": "below",
 }
 NOTE = {"showarrow": False, "font": {"color": COLORS[LIMIT], "size": 11}}
+FAINT = "rgba(47, 126, 216, 0.55)"  # the front's color
 LEGEND = {
     "orientation": "h",
     "y": 1.02,
@@ -68,23 +72,33 @@ def points_figure(panel: Scatter) -> Figure:
             "x": panel.column(panel.x, rows),
             "y": panel.column(panel.y, rows),
             "marker": {"color": COLORS[kind], **LOOKS[kind]},
-            "customdata": [_hover(row) for row in rows],
+            "customdata": [hover(row) for row in rows],
             "hovertemplate": "%{customdata}<extra></extra>",
         }
         if rows is panel.labelled:
-            at |= {"mode": "markers+text", "text": [str(row["trial"]) for row in rows]}
-            at["textposition"] = [
-                f"{UP[y]} {RIGHT[x]}" for x, y in panel.label_sides(LETTER, RADIUS, ROOM)
-            ]
+            places = panel.label_sides(LETTER, RADIUS, ROOM)
+            at |= {
+                "mode": "markers+text",
+                "text": [
+                    str(row["trial"]) if place else ""
+                    for row, place in zip(rows, places, strict=True)
+                ],
+                "textposition": [
+                    f"{UP[place[1]]} {RIGHT[place[0]]}" if place else "middle center"
+                    for place in places
+                ],
+            }
+            at |= _intervals(panel, rows)
         if kind == DEFAULT:  # a frame around a point that tells itself
             at = {**at, "hovertemplate": None, "hoverinfo": "skip"}
         data.append(at)
     x = _axis(panel.x, panel.x_range, panel.x_log)
     y = _axis(panel.y, panel.y_range, panel.y_log)
     layout = {**PLAIN, "xaxis": x, "yaxis": y, "legend": _legend(data)}
-    if panel.rug:
-        data.append(_rug(panel))
-        layout["yaxis2"] = BESIDE
+    for kind, rows, height in ((UNTRAINED, panel.rug, 0.025), (BELOW, panel.below, 0.03)):
+        if rows:
+            data.append(_rug(panel, kind, rows, height))
+            layout["yaxis2"] = BESIDE
     return {"data": data, "layout": {**layout, **_limits(panel)}}
 
 
@@ -156,17 +170,37 @@ def _axis(name: str, ends: Range, log: bool) -> dict[str, Any]:
     return axis
 
 
-def _rug(panel: Scatter) -> dict[str, Any]:
-    """Mark on the x axis the trials that have no y."""
+def _intervals(panel: Scatter, rows: list[Row]) -> dict[str, Any]:
+    """Draw the 95 % intervals of the labelled points, where both axes' metrics have any."""
+    drawn: dict[str, Any] = {}
+    for axis, name in (("error_x", panel.x), ("error_y", panel.y)):
+        ends = [panel.interval(name, row) for row in rows]
+        if not all(ends):
+            continue
+        middles = panel.column(name, rows)
+        drawn[axis] = {
+            "type": "data",
+            "symmetric": False,
+            "array": [end[1] - at for end, at in zip(ends, middles, strict=True) if end],
+            "arrayminus": [at - end[0] for end, at in zip(ends, middles, strict=True) if end],
+            "thickness": 1,
+            "width": 0,
+            "color": FAINT,
+        }
+    return drawn
+
+
+def _rug(panel: Scatter, kind: str, rows: list[Row], height: float) -> dict[str, Any]:
+    """Mark at the x axis the trials that have no y, or one below the axis."""
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": TOLD[UNTRAINED],
-        "x": panel.column(panel.x, panel.rug),
-        "y": [0.025] * len(panel.rug),
+        "name": TOLD[kind],
+        "x": panel.column(panel.x, rows),
+        "y": [height] * len(rows),
         "yaxis": "y2",
-        "marker": {"color": COLORS[UNTRAINED], **LOOKS[UNTRAINED]},
-        "customdata": [_hover(row) for row in panel.rug],
+        "marker": {"color": COLORS[kind], **LOOKS[kind]},
+        "customdata": [hover(row) for row in rows],
         "hovertemplate": "%{customdata}<extra></extra>",
     }
 
@@ -193,16 +227,3 @@ def _limits(panel: Scatter) -> dict[str, Any]:
         }
         notes.append(NOTE | note)
     return {"shapes": shapes, "annotations": notes}
-
-
-def _hover(row: Row) -> str:
-    """Tell a trial in the lines of a hover box."""
-    lines = ["<b>baseline</b>"]
-    if "title" in row:  # whoever made the row says it
-        lines = [f"<b>{shown(row['title'])}</b>", *row.get("notes", [])]
-    elif "trial" in row:
-        job = "from an earlier sweep" if row["job"] is None else f"job {row['job']}"
-        lines = [f"<b>trial {row['trial']}</b>, {job}"]
-        lines += [f"{name} = {form(name, at)}" for name, at in row["params"].items()]
-    lines += [f"{AXES.get(name, name)}: {form(name, at)}" for name, at in row["metrics"].items()]
-    return "<br>".join([lines[0], *map(shown, lines[1:])])

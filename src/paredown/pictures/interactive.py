@@ -5,8 +5,9 @@ from pathlib import Path
 from paredown.front import MAXIMIZE
 from paredown.pictures import page
 from paredown.pictures.figures import growth_figure, points_figure, shares_figure
-from paredown.pictures.panels import Found, growth, headline, scatters, shares
-from paredown.pictures.words import AXES, form, say
+from paredown.pictures.panels import growth, headline, scatters, shares
+from paredown.pictures.scatter import Found
+from paredown.pictures.words import AXES, form, say, with_interval
 
 
 def front_page(found: Found, file: Path) -> None:
@@ -22,16 +23,19 @@ def front_page(found: Found, file: Path) -> None:
 def front_parts(found: Found) -> list[str]:
     """Give the page's parts: the figures, and the front as a table."""
     drawn: dict[str, tuple[str, page.Figure]] = {}
+    more: dict[str, tuple[str, page.Figure]] = {}
     for panel in scatters(found):
         caption = f"{say(panel.y)} against {say(panel.x)}"
         drawn[f"{panel.y}-{panel.x}"] = (caption, points_figure(panel))
     if grown := growth(found):
-        drawn["hypervolume"] = (f"hypervolume by trial: {grown[2]}", growth_figure(grown))
+        more["hypervolume"] = (f"hypervolume by trial: {grown[2]}", growth_figure(grown))
     if of := shares(found):
-        drawn["importances"] = ("how much each swept value decides", shares_figure(of))
+        more["importances"] = ("how much each swept value decides", shares_figure(of))
     hint = "Point at a mark to see its trial; drag to zoom in, double click to see everything."
     told = [page.paragraph(hint), page.figures(drawn)] if drawn else []
-    return told + _front_table(found)
+    about = [page.facts(found["about"])] if found.get("about") else []
+    rest = [page.heading("The search"), page.figures(more)] if more else []
+    return [*about, *told, *_front_table(found), *rest]
 
 
 def _front_table(found: Found) -> list[str]:
@@ -46,13 +50,13 @@ def _front_table(found: Found) -> list[str]:
     first, way = next(iter(found["objectives"].items()))
     rows.sort(key=lambda row: float(row["metrics"][first]), reverse=way == MAXIMIZE)
     params = list(dict.fromkeys(name for row in rows for name in row["params"]))
-    head = ["trial", "job", *params, *(AXES.get(name, name) for name in metrics)]
+    head = ["trial", *(AXES.get(name, name) for name in metrics), *params, "job"]
     lines = [
         [
             str(row["trial"]),
-            "earlier sweep" if row["job"] is None else str(row["job"]),
+            *(with_interval(name, row["metrics"]) for name in metrics),
             *(form(name, row["params"].get(name, "")) for name in params),
-            *(form(name, row["metrics"].get(name, "")) for name in metrics),
+            "earlier sweep" if row["job"] is None else str(row["job"]),
         ]
         for row in rows
     ]

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
+APART = 0.4  # of a letter's height between two numbers, which else read as one
 Place = tuple[float, float]
 """x and y, in the unit of the letters."""
 Box = tuple[float, float, float, float]
 """Left, low, right, high."""
 
-SIDES = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
-"""Right (1) or left (-1), above (1) or below (-1); the first that is free is taken."""
+SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
+"""Right (1) or left (-1), above (1) or below (-1); the first that is free is taken.
+
+The corners first: an interval is drawn along the other four.
+"""
 
 
 def sides(
@@ -18,8 +22,10 @@ def sides(
     letter: float,
     radius: float,
     room: Place,
-) -> list[tuple[int, int]]:
+) -> list[tuple[int, int] | None]:
     """Choose a side for each label, in turn: the first that covers the least.
+
+    A label that would lie on an earlier one, whichever side it takes, is left out: None.
 
     Args:
         points: That have labels.
@@ -30,12 +36,19 @@ def sides(
         room: Width and height of the panel, which begins at (0, 0).
     """
     taken = [_around(point, radius) for point in (*points, *others)]
-    chosen = []
+    chosen: list[tuple[int, int] | None] = []
+    labels: list[Box] = []
     for point, text in zip(points, texts, strict=True):
         boxes = {side: box(point, text, side, letter, radius) for side in SIDES}
         covered = {side: _cost(boxes[side], taken, room) for side in SIDES}
-        best = min(SIDES, key=lambda side: covered[side])
+        free = [side for side in SIDES if not any(_shared(boxes[side], one) for one in labels)]
+        if not free:
+            chosen.append(None)
+            continue
+        best = min(free, key=lambda side: covered[side])
         taken.append(boxes[best])
+        left, low, right, high = boxes[best]
+        labels.append((left - APART * letter, low, right + APART * letter, high))
         chosen.append(best)
     return chosen
 

@@ -12,6 +12,8 @@ from paredown.printable import printable
 Figure = Mapping[str, Any]
 """Plotly's: data and layout, without colors of text and grid, which follow the reader's theme."""
 
+COMMANDS = ("made by", "next")  # facts that are typed
+
 CSS = """
 :root { color-scheme: light dark; --ink: #1f2430; --soft: #5b6472; --line: #dfe3e9;
   --ground: #ffffff; --card: #f7f8fa; --mark: #e8f1fc }
@@ -25,7 +27,7 @@ h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
 h3 { font-size: 1rem; margin: 1.25rem 0 .4rem; overflow-wrap: anywhere }
 p { margin: .4rem 0; color: var(--soft); max-width: 75ch; overflow-wrap: anywhere }
 .figures { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 32rem), 1fr)) }
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 32rem), 1fr)) }
 figure { margin: 0; min-width: 0; background: var(--card); border: 1px solid var(--line);
   border-radius: 8px; padding: .6rem .5rem .2rem }
 .plot { height: 420px }
@@ -44,14 +46,24 @@ td.number, th.number { text-align: right }
 tr.marked td { background: var(--mark) }
 code { font: .88em ui-monospace, monospace; overflow-wrap: anywhere }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
-  padding: .6rem .8rem; overflow-x: auto }
-pre code { overflow-wrap: normal }
+  padding: .6rem .8rem; white-space: pre-wrap }
+.facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1rem;
+  margin: .75rem 0 }
+.facts dt { color: var(--soft) }
+.facts dd { margin: 0; overflow-wrap: anywhere; max-width: 95ch }
+details { margin: .75rem 0; border-top: 1px solid var(--line) }
+details > summary { cursor: pointer; font-size: 1.1rem; font-weight: 600; padding: .5rem 0 }
+details details > summary { font-size: 1rem }
+details .wide { max-height: 28rem }
+@media (max-width: 40rem) { .facts { grid-template-columns: minmax(0, 1fr) }
+  .facts dd { margin-bottom: .35rem } }
 """
 SCRIPT = """
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function draw() {
   const color = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   for (const source of document.querySelectorAll("script.figure")) {
+    if (source.closest("details:not([open])")) continue;  // it has no width yet
     const figure = JSON.parse(source.textContent);
     const layout = { ...figure.layout, paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
@@ -67,6 +79,7 @@ function draw() {
 }
 draw();
 dark.addEventListener("change", draw);
+for (const fold of document.querySelectorAll("details")) fold.addEventListener("toggle", draw);
 """
 
 
@@ -134,6 +147,21 @@ def table(
 def paragraph(text: str) -> str:
     """Write a paragraph of plain text."""
     return f"<p>{shown(text)}</p>"
+
+
+def facts(pairs: Mapping[str, str]) -> str:
+    """List facts in plain text by their names; one that is a command is set as such."""
+    lines = []
+    for name, text in pairs.items():
+        value = f"<code>{shown(text)}</code>" if name in COMMANDS else shown(text)
+        lines.append(f"<dt>{shown(name)}</dt><dd>{value}</dd>")
+    return '<dl class="facts">\n' + "\n".join(lines) + "\n</dl>"
+
+
+def fold(title: str, parts: Sequence[str]) -> str:
+    """Put parts under a line that opens them."""
+    body = "\n".join(parts)
+    return f"<details>\n<summary>{shown(title)}</summary>\n{body}\n</details>"
 
 
 def heading(text: str, level: int = 2) -> str:

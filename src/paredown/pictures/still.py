@@ -3,19 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paredown.pictures.panels import (
-    Found,
-    Scatter,
-    growth,
-    headline,
-    scatters,
-    shares,
-)
+from paredown.pictures.panels import growth, headline, scatters, shares
+from paredown.pictures.scatter import Found, Scatter
 from paredown.pictures.sheet import logarithmic
 from paredown.pictures.words import (
     AXES,
     BARS,
     BASELINE,
+    BELOW,
     COLORS,
     DEFAULT,
     DOMINATED,
@@ -41,6 +36,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     DEFAULT: {"marker": "s", "s": 110, "facecolors": "none", "linewidths": 1.6, "zorder": 3},
     BASELINE: {"marker": "*", "s": 150, "zorder": 3},
     UNTRAINED: {"marker": "|", "s": 60, "linewidths": 1.2, "zorder": 2},
+    BELOW: {"marker": "v", "s": 50, "zorder": 2},
 }
 
 
@@ -107,11 +103,12 @@ def _draw_points(axes: "Axes", panel: Scatter) -> None:
         color = {"edgecolors": COLORS[kind], "facecolors": COLORS[kind]}
         axes.scatter(x, y, label=TOLD[kind], **{**color, **LOOKS[kind]})
     _scale(axes, panel)
-    if panel.rug:
-        x = panel.column(panel.x, panel.rug)
-        low, high = panel.y_range
-        y = [low + 0.025 * (high - low)] * len(x)
-        axes.scatter(x, y, label=TOLD[UNTRAINED], color=COLORS[UNTRAINED], **LOOKS[UNTRAINED])
+    for kind, rows in ((UNTRAINED, panel.rug), (BELOW, panel.below)):
+        if rows:
+            x = panel.column(panel.x, rows)
+            low, high = panel.y_range
+            y = [low + 0.025 * (high - low)] * len(x)
+            axes.scatter(x, y, label=TOLD[kind], color=COLORS[kind], **LOOKS[kind])
     for name, limit in panel.limits.items():
         _draw_limit(axes, panel, name, limit)
 
@@ -155,7 +152,10 @@ def _label(axes: "Axes", panel: Scatter) -> None:
     found = panel.label_sides(LETTER, RADIUS, (room[0], room[1]))
     rows = panel.labelled
     places = zip(panel.column(panel.x, rows), panel.column(panel.y, rows), strict=True)
-    for row, place, (right, up) in zip(rows, places, found, strict=True):
+    for row, place, side in zip(rows, places, found, strict=True):
+        if side is None:
+            continue
+        right, up = side
         axes.annotate(
             str(row["trial"]),
             place,

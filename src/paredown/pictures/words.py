@@ -1,8 +1,10 @@
 """The words, numbers and colors of every picture and page."""
 
+from collections.abc import Mapping
+
 FRONT, NEAREST, DOMINATED, MISSED = "front", "nearest", "dominated", "missed"
 UNTRAINED, DEFAULT, BASELINE, LIMIT = "untrained", "default", "baseline", "limit"
-SLOW, FAST = "slow", "fast"
+SLOW, FAST, BELOW = "slow", "fast", "below"
 TOLD = {
     DOMINATED: "dominated",
     MISSED: "misses budget",
@@ -13,6 +15,7 @@ TOLD = {
     UNTRAINED: "never trained",
     SLOW: "fewer MACs, not faster",
     FAST: "as its MACs promise",
+    BELOW: "below the axis",
 }
 COLORS = {  # readable on white and on near-black
     DOMINATED: "#8b929c",
@@ -24,8 +27,10 @@ COLORS = {  # readable on white and on near-black
     UNTRAINED: "#8b929c",
     SLOW: "#d64550",
     FAST: "#2f7ed8",
+    BELOW: "#d64550",
     LIMIT: "#d64550",
 }
+SERIES = ("#2f7ed8", "#e07b39", "#1f9d63", "#a05bd6", "#c2a01e", "#d64550", "#3aa6b9")
 BARS = ("#2f7ed8", "#e07b39", "#1f9d63")  # an objective each; there are three at most
 
 AXES = {
@@ -51,6 +56,15 @@ FORMS = {
 def say(name: str) -> str:
     """Name a metric in words, without its unit."""
     return AXES.get(name, name).partition(",")[0]
+
+
+def with_interval(name: str, metrics: Mapping[str, float]) -> str:
+    """Write a figure with its 95 % interval, if it has one; nothing for one that is absent."""
+    if name not in metrics:
+        return ""
+    ends = [metrics[f"{name}_{end}"] for end in ("low", "high") if f"{name}_{end}" in metrics]
+    texts = [format(end, ".1%" if name == "accuracy" else ".2f") for end in ends]
+    return form(name, metrics[name]) + (f" [{', '.join(texts)}]" if texts else "")
 
 
 def form(name: str, at: object) -> str:

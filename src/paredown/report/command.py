@@ -2,13 +2,15 @@
 
 import json
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from paredown.config import build_all
+from paredown.config import build_all, typed
+from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, first_line, require, require_one_of
 from paredown.report.tables import show
 from paredown.report.widths import Layers, read_layers
@@ -59,7 +61,8 @@ def run(cfg: DictConfig) -> None:
         key = "tracking.experiment" if sweep is None else "report.sweep"
         name = parts["tracking"].experiment if sweep is None else report.sweep
         raise ConfigError(f"{key} must hold a finished run, got {name!r}, which holds none yet")
-    blocks = content(runs, _layers(tracker, runs))
+    name = None if sweep is None else _folder_or_id(sweep)
+    blocks = content(runs, _layers(tracker, runs), _made_by(name), name)
     title = _title(len(runs), parts["tracking"].experiment, sweep)
     folder = Path(report.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,6 +76,22 @@ def run(cfg: DictConfig) -> None:
 def _title(count: int, experiment: str, sweep: Named | None) -> str:
     runs = f"{count} run{'' if count == 1 else 's'}"
     return f"{runs} of " + (f"experiment {experiment}" if sweep is None else f"sweep {sweep.name}")
+
+
+def _folder_or_id(sweep: Named) -> str:
+    """Name a sweep as pick.sweep takes it: by its folder below this one, or by its run's id."""
+    folder, here = Path(sweep.value), Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else sweep.id
+
+
+def _made_by(sweep: str | None) -> str:
+    """Return the command that writes this report."""
+    from hydra.core.hydra_config import HydraConfig
+
+    typed_here = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    own = [text for text in typed_here if not text.lstrip("+").startswith("report.")]
+    own += [] if sweep is None else [f"report.sweep={sweep}"]
+    return shlex.join([*typed("report").split(), *map(hide_passwords, own)])
 
 
 def _layers(tracker: Tracker, runs: Sequence[Logged]) -> dict[int, Mapping[str, Layers]]:

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from paredown.pictures.words import form
-from paredown.report.document import Block, Commands, Figures, Heading, Table, Text
-from paredown.report.figures import front_figures, shares_figure, told, widths_figure
+from paredown.pictures.scatter import FAILED
+from paredown.pictures.words import form, with_interval
+from paredown.report.about import about, pick_command
+from paredown.report.document import Block, Commands, Figures, Fold, Heading, Table, Text
+from paredown.report.figures import front_figures, more_figures, named
+from paredown.report.layers import layers_fold
 from paredown.report.measured import (
     Measured,
     Setting,
@@ -16,39 +19,44 @@ from paredown.report.measured import (
     variants,
 )
 from paredown.report.tables import PATH, path_cells
-from paredown.report.widths import Layers, widths
+from paredown.report.widths import Layers
 from paredown.tracking.tracker import Logged
 
 NEEDED = ("accuracy", "accuracy_low", "accuracy_high", "size_mb", "latency_ms", "latency_ms_p95",
           "speedup", "params", "macs", "sparsity")  # fmt: skip
-COLUMNS = {
-    "accuracy": "accuracy",
-    "size_mb": "MB",
-    "latency_ms": "ms",
-    "speedup": "speed-up",
-    "params": "params",
-    "mmacs": "MMACs",
-    "sparsity": "sparsity",
-}
+AGAINST = "against"
+HEAD = ("variant", "stage", "accuracy [95 %]", "MB", "ms", "speed-up [95 %]", AGAINST, "params",
+        "MMACs", "run", "name")  # fmt: skip
+TEXTS = ("stage", AGAINST, "run", "name")
+OWN = "speed-up, own baseline [95 %]"  # of a table that has several
 
 
-def content(runs: Sequence[Logged], layers: Mapping[int, Mapping[str, Layers]]) -> list[Block]:
-    """Write the report of runs.
+def content(
+    runs: Sequence[Logged],
+    layers: Mapping[int, Mapping[str, Layers]],
+    made_by: str = "",
+    sweep: str | None = None,
+) -> list[Block]:
+    """Write the report of runs: what it is about, the fronts, and the rest folded.
 
     Args:
         runs: Number 1 first.
         layers: Of each run that has them, by its number: layers by stage.
+        made_by: The command that writes this report.
+        sweep: What pick.sweep calls the runs; None: they are the whole experiment's.
     """
-    blocks: list[Block] = []
     by_setting = variants(runs)
-    for at, (setting, several) in enumerate(by_setting.items()):
-        blocks += _front(setting, several, f"setting{at}")
-    if len(by_setting) > 1:
-        apart = "Figures of different data sets, machines or runtimes are not compared"
-        blocks.insert(0, Text(f"{apart}: each has a section of its own."))
+    first: Sequence[Measured] = next(iter(by_setting.values()), [])
+    blocks: list[Block] = [about(runs, made_by, pick_command(runs, first, best(first), sweep))]
     if apart := different_cpus(runs):
-        blocks.insert(0, Text(apart))
-    return [*blocks, *_paths(runs), *_widths(layers, len(runs)), *_commands(runs)]
+        blocks.append(Text(apart))
+    if len(by_setting) > 1:
+        kinds = "Figures of different data sets, machines or runtimes are not compared"
+        blocks.append(Text(f"{kinds}: each has a section of its own."))
+    titles = setting_titles(list(by_setting))
+    for at, (setting, several) in enumerate(by_setting.items()):
+        blocks += _front(setting, titles[at], several, f"setting{at}")
+    return [*blocks, _paths(runs), layers_fold(layers, len(runs)), _commands(runs)]
 
 
 def different_cpus(runs: Sequence[Logged]) -> str:
@@ -62,106 +70,128 @@ def different_cpus(runs: Sequence[Logged]) -> str:
     )
 
 
-def _front(setting: Setting, several: Sequence[Measured], prefix: str) -> list[Block]:
+def setting_titles(settings: Sequence[Setting]) -> list[str]:
+    """Name settings as briefly as tells them apart: data set, runtime, and more where needed."""
+    plain = [f"{one.dataset.partition(' ')[0]}, {one.runtime}" for one in settings]
+    images = [f"{one.dataset[: len(one.dataset.partition(' ')[0]) + 9]}, {one.runtime}"
+              for one in settings]  # fmt: skip
+    machines = [f"{title}, {one.cpu}" for title, one in zip(plain, settings, strict=True)]
+    whole = [f"{one.dataset}, {one.runtime}, {one.cpu}" for one in settings]
+    return next(
+        (titles for titles in (plain, images, machines) if len(set(titles)) == len(settings)), whole
+    )
+
+
+def _front(setting: Setting, title: str, several: Sequence[Measured], prefix: str) -> list[Block]:
     on_front = best(several)
     have = "file is" if len(on_front) == 1 else "files are"
+    baselines = {one.against for one in several}
+    against = f" Speed-ups are against {next(iter(baselines))}." if len(baselines) == 1 else ""
+    good, failed = _divided(several, on_front)
+    are = "is" if len(failed) == 1 else "are"
+    few = f" {len(failed)} of them {are} less than half as accurate as the best." if failed else ""
+    table = _variants(several, good)
     return [
-        Heading(f"The front: {setting.dataset.partition(' ')[0]}, {setting.runtime}"),
-        Text(f"Measured on {setting.cpu}, on the validation split of {setting.dataset}."),
+        Heading(f"The front: {title}"),
         Text(
             f"{len(on_front)} {have} on the front of accuracy, size and latency, of "
-            f"{len(several)} that the runs made. A file that several runs made counts once, with "
-            "the median of its figures. Between runs a shared machine's latency drifts by tens "
-            "of percent; the speed-up, taken within a run against its baseline, drifts less."
+            f"{len(several)} that the runs made; validation split. A file that several runs made "
+            f"counts once, with the median of its figures.{few}{against}"
         ),
+        _without(table, AGAINST) if against else table,
         Figures(front_figures(several, prefix)),
-        Table(
-            ["variant", "runs", "stage", *COLUMNS.values()],
-            [[*_who(several[at], at), *_cells(several[at])] for at in on_front],
-            ("runs", "stage"),
-        ),
-        *_slow(several),
+        Fold(f"More on {title}", [*_failed(several, failed), *_more(setting, several, prefix)], 3),
     ]
 
 
-def _slow(several: Sequence[Measured]) -> list[Block]:
-    """Tell which variants have fewer MACs than another and are not faster."""
+def _divided(several: Sequence[Measured], front: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Set apart what is on a front and yet came to nothing."""
+    floor = FAILED * max((one.metrics["accuracy"] for one in several), default=0.0)
+    good = [at for at in front if several[at].metrics["accuracy"] >= floor]
+    return good, [at for at in front if at not in good]
+
+
+def _failed(several: Sequence[Measured], failed: Sequence[int]) -> list[Block]:
+    if not failed:
+        return []
+    told = "On the front since they are small or fast, but less than half as accurate as the best:"
+    return [Text(told), _variants(several, failed)]
+
+
+def _variants(several: Sequence[Measured], places: Sequence[int]) -> Table:
+    """Lay out variants, a row each."""
+    return Table(HEAD, [_cells(several[at], at) for at in places], TEXTS)
+
+
+def _without(table: Table, name: str) -> Table:
+    """Leave a column out."""
+    at = list(table.head).index(name)
+    head, *rows = ([*line[:at], *line[at + 1 :]] for line in (table.head, *table.rows))
+    return Table(head, rows, table.texts)
+
+
+def _more(setting: Setting, several: Sequence[Measured], prefix: str) -> list[Block]:
+    """Tell what files hold for, and which have fewer MACs than another and are not faster."""
+    blocks: list[Block] = [
+        Text(
+            f"Measured on {setting.cpu}, on {setting.dataset}. Between runs a shared machine's "
+            "latency drifts by tens of percent; the speed-up, taken within a run against its "
+            "baseline, drifts less."
+        ),
+        Figures(more_figures(several, prefix)),
+    ]
     slow = not_faster(several)
-    heading = Heading("Fewer MACs, but not faster", 3)
     how = "by latency and, beyond the 95 % intervals, by speed-up against the same baseline"
     if not slow:
-        return [heading, Text(f"None, {how}.")]
+        return [*blocks, Text(f"None has fewer MACs than another and is not faster, {how}.")]
     rows = []
     for at, than in sorted(slow.items()):
         one, other = several[at], several[than]
-        rows.append([*_who(one, at), *_pace(one), told(other, than), *_pace(other)])
-    head = ["variant", "runs", "stage", "MMACs", "speed-up", "not faster than", "its MMACs",
-            "its speed-up"]  # fmt: skip
-    texts = ("runs", "stage", "not faster than")
-    return [heading, Text(f"Not faster {how}:"), Table(head, rows, texts)]
+        rows.append([*_who(one, at), *_pace(one), named(other, than), *_pace(other), one.against])
+    head = ["variant", "run", "name", "stage", "MMACs", "speed-up", "not faster than", "its MMACs",
+            "its speed-up", AGAINST]  # fmt: skip
+    texts = ("run", "name", "stage", "not faster than", AGAINST)
+    return [*blocks, Text(f"Fewer MACs, but not faster {how}:"), Table(head, rows, texts)]
 
 
 def _who(one: Measured, at: int) -> list[str]:
-    return [str(at + 1), spans(one.runs), one.title]
+    more = f" and {len(one.runs) - 1} more" if one.runs[1:] else ""
+    return [str(at + 1), spans(one.runs), one.name + more, one.title]
 
 
 def _pace(one: Measured) -> list[str]:
-    return [form("mmacs", one.metrics["macs"] / 1e6), form("speedup", one.metrics["speedup"])]
+    return [f"{one.metrics['macs'] / 1e6:.2f}", form("speedup", one.metrics["speedup"])]
 
 
-def _cells(one: Measured) -> list[str]:
-    metrics = {**one.metrics, "mmacs": one.metrics.get("macs", float("nan")) / 1e6}
-    return [form(name, metrics.get(name, "")) for name in COLUMNS]
+def _cells(one: Measured, at: int) -> list[str]:
+    of = one.metrics
+    number, runs, name, stage = _who(one, at)
+    macs = f"{of['macs'] / 1e6:.2f}" if "macs" in of else ""
+    plain = {name: form(name, of[name]) if name in of else "" for name in ("size_mb", "latency_ms",
+             "params")}  # fmt: skip
+    return [
+        number, stage, with_interval("accuracy", of), plain["size_mb"], plain["latency_ms"],
+        with_interval("speedup", of), one.against, plain["params"], macs, runs, name,
+    ]  # fmt: skip
 
 
-def _paths(runs: Sequence[Logged]) -> list[Block]:
+def _paths(runs: Sequence[Logged]) -> Block:
     """Tell every stage of every run."""
     rows = []
     for number, run in enumerate(runs, start=1):
-        for place, stage in enumerate(run.stages):
+        for stage in run.stages:
             metrics = stage_metrics(run, stage)
             whole = all(name in metrics for name in NEEDED)
             cells = path_cells({"stage": stage, **metrics}) if whole else [stage, *[""] * 7]
-            rows.append([*([str(number), run.name] if place == 0 else ["", ""]), *cells])
-    return [
-        Heading("The path of each run"),
-        Table(["run", "name", *PATH], rows, ("name", "stage")),
-    ]
+            rows.append([str(number), run.name, *cells])
+    head = [OWN if name.startswith("speed-up") else name for name in PATH]
+    table = Table(["run", "name", *head], rows, ("name", "stage"))
+    return Fold("The path of each run", [table])
 
 
-def _widths(layers: Mapping[int, Mapping[str, Layers]], count: int) -> list[Block]:
-    blocks: list[Block] = [Heading("The widths of the layers")]
-    if len(layers) < count:
-        shown = f"Those of {len(layers)} of the {count} runs are shown"
-        blocks.append(Text(f"{shown}; the others are older than this record, or too many."))
-    tables = widths(list(layers.items()))
-    if layers and not tables:
-        blocks.append(Text("No stage changed the width of a layer."))
-    for at, table in enumerate(tables):
-        caption = f"output channels of each layer, before (in stage {table.before}) and after"
-        rows = [
-            [
-                name,
-                *(
-                    f"{of[place]} ({table.shares[who][place]:.1%})"
-                    for who, of in table.columns.items()
-                ),
-            ]
-            for place, name in enumerate(table.layers)
-        ]
-        rows.append(["MMACs", *(form("mmacs", macs / 1e6) for macs in table.macs.values())])
-        figures = {
-            f"widths{at}": (caption, widths_figure(table)),
-            f"shares{at}": ("what each layer does of the network's MACs", shares_figure(table)),
-        }
-        blocks.append(Text("Each layer's channels, and in brackets its share of the MACs."))
-        blocks += [Figures(figures), Table(["layer", *table.columns], rows, ("layer",))]
-    return blocks
-
-
-def _commands(runs: Sequence[Logged]) -> list[Block]:
+def _commands(runs: Sequence[Logged]) -> Block:
     lines = []
     for number, run in enumerate(runs, start=1):
         command = run.tags.get("command", "(the command was not kept)")
         lines += [f"# run {number}: {run.name}", command]
-    return [Heading("The commands that make them again"), Commands(lines)]
+    return Fold("The commands that make them again", [Commands(lines)])

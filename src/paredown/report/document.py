@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from paredown.pictures import page
-from paredown.printable import in_markdown, printable
+from paredown.printable import in_markdown, one_line, printable
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,29 @@ class Commands:
     lines: Sequence[str]
 
 
-Block = Heading | Text | Table | Figures | Commands
+@dataclass(frozen=True)
+class Facts:
+    """What, where, when: texts by their names."""
+
+    pairs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that the page shows once a reader opens them; Markdown has them below a heading.
+
+    Args:
+        title: Of the line that opens them.
+        blocks: Below it.
+        level: Of the heading in Markdown.
+    """
+
+    title: str
+    blocks: "Sequence[Block]"
+    level: int = 2
+
+
+Block = Heading | Text | Table | Figures | Commands | Facts | Fold
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
@@ -72,6 +94,10 @@ def _html(block: Block) -> str:
             return page.figures(drawn)
         case Commands(lines):
             return f"<pre><code>{page.shown(chr(10).join(lines))}</code></pre>"
+        case Facts(pairs):
+            return page.facts(pairs)
+        case Fold(title, blocks):
+            return page.fold(title, [_html(block) for block in blocks])
 
 
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
@@ -98,3 +124,14 @@ def _markdown(block: Block) -> str:
             longest = max((len(run) for run in re.findall("`+", text)), default=0)
             fence = "`" * max(3, longest + 1)
             return f"{fence}sh\n{text}\n{fence}"
+        case Facts(pairs):
+            return "\n".join(f"- {in_markdown(name)}: {_fact(name, pairs[name])}" for name in pairs)
+        case Fold(title, blocks, level):
+            parts = [_markdown(Heading(title, level)), *map(_markdown, blocks)]
+            return "\n\n".join(part for part in parts if part)
+
+
+def _fact(name: str, text: str) -> str:
+    """Write a fact; a command that holds no backtick as code."""
+    plain = name in page.COMMANDS and "`" not in text
+    return f"`{one_line(text)}`" if plain else in_markdown(text)

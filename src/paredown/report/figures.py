@@ -5,23 +5,42 @@ from typing import Any
 
 from paredown.pictures.figures import points_figure
 from paredown.pictures.page import Figure, shown
-from paredown.pictures.panels import Found, Scatter
-from paredown.pictures.words import BASELINE, FAST, SLOW, say
+from paredown.pictures.scatter import Found, Scatter
+from paredown.pictures.words import BASELINE, FAST, SERIES, SLOW, say
 from paredown.report.measured import OBJECTIVES, Measured, best, not_faster, spans
 from paredown.report.widths import Widths
 
-COLORS = ("#2f7ed8", "#e07b39", "#1f9d63", "#a05bd6", "#c2a01e", "#d64550", "#3aa6b9")
 HEIGHT = {"l": 64, "r": 16, "t": 12, "b": 48}
 
 
 def front_figures(several: Sequence[Measured], prefix: str) -> dict[str, tuple[str, Figure]]:
     """Draw all variants of one setting, the front labelled with its numbers in the table."""
-    found = _found(several)
+    return _against(several, prefix, ("latency_ms", "size_mb"))
+
+
+def _against(
+    several: Sequence[Measured], prefix: str, costs: Sequence[str]
+) -> dict[str, tuple[str, Figure]]:
+    """Draw accuracy against costs, a figure each."""
     drawn = {}
-    for x in ("latency_ms", "size_mb", "sparsity"):
-        panel = Scatter(x, "accuracy", found)
+    for x in costs:
+        panel = Scatter(x, "accuracy", _found(several))
         if panel.points:
-            drawn[f"{prefix}-{x}"] = (f"accuracy against {say(x)}", points_figure(panel))
+            drawn[f"{prefix}-{x}"] = (_caption(panel), points_figure(panel))
+    return drawn
+
+
+def _caption(panel: Scatter) -> str:
+    """Name a figure, with how many variants have no room in it."""
+    told = f"accuracy against {say(panel.x)}"
+    count = len(panel.below)
+    return f"{told}; {count} far less accurate, at the lower edge" if count else told
+
+
+def more_figures(several: Sequence[Measured], prefix: str) -> dict[str, tuple[str, Figure]]:
+    """Draw what explains a front: accuracy against sparsity, latency against MACs."""
+    drawn = _against(several, prefix, ("sparsity",))
+    found = _found(several)
     panel = Scatter("mmacs", "latency_ms", _by_speed(found, several))
     if panel.points:
         caption = "latency against MACs: fewer MACs, but not faster, is crossed"
@@ -53,7 +72,7 @@ def _layers_figure(
             "line": {
                 "shape": "hvh",
                 "width": 3 if at == 0 else 1.5,
-                "color": "#8b929c" if at == 0 else COLORS[(at - 1) % len(COLORS)],
+                "color": "#8b929c" if at == 0 else SERIES[(at - 1) % len(SERIES)],
             },
             "hovertemplate": f"%{{x}}: %{{y}} {unit}<extra>%{{fullData.name}}</extra>",
         }
@@ -77,7 +96,7 @@ def _found(several: Sequence[Measured]) -> Found:
     rows = [
         {
             "trial": at + 1,
-            "title": told(one, at),
+            "title": named(one, at),
             "metrics": {**one.metrics, "mmacs": one.metrics.get("macs", float("nan")) / 1e6},
             "misses": {},
             "on_front": at in on_front,
@@ -99,12 +118,12 @@ def _by_speed(found: Found, several: Sequence[Measured]) -> Found:
     slow = not_faster(several)
     rows: list[dict[str, Any]] = []
     for at, row in enumerate(found["trials"]):
-        note = [f"not faster than {told(several[slow[at]], slow[at])}"] if at in slow else []
+        note = [f"not faster than {named(several[slow[at]], slow[at])}"] if at in slow else []
         rows.append({**row, "kind": SLOW if at in slow else FAST, "notes": note})
     return {**found, "trials": rows}
 
 
-def told(one: Measured, at: int) -> str:
+def named(one: Measured, at: int) -> str:
     """Name a variant: its number in the table, its stage, its runs."""
     runs = "runs" if one.runs[1:] else "run"
     return f"variant {at + 1}: {one.title} of {runs} {spans(one.runs)}"

@@ -37,6 +37,7 @@ class Measured:
         stage: That made it, in the first run.
         title: The same for people, with what has to be said beside it.
         baseline: Tells the file that its speed-up is against from others.
+        against: Names it for people.
         metrics: The median over the runs of each; latency differs from run to run.
     """
 
@@ -46,6 +47,7 @@ class Measured:
     title: str
     baseline: str
     metrics: Metrics
+    against: str = "the baseline"
 
 
 def stage_metrics(run: Logged, stage: str) -> dict[str, float]:
@@ -164,7 +166,15 @@ def _measured(made: Sequence[tuple[int, Logged, str]]) -> Measured:
     all_ = [stage_metrics(each, name) for _, each, name in made]
     metrics = {name: median(of[name] for of in all_ if name in of) for name in all_[0]}
     numbers = tuple(dict.fromkeys(number for number, _, _ in made))
-    return Measured(numbers, run.name, stage, run.title(stage), _baseline(run), metrics)
+    title, against = run.title(stage), against_of(run)
+    return Measured(numbers, run.name, stage, title, _baseline(run), metrics, against)
+
+
+def against_of(run: Logged) -> str:
+    """Name what a run's speed-ups are against, with its size: one name may have several widths."""
+    size = run.metrics.get(f"{run.stages[0]}/size_mb") if run.stages else None
+    by_name = run.name.partition("-")[0] + ("" if size is None else f", {size:.3g} MB")
+    return run.tags.get("baseline", by_name)
 
 
 def _file(run: Logged, stage: str) -> str:

@@ -7,20 +7,22 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from paredown.logs import told_if_lost
 from paredown.printable import in_markdown, one_line, printable
+from paredown.report.fitted import Column, Fitted
 from paredown.results import titled
 
 Row = Mapping[str, Any]
 """A variant: its stage and its metrics by name."""
 PATH = ("stage", "accuracy, % [95 %]", "MB", "ms (p95)", "speed-up [95 %]", "params", "MMACs",
         "sparsity")  # fmt: skip
+WIDE = 140  # letters of a line in a pipe, where every column has room
+LATER = "Latency is taken when the jobs of the sweep are done."
 BUSY = 0.25  # cores of other work that are worth a warning
 
 
-def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> Table:
+def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> Fitted:
     """Lay out one run: a row a stage, and the baseline in eager PyTorch beside it.
 
     Args:
@@ -29,19 +31,38 @@ def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> T
         eager: latency_ms, latency_ms_p95, and the runtime's own gain, runtime_speedup; empty if
             latency is taken later.
     """
-    table = Table(title=one_line(title), title_justify="left", caption_justify="left")
-    for name in PATH:
-        table.add_column(name, justify="left" if name == "stage" else "right")
-    for row in rows:
-        table.add_row(*path_cells(row))
-    table.caption = _told_eager(eager) + _zeros(rows)
-    return table
+    cells = dict(zip(PATH, zip(*map(path_cells, rows), strict=True), strict=True))
+
+    def column(name: str, rank: int, short: Column | None = None) -> Column:
+        return Column(name, cells[name], rank, short)
+
+    def alone(name: str, rank: int) -> Column:
+        return Column(name.partition(" [")[0].partition(" (")[0], _alone(cells[name]), rank)
+
+    stage, accuracy, size, latency, speedup, params, macs, sparsity = PATH
+    columns = [
+        Column(stage, cells[stage], number=False),
+        column(accuracy, 1, alone(accuracy, 0)),
+        column(size, 0),
+        column(latency, 3, alone(latency, 0)),
+        column(speedup, 2, alone(speedup, 0)),
+        column(params, 4),
+        column(macs, 5),
+        column(sparsity, 6),
+    ]
+    timed = any("latency_ms" in row for row in rows)
+    return Fitted(title, columns, [_told_eager(eager) if timed else LATER, *_zeros(rows)])
+
+
+def _alone(cells: Sequence[str]) -> list[str]:
+    """Leave out what stands in brackets."""
+    return [cell.partition(" [")[0].partition(" (")[0] for cell in cells]
 
 
 def _told_eager(eager: Mapping[str, float]) -> str:
     """Tell what the runtime is worth by itself."""
     if not eager:
-        return "Latency is taken when the jobs of the sweep are done."
+        return "Speed-ups are within the runtime, against the baseline."
     return (
         f"The baseline takes {eager['latency_ms']:.2f} ms (p95 {eager['latency_ms_p95']:.2f}) in "
         f"eager PyTorch: the runtime alone is {eager['runtime_speedup']:.1f} times faster. "
@@ -61,15 +82,15 @@ def told_busy(cores: float) -> list[str]:
     return [f"{told}: trust the speed-ups more than the milliseconds"]
 
 
-def _zeros(rows: Sequence[Row]) -> str:
+def _zeros(rows: Sequence[Row]) -> list[str]:
     """Tell what zeros are worth that stay in their place: nothing but when the file is packed."""
-    return "".join(
-        f"\nIn {one_line(row['stage'])} {row['zeros']:.0%} of the weights are zeros: packed by "
+    return [
+        f"In {one_line(row['stage'])} {row['zeros']:.0%} of the weights are zeros: packed by "
         f"DEFLATE it has {row['compressed_mb']:.2f} MB, "
         "and neither on the disk nor in the runtime fewer."
         for row in rows
         if row.get("zeros", 0) >= 0.01
-    )
+    ]
 
 
 def path_cells(row: Row) -> list[str]:
@@ -105,45 +126,6 @@ def _number(row: Row, name: str, form: str) -> str:
     return format(row[name], form) if name in row else ""
 
 
-def jobs_table(title: str, jobs: Sequence[Mapping[str, Any]]) -> Table:
-    """Lay out a sweep: a row a job, with the metrics of its last stage.
-
-    Args:
-        title: Of the sweep.
-        jobs: Each with number, overrides, status, and either rows or an error.
-    """
-    same = set.intersection(*(set(job["overrides"]) for job in jobs)) if len(jobs) > 1 else set()
-    shared = " ".join(text for text in jobs[0]["overrides"] if text in same) if jobs else ""
-    caption = Text(printable(f"all jobs: {shared}")) if shared else None  # they hold [brackets]
-    head = Text(one_line(title))
-    table = Table(title=head, title_justify="left", caption=caption, caption_justify="left")
-    table.add_column("job", justify="right")
-    table.add_column("overrides", overflow="fold")
-    for name in ("accuracy", "MB", "ms", "speed-up", "params", "MMACs"):
-        table.add_column(name, justify="right")
-    table.add_column("status")
-    for job in jobs:
-        own = " ".join(text for text in job["overrides"] if text not in same)
-        overrides = Text(printable(own))
-        if job["status"] != "FINISHED":
-            told = Text(one_line(f"{job['status']}: {job['error']}"))
-            table.add_row(str(job["number"]), overrides, *[""] * 6, told)
-            continue
-        last = job["rows"][-1]
-        table.add_row(
-            str(job["number"]),
-            overrides,
-            f"{last['accuracy']:.2%}",
-            f"{last['size_mb']:.3f}",
-            _number(last, "latency_ms", ".3f"),
-            _number(last, "speedup", ".2f"),
-            f"{last['params']:,.0f}",
-            f"{last['macs'] / 1e6:.2f}",
-            "FINISHED",
-        )
-    return table
-
-
 def markdown(rows: Sequence[Row]) -> str:
     """Write a run's rows as a Markdown table."""
     lines = [
@@ -161,11 +143,11 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def show(*parts: Table | str) -> None:
+def show(*parts: Fitted | Table | str) -> None:
     """Print tables and lines to stdout; a pipe gets them in full width."""
     console = _Patient(markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = 140
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
     with told_if_lost():
         for part in parts:
             if isinstance(part, str):

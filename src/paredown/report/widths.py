@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from paredown.report.measured import spans
 
+MOST = 5  # columns beside the first
 Layers = Mapping[str, Mapping[str, int]]
 """channels and macs of every layer by its name; see `measure.layers`."""
 
@@ -26,6 +27,22 @@ class Widths:
     columns: Mapping[str, tuple[int, ...]]
     macs: Mapping[str, int]
     shares: Mapping[str, tuple[float, ...]]
+
+    def brief(self, most: int = MOST) -> "Widths":
+        """Keep the first column and a few others, spread evenly over their MACs."""
+        first, *others = self.columns
+        if len(others) <= most:
+            return self
+        order = sorted(others, key=lambda who: self.macs[who])
+        chosen = {order[round(at * (len(order) - 1) / (most - 1))] for at in range(most)}
+        names = [first, *(who for who in others if who in chosen)]
+        return Widths(
+            self.before,
+            self.layers,
+            {who: self.columns[who] for who in names},
+            {who: self.macs[who] for who in names},
+            {who: self.shares[who] for who in names},
+        )
 
 
 def read_layers(content: object) -> dict[str, Layers]:

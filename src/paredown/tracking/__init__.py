@@ -159,7 +159,7 @@ class Tracking:
             self.experiment,
             "restore it or take another name",
         )
-        if view.TAG not in found.tags:  # made by somebody else, or by an older Paredown
+        if found.tags.get(view.TAG) != view.view():  # made by somebody else, or an older Paredown
             client.set_experiment_tag(found.experiment_id, view.TAG, view.view())
         return str(found.experiment_id)
 

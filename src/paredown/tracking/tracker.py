@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from paredown.describe import hide_passwords
 from paredown.errors import first_line
 from paredown.process import MACHINE, died, owner, user_name
-from paredown.results import OVER_BUDGET
+from paredown.results import OVER_BUDGET, where_line
 from paredown.tracking.contact import PARENT, lost_contact, twice
 from paredown.tracking.reader import NOTE, STAGES, Logged, read, under
 from paredown.tracking.run import Run, file_tag, upload_command
@@ -217,7 +217,7 @@ def _result(run: Any) -> dict[str, Any]:
         return {**found, "error": "it did not come to its end"}
     stages = tags[STAGES].split(",")
     rows = [{"stage": stage, **_note(stage, tags), **under(stage, metrics)} for stage in stages]
-    return {**found, "rows": rows, "eager": under("eager", metrics)}
+    return {**found, "rows": rows, "eager": under("eager", metrics), "where": where_line(tags)}
 
 
 def _note(stage: str, tags: Tags) -> dict[str, str]:

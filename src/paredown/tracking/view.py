@@ -1,4 +1,4 @@
-"""The first look at an experiment in MLflow's UI: which columns, which charts.
+"""The first look at an experiment in MLflow's UI: which runs, which columns, which charts.
 
 MLflow keeps a view that is shared as a tag of the experiment, and a link names it. The field names
 are those of its page of runs (mlflow 3.17, `viewStateShareKey`); nothing documents them, and a view
@@ -11,12 +11,32 @@ from typing import Any
 NAME = "paredown"
 TAG = f"mlflow.sharedViewState.{NAME}"
 
-COLUMNS = {
-    "metrics": ("accuracy", "size_mb", "speedup", "latency_ms"),
-    "params": ("student", "prune.amount", "quantize"),
-}
+FINISHED = "attributes.status = 'FINISHED' and metrics.accuracy >= 0"  # jobs, and no sweeps
+COLUMNS = (  # the speed-up beside what it is against: those of two baselines cannot be compared
+    "metrics.`accuracy`",
+    "metrics.`size_mb`",
+    "metrics.`latency_ms`",
+    "metrics.`speedup`",
+    "tags.`baseline`",
+    "params.`dataset`",
+    "params.`model`",
+    "params.`technique`",
+    "params.`student`",
+    "params.`prune.amount`",
+    "params.`quantize`",
+)
 RUN_NAME = "attributes.`Run Name`"
-CHARTS = (("size_mb", "accuracy"), ("speedup", "accuracy"))  # x, y of each
+WIDTHS = {  # pixels
+    RUN_NAME: 230,
+    **dict.fromkeys(COLUMNS, 100),
+    **dict.fromkeys(COLUMNS[:4], 85),  # the metrics
+    "tags.`baseline`": 140,
+    "params.`technique`": 120,
+}
+POINTS, CURVES = f"{NAME}-points", f"{NAME}-curves"
+SECTIONS = {POINTS: "Accuracy by size and by latency", CURVES: "Accuracy in training, by epoch"}
+SCATTERS = (("size_mb", "accuracy"), ("latency_ms", "accuracy"))  # x, y of each
+STAGES = ("baseline", "distill", "prune", "quantize")  # whose curves are shown, if they have any
 
 
 def link(server: str, experiment: str) -> str:
@@ -25,31 +45,60 @@ def link(server: str, experiment: str) -> str:
 
 
 def view() -> str:
-    """Write the view: jobs by accuracy, which also takes them out from under their sweeps."""
-    columns = [f"{kind}.`{name}`" for kind, names in COLUMNS.items() for name in names]
-    section = {"uuid": NAME, "name": "Accuracy by size and by speed", "display": True}
+    """Write the view: finished jobs by accuracy, taken out from under their sweeps."""
+    shown = {"display": True, "isReordered": False, "deleted": False}
     return json.dumps(
         {
+            "searchFilter": FINISHED,
             "orderByKey": "metrics.`accuracy`",
             "orderByAsc": False,
-            "selectedColumns": columns,
-            "columnOrder": [RUN_NAME, *columns],
-            "columnWidths": {RUN_NAME: 300},  # pixels
+            "selectedColumns": COLUMNS,
+            "columnOrder": [RUN_NAME, *COLUMNS],
+            "columnWidths": WIDTHS,
             "runsHiddenMode": "SHOW_ALL",  # not the first ten
-            "compareRunSections": [{**section, "isReordered": False, "deleted": False}],
-            "compareRunCharts": [_scatter(x, y) for x, y in CHARTS],
+            "hideEmptyCharts": True,
+            "compareRunSections": [
+                {"uuid": section, "name": name, **shown} for section, name in SECTIONS.items()
+            ],
+            "compareRunCharts": [
+                *(_scatter(x, y) for x, y in SCATTERS),
+                *(_curve(stage) for stage in STAGES),
+            ],
         }
     )
 
 
 def _scatter(x: str, y: str) -> dict[str, Any]:
     return {
-        "type": "SCATTER",
-        "uuid": f"{y}-{x}",
-        "metricSectionId": NAME,
+        **_chart("SCATTER", f"{y}-{x}", POINTS),
         "runsCountToCompare": 100,
-        "deleted": False,
-        "isGenerated": False,
         "xaxis": {"key": x, "type": "METRIC"},
         "yaxis": {"key": y, "type": "METRIC"},
+    }
+
+
+def _curve(stage: str) -> dict[str, Any]:
+    metric = f"train/{stage}/accuracy"
+    return {
+        **_chart("LINE", metric, CURVES),
+        "runsCountToCompare": 100,
+        "metricKey": metric,
+        "selectedMetricKeys": [metric],
+        "xAxisKey": "step",  # an epoch each
+        "yAxisKey": "metric",
+        "scaleType": "linear",
+        "xAxisScaleType": "linear",
+        "lineSmoothness": 0,
+        "useGlobalLineSmoothing": False,
+        "useGlobalXaxisKey": False,
+    }
+
+
+def _chart(kind: str, name: str, section: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "uuid": name,
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,
     }

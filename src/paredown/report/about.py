@@ -1,0 +1,108 @@
+"""What a report is about: data, networks, machine, dates, and the commands around it."""
+
+import math
+import shlex
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from paredown.config import typed
+from paredown.report.document import Facts
+from paredown.report.measured import Measured
+from paredown.tracking.tracker import Logged
+
+SHOWN = 6  # names of a kind
+
+
+def about(runs: Sequence[Logged], made_by: str, next_command: str) -> Facts:
+    """Gather what a reader who was not there has to know.
+
+    Args:
+        runs: That are reported.
+        made_by: The command that writes this report.
+        next_command: That takes a variant of it.
+    """
+    return Facts(
+        {
+            "data": listed(run.tags.get("dataset", "unknown").partition(" ")[0] for run in runs),
+            "networks": listed(_network(run) for run in runs),
+            "techniques": listed(run.params.get("technique", "") for run in runs),
+            "machine": listed(_machine(run) for run in runs),
+            "runtime": listed(run.tags.get("runtime", "unknown") for run in runs),
+            "measured": dates([run.started for run in runs]),
+            "made by": made_by,
+            "next": next_command,
+        }
+    )
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Join different texts, the most frequent first, with how many were left out."""
+    counts: dict[str, int] = {}
+    for text in texts:
+        counts[text] = counts.get(text, 0) + bool(text)
+    names = sorted(filter(None, counts), key=lambda text: -counts[text])
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return "; ".join(names[:SHOWN]) + more
+
+
+def dates(starts: Sequence[int]) -> str:
+    """Write from when to when, in UTC.
+
+    Args:
+        starts: Milliseconds since 1970; one at least.
+    """
+    first, last = (
+        datetime.fromtimestamp(start / 1000, UTC) for start in (min(starts), max(starts))
+    )
+    same_day = first.date() == last.date()
+    end = "" if first == last else f" to {last:%H:%M}" if same_day else f" to {last:%Y-%m-%d %H:%M}"
+    return f"{first:%Y-%m-%d %H:%M}{end} UTC"
+
+
+def pick_command(
+    runs: Sequence[Logged], several: Sequence[Measured], front: Sequence[int], sweep: str | None
+) -> str:
+    """Return a command that takes a variant from the middle of a front.
+
+    Where the runs are of several data sets, it takes it from the sweep of that variant.
+
+    Args:
+        runs: Number 1 first.
+        several: The variants of a setting.
+        front: Those on the front, as places in `several`.
+        sweep: What the report is of; None: the whole experiment.
+    """
+    by_size = sorted((several[place] for place in front), key=lambda one: one.metrics["size_mb"])
+    if sweep is None and len({run.tags.get("dataset") for run in runs}) > 1 and by_size:
+        sweep = runs[by_size[len(by_size) // 2].runs[0] - 1].parent
+    return pick_words([one.metrics["size_mb"] for one in by_size], sweep)
+
+
+def pick_words(sizes: Sequence[float], sweep: str | None) -> str:
+    """Write the command that picks a file of a middle size.
+
+    Args:
+        sizes: Of the files to choose from, MB, rising.
+        sweep: That they are of, as pick.sweep takes it; None: the whole experiment.
+    """
+    words = [] if sweep is None else [shlex.quote(f"pick.sweep={sweep}")]
+    words += [f"budget.size_mb={round_up(sizes[len(sizes) // 2])}"] if sizes else []
+    return " ".join([typed("pick"), *words])
+
+
+def round_up(value: float) -> str:
+    """Write a value with two digits, never less than it is."""
+    if value <= 0:
+        return "0"
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(value / step - 1e-9) * step:.6g}"
+
+
+def _network(run: Logged) -> str:
+    model, student = run.params.get("model", ""), run.params.get("student", "")
+    return f"{model} into {student}" if student else model
+
+
+def _machine(run: Logged) -> str:
+    cpu, int8 = run.tags.get("cpu", "unknown"), run.tags.get("int8_instructions", "")
+    return f"{cpu} with {int8}" if int8 else cpu

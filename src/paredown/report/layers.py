@@ -1,0 +1,50 @@
+"""The widths of layers, as blocks of a report."""
+
+from collections.abc import Mapping
+
+from paredown.report.document import Block, Figures, Fold, Table, Text
+from paredown.report.figures import shares_figure, widths_figure
+from paredown.report.widths import Layers, Widths, widths
+
+
+def layers_fold(layers: Mapping[int, Mapping[str, Layers]], count: int) -> Block:
+    """Compare the layers of networks before and after.
+
+    Args:
+        layers: Of each run that has them, by its number: layers by stage.
+        count: Of all runs.
+    """
+    blocks: list[Block] = []
+    if len(layers) < count:
+        shown = f"Those of {len(layers)} of the {count} runs are shown"
+        blocks.append(Text(f"{shown}; the others are older than this record, or too many."))
+    tables = widths(list(layers.items()))
+    if layers and not tables:
+        blocks.append(Text("No stage changed the width of a layer."))
+    for number, table in enumerate(tables):
+        blocks += _network_widths(table.brief(), len(table.columns), number)
+    return Fold("The widths of the layers", blocks)
+
+
+def _network_widths(table: Widths, count: int, number: int) -> list[Block]:
+    """Lay out the widths of one network."""
+    caption = f"output channels of each layer, before (in stage {table.before}) and after"
+    rows = [
+        [
+            name,
+            *(f"{of[place]} ({table.shares[who][place]:.1%})" for who, of in table.columns.items()),
+        ]
+        for place, name in enumerate(table.layers)
+    ]
+    rows.append(["MMACs", *(f"{macs / 1e6:.2f}" for macs in table.macs.values())])
+    figures = {
+        f"widths{number}": (caption, widths_figure(table)),
+        f"shares{number}": ("what each layer does of the network's MACs", shares_figure(table)),
+    }
+    few = f" {len(table.columns)} of {count} networks, spread over their MACs, are shown."
+    note = "Each layer's channels, and in brackets its share of the MACs."
+    return [
+        Text(note + (few if count > len(table.columns) else "")),
+        Figures(figures),
+        Table(["layer", *table.columns], rows, ("layer",)),
+    ]
