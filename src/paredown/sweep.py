@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SWEEPER = "hydra_plugins.paredown_sweeper.paredown_sweeper.GridSweeper"  # composes no job again
+
 SWEEP = "paredown.sweep"
 GRID = "sweep.png"  # the picture of a grid's jobs, in the sweep's folder and on its run
 MADE_OF = "made_of.json"  # in a search's folder: what its trials have in common
@@ -55,6 +57,8 @@ class SweepCallback(Callback):
             _require_own_folder(config)
             if jobs:
                 self._parts = check_jobs(jobs, lambda own: compose(name, overrides=own))
+                with read_write(config.hydra.sweeper):
+                    config.hydra.sweeper._target_ = SWEEPER
             else:  # the sweeper makes up the jobs as it goes
                 self._parts = plan(config)
             _check_comparison(self._parts, jobs)
@@ -233,7 +237,7 @@ def _require_own_folder(config: DictConfig) -> None:
 
 def _searches(config: DictConfig) -> bool:
     """Tell whether a sweeper makes up the jobs as it goes."""
-    return not str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
+    return not str(config.hydra.sweeper._target_).endswith((".BasicSweeper", ".GridSweeper"))
 
 
 def _require_same(parts: "Plan", folder: Path) -> None:
