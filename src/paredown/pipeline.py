@@ -14,6 +14,7 @@ from rich.table import Table
 from paredown import record, untrained
 from paredown.config import build
 from paredown.dataset import Dataset
+from paredown.dataset.preprocessing import say
 from paredown.errors import BudgetError, ConfigError, first_line
 from paredown.keys import version
 from paredown.path import VariantPath
@@ -110,6 +111,7 @@ def _run(
         parts.store.open() as store,
     ):
         dataset = parts.load()
+        log.info(say(dataset, parts.normalized_by))
         tracker = parts.tracking.connect()
         path = parts.path(dataset, store)
         made_of = _made_of(path)
@@ -121,7 +123,7 @@ def _run(
         with tracker.run(
             parts.name, folder, parts.tracking.parent, record.tags(parts, dataset)
         ) as kept:
-            record.log_settings(cfg, kept)
+            record.log_settings(record.effective(cfg, parts), kept)
             kept.log_dataset(dataset.name, dataset.fingerprint)
             over = _over_budget(parts, dataset, path)
             if over:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from paredown import machine
 from paredown.config import typed
 from paredown.dataset import Dataset
-from paredown.describe import hide_passwords
+from paredown.describe import describe, hide_passwords
 from paredown.path import LAYERS, RECIPE, VariantPath
 from paredown.plan import Plan
 from paredown.report import markdown
@@ -104,6 +104,18 @@ def unused(cfg: DictConfig, overrides: Iterable[str]) -> set[str]:
     while not names(NODE) <= whole:  # such as ${student} in distill
         whole |= names(NODE)
     return set(OPTIONAL) - whole - names(VALUE) - typed
+
+
+def effective(cfg: DictConfig, parts: Plan) -> DictConfig:
+    """Return a configuration with what the data set left open as the run decided it.
+
+    Whoever reads it later, such as `pick.py`, builds no network that could decide it.
+    """
+    filled = cfg.copy()
+    for name, value in describe(parts.dataset).items():
+        if name in cfg.dataset and cfg.dataset[name] is None and value is not None:
+            OmegaConf.update(filled, f"dataset.{name}", value)
+    return filled
 
 
 def log_settings(cfg: DictConfig, kept: Run) -> None:
