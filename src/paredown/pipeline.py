@@ -11,12 +11,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from paredown import record, untrained
+from paredown import cautions, record, untrained
 from paredown.config import build
 from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import say
 from paredown.errors import BudgetError, ConfigError, first_line
 from paredown.keys import version
+from paredown.model.fresh import require_trained
 from paredown.path import VariantPath
 from paredown.plan import Plan, plan
 from paredown.process import outliving
@@ -111,7 +112,10 @@ def _run(
         parts.store.open() as store,
     ):
         dataset = parts.load()
+        require_trained(parts.networks, dataset)
         log.info(say(dataset, parts.normalized_by))
+        sources = [stage.source for stage in parts.networks.values() if stage.source]
+        warned = cautions.warn(cautions.of_split(sources, dataset))
         tracker = parts.tracking.connect()
         path = parts.path(dataset, store)
         made_of = _made_of(path)
@@ -134,6 +138,7 @@ def _run(
                 note = parts.stages[name].note
                 rows.append({"stage": name, "note": note, **path.measured(index)})
                 log.info(_step(rows))
+                warned += cautions.warn(cautions.of_quality(rows[-1], parts.stages[name], dataset))
                 kept.log_curves(f"train/{name}", path.curves(index))
             for row in rows:
                 row["sparsity"] = 1 - row["params"] / rows[0]["params"]
@@ -143,12 +148,15 @@ def _run(
                 if times_eager:
                     eager = _time_eager(eager_watch, parts, path)
                 kept.log(metrics={"timing/busy_cores": watch.busy_cores})
+            warned += cautions.of_cost(rows)
             record.log_rows(kept, rows, eager)
+            kept.log(tags=cautions.tags(warned))
             record.log_details(kept, path)
             record.keep_files(tracker, kept, path)
             found = _look_into(parts, dataset, path, folder, kept)
     table = path_table(parts.name, rows, eager)
-    lines = [_where(parts, dataset), *told_busy(watch.busy_cores), *found]
+    told = [f"caution: {caution}" for caution in warned]
+    lines = [*told, _where(parts, dataset), *told_busy(watch.busy_cores), *found]
     compare = tracker.compare() if parts.tracking.parent is None else []  # a sweep says it once
     shown += [table, *lines, *tracker.where(kept), *compare]
     made = {"run_id": kept.id, "made_of": made_of}

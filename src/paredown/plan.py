@@ -80,6 +80,12 @@ class Plan:
         """What the run is: resnet18-mobilenet_v2-prune0.30-int8."""
         return "-".join(stage.label for stage in self.stages.values())
 
+    @property
+    def networks(self) -> dict[str, Stage]:
+        """Every stage that may build a network, the teacher's own last."""
+        other = self.teacher.stage if self.teacher else None
+        return self.stages if other is None else {**self.stages, "teacher": other}
+
     def path(self, dataset: Dataset, store: Store) -> VariantPath:
         """Give the variants of a run, none of them made yet."""
         return VariantPath(self.stages, dataset, self.runtime, store, self.seed, self.teacher)
@@ -178,7 +184,8 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
     for stage in filter(None, [*stages.values(), *teacher]):
         if stage.training is not None:
             _require_cores("training.threads", stage.training.threads)
-    sources = [stage.source for stage in (*stages.values(), *teacher) if stage and stage.source]
+    builders = (*stages.values(), *filter(None, teacher))
+    sources = [stage.source for stage in builders if stage.source is not None]
     dataset, normalized_by = completed(parts["dataset"], stated(sources))
     _require_consent(parts["runtime"], parts["store"], parts["measure"], parts["tracking"])
     return Plan(

@@ -159,8 +159,14 @@ def say(dataset: "Dataset", origin: str) -> str:
         dataset: As it was loaded.
         origin: Of its mean and deviation.
     """
-    mean, std = (" ".join(f"{n:.4g}" for n in numbers) for numbers in (dataset.mean, dataset.std))
     if origin.startswith("the default") and dataset.mean == IMAGENET_MEAN:
         origin = "ImageNet's, the default"
     size = "x".join(map(str, dataset.input_shape))
-    return f"images: {size}, {dataset.resize}; mean {mean}, std {std} ({origin})"
+    return f"images: {size}, {dataset.resize}; {numbers(dataset.mean, dataset.std)} ({origin})"
+
+
+def numbers(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
+    """Write a normalization for people; equal numbers of all channels once."""
+    one = len(set(mean)) == len(set(std)) == 1
+    texts = (" ".join(f"{n:.4g}" for n in values[: 1 if one else None]) for values in (mean, std))
+    return "mean {}, std {}".format(*texts)
