@@ -113,9 +113,6 @@ def _run(
     ):
         dataset = parts.load()
         require_trained(parts.networks, dataset)
-        log.info(say(dataset, parts.normalized_by))
-        sources = [stage.source for stage in parts.networks.values() if stage.source]
-        warned = cautions.warn(cautions.of_split(sources, dataset))
         tracker = parts.tracking.connect()
         path = parts.path(dataset, store)
         made_of = _made_of(path)
@@ -127,6 +124,9 @@ def _run(
         with tracker.run(
             parts.name, folder, parts.tracking.parent, record.tags(parts, dataset)
         ) as kept:
+            log.info(say(dataset, parts.normalized_by))
+            sources = [stage.source for stage in parts.networks.values() if stage.source]
+            warned = cautions.warn(cautions.of_split(sources, dataset))
             record.log_settings(record.effective(cfg, parts), kept)
             kept.log_dataset(dataset.name, dataset.fingerprint)
             over = _over_budget(parts, dataset, path)
