@@ -154,8 +154,8 @@ def test_a_model_s_own_numbers_fill_in_what_is_left_open_and_nothing_else(folder
     data, origin = completed(source(folder), stated)
     loaded = data.load()
     assert (loaded.mean, loaded.std, loaded.resize) == (stated.mean, stated.std, stated.resize)
-    assert origin == "theirs"
-    fixed = source(folder, mean=0.4, std=0.2, resize="stretch", interpolation="box")
+    assert origin == "theirs; they saw 224 pixels a side, dataset.size=16"
+    fixed = source(folder, mean=0.4, std=0.2, resize="stretch", interpolation="box", size=224)
     assert completed(fixed, stated) == (fixed, "as dataset.mean and .std say")
     grey, _ = completed(source(folder, channels=1), stated)
     assert (grey.load().mean, grey.load().std) == ((0.5,), (0.25,))

@@ -1,5 +1,6 @@
 """What a network sees of an image: resized how, in which channels, normalized by which numbers."""
 
+import re
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -140,6 +141,8 @@ def completed(source: Source, stated: Preprocessing | None) -> tuple[Source, str
         origin = "the default of the data set" if stated is None else stated.origin
     if stated is None:
         return source, origin
+    if "size" in names and node.size != stated.size:
+        origin += f"; they saw {stated.size} pixels a side, dataset.size={node.size}"
     values: dict[str, Any] = {}
     if node.mean is None:
         values = {"mean": list(stated.mean), "std": list(stated.std)}
@@ -170,3 +173,9 @@ def numbers(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
     one = len(set(mean)) == len(set(std)) == 1
     texts = (" ".join(f"{n:.4g}" for n in values[: 1 if one else None]) for values in (mean, std))
     return "mean {}, std {}".format(*texts)
+
+
+def channels_hint(message: str) -> str:
+    """Return what to do about torch's complaint that images have other channels; mostly empty."""
+    found = re.search(r"to have (1|3) channels, but got (1|3) channels", message)
+    return f"; dataset.channels={found[1]} shows what the network takes" if found else ""
