@@ -75,6 +75,9 @@ def test_weights_of_a_file_are_doubted_where_a_split_was_drawn_here(digits: Data
     mine, own = Cnn4(4, "small", "mine.pt"), replace(digits, drawn=())
     assert not cautions.of_split([mine], own)
     assert not cautions.of_split([Cnn4(4, "small"), Torchvision("resnet18", "DEFAULT")], digits)
+    imagenet = replace(digits, classes=tuple(map(str, range(1000))), drawn=("val",))
+    (told,) = cautions.of_split([Torchvision("resnet18", "DEFAULT")], imagenet)
+    assert told.text.startswith("val was drawn here, and the weights of resnet18 (DEFAULT) come")
     (told,) = cautions.of_split([mine, mine], replace(digits, drawn=("test",)))
     assert told.text.startswith("test was drawn here, and the weights of small (mine.pt) come")
 

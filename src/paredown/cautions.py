@@ -11,6 +11,7 @@ from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import numbers
 from paredown.model.stated import preprocessing
 from paredown.model.weights import is_file
+from paredown.printable import one_line
 from paredown.variant import Stage
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 Row = Mapping[str, Any]
 """A variant: its stage and its metrics by name."""
 NEAR = 0.25  # of the way from chance to no error; weights that fit the images are seldom below
+IMAGENET_CLASSES = 1000
 TAG = "caution"
 SHOWN = 4  # classes that are named
 
@@ -54,17 +56,22 @@ def warn(cautions: list[Caution]) -> list[Caution]:
 
 
 def of_split(sources: Iterable["ModelSource"], dataset: Dataset) -> list[Caution]:
-    """Warn where the user's weights may have been trained on what they are judged by.
+    """Warn where weights from elsewhere may have been trained on what they are judged by.
+
+    A user's file may; published ones are ImageNet's, and saw all of its training images.
 
     Args:
         sources: Of the run's networks.
         dataset: Whose splits may have been drawn here.
     """
-    files = [source for source in sources if source.weights and is_file(source.weights)]
-    if not files or not dataset.drawn:
+    imagenet = len(dataset.classes) == IMAGENET_CLASSES
+    others = [
+        source for source in sources if source.weights and (imagenet or is_file(source.weights))
+    ]
+    if not others or not dataset.drawn:
         return []
     drawn = " and ".join(dataset.drawn)
-    names = " and ".join(dict.fromkeys(f"{source.name} ({source.weights})" for source in files))
+    names = " and ".join(dict.fromkeys(f"{source.name} ({source.weights})" for source in others))
     text = (
         f"{drawn} {'were' if len(dataset.drawn) > 1 else 'was'} drawn here, and the weights of "
         f"{names} come from elsewhere: if these images trained them, the accuracies are too good; "
@@ -98,7 +105,7 @@ def of_quality(row: Row, stage: Stage, dataset: Dataset) -> list[Caution]:
 
 def _causes(source: "ModelSource", dataset: Dataset) -> str:
     """List what makes good weights answer wrongly, with what the images were shown as."""
-    names = ", ".join(dataset.classes[:SHOWN]) + ", …" * (len(dataset.classes) > SHOWN)
+    names = one_line(", ".join(dataset.classes[:SHOWN])) + ", …" * (len(dataset.classes) > SHOWN)
     own = preprocessing(source)
     other = own is not None and (own.mean, own.std) != (dataset.mean, dataset.std)
     library = f", while {own.origin}: {numbers(own.mean, own.std)}" if own and other else ""
