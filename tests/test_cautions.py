@@ -66,6 +66,7 @@ def test_a_stage_that_is_larger_and_slower_than_the_one_before_is_told() -> None
     assert [caution.stage for caution in cautions.of_cost([before, worse])] == ["distill"]
     assert not cautions.of_cost([before, {**worse, "latency_ms": 0.1}])
     assert not cautions.of_cost([worse, before])
+    assert not cautions.of_cost([before, {**worse, "size_mb": 1.001}])
     deferred = [{k: v for k, v in each.items() if k != "latency_ms"} for each in (before, worse)]
     assert not cautions.of_cost(deferred)
     assert cautions.of_cost([deferred[0], {**deferred[1], "macs": 2e6}])
