@@ -137,3 +137,13 @@ def test_no_student_is_distilled_for_no_epoch(tmp_path: Path) -> None:
     assert "technique=prune_quantize compresses baseline itself" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.rglob("*.onnx"))
+
+
+@pytest.mark.parametrize("sweep", [("prune.amount=0.1,0.3",), ("experiment=pareto",)], ids=str)
+def test_a_sweep_that_would_judge_random_weights_is_refused_as_a_whole(
+    sweep: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = run_here(tmp_path, "-m", *without(SMALL, "training.epochs"), "training.epochs=0", *sweep)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "training.epochs must be above 0 where baseline begins with random" in done.stderr

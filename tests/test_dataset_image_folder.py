@@ -123,8 +123,8 @@ def test_images_of_all_modes_and_endings_are_read_as_colors(tmp_path: Path) -> N
 
 NORMALIZATIONS = [
     ({"mean": 123.7, "std": 58.4}, r"mean must lie in \[0, 1\], .* got 123.7; divide it by 255"),
-    ({"mean": 0.5}, r"std must be set beside the other of mean and std, got None"),
-    ({"std": 0.5}, r"mean must be set beside the other of mean and std, got None"),
+    ({"mean": 0.5}, r"std must be set beside mean=0.5, got None"),
+    ({"std": 0.5}, r"mean must be set beside std=0.5, got None"),
     ({"mean": 0.5, "std": 0}, r"std must lie in \(0, 1\]"),
     ({"mean": [0.5, 0.5], "std": 0.5}, r"mean must be a number or 3, one a channel, got \[0.5"),
     ({"mean": [0.1] * 3, "std": 0.5, "channels": 1}, r"mean must be a number, got \[0.1"),

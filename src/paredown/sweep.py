@@ -47,6 +47,7 @@ class SweepCallback(Callback):
         with _fatal():
             from paredown.grid import check_jobs
             from paredown.keys import version
+            from paredown.model.fresh import require_trained_early
             from paredown.plan import plan
 
             _require_launcher(config.hydra.launcher._target_)
@@ -56,6 +57,7 @@ class SweepCallback(Callback):
                 self._parts = check_jobs(jobs, lambda own: compose(name, overrides=own))
             else:  # the sweeper makes up the jobs as it goes
                 self._parts = plan(config)
+                require_trained_early(self._parts)
             _check_comparison(self._parts, jobs)
             if not jobs:
                 _require_same(self._parts, _folder(config))

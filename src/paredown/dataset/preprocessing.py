@@ -75,9 +75,9 @@ class Preprocessing:
 def check_normalization(mean: Setting, std: Setting, channels: int) -> None:
     """Raise ConfigError unless mean and deviation fit the channels, or are both left open."""
     require(channels in (1, 3), "channels", "be 3 (RGB) or 1 (grey)", channels)
-    for key, value, other in (("mean", mean, std), ("std", std, mean)):
+    for key, value, beside, other in (("mean", mean, "std", std), ("std", std, "mean", mean)):
         if value is None:
-            require(other is None, key, "be set beside the other of mean and std", value)
+            require(other is None, key, f"be set beside {beside}={other}", value)
             continue
         numbers = value if isinstance(value, list) else [value]
         plain = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
@@ -108,7 +108,9 @@ def check_resize(
     some = center is None or 0 < center <= 1
     require(some, "center", "lie in (0, 1], or be null", center)
     crops = center is None or mode in (None, "crop")
-    require(crops, "center", f"be null where resize={mode}", center, "resize=crop shows the centre")
+    require(
+        crops, "center", f"be null where resize={mode}", center, "set it to null, or resize=crop"
+    )
     require(0 <= fill <= 255, "fill", "lie in 0..255", fill)
 
 

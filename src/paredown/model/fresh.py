@@ -10,6 +10,7 @@ from paredown.model.seeds import seeded
 from paredown.model.weights import fresh_heads
 
 if TYPE_CHECKING:
+    from paredown.plan import Plan
     from paredown.variant import Stage
 
 
@@ -35,6 +36,20 @@ def require_trained(stages: Mapping[str, "Stage"], dataset: Dataset) -> None:
             hint = f"technique=prune_quantize compresses {next(iter(stages))} itself, without it"
         key = "teacher.epochs" if title == "teacher" else "training.epochs"
         require(not names, key, rule, 0, hint)
+
+
+def require_trained_early(parts: "Plan") -> None:
+    """Refuse a job of a sweep likewise; its images are loaded only where there is a doubt."""
+    stages = parts.networks
+    doubtful = any(
+        stage.source is not None
+        and stage.source.weights is None
+        and stage.training is not None
+        and stage.training.epochs == 0
+        for stage in stages.values()
+    )
+    if doubtful:
+        require_trained(stages, parts.dataset.load())
 
 
 def random_weights(source: ModelSource, dataset: Dataset) -> list[str]:
