@@ -124,7 +124,7 @@ def of_cost(rows: Sequence[Row]) -> list[Caution]:
     Args:
         rows: In the order of the path; before latency is taken, MACs stand in for it.
     """
-    found = []
+    cautions = []
     for before, row in pairwise(rows):
         metric, unit = ("latency_ms", "ms") if "latency_ms" in row else ("macs", "MACs")
         if row["size_mb"] > MORE * before["size_mb"] and row[metric] > before[metric]:
@@ -133,17 +133,17 @@ def of_cost(rows: Sequence[Row]) -> list[Caution]:
                 f"{row['size_mb']:.3f} MB after {before['size_mb']:.3f}, "
                 f"{row[metric]:,.4g} {unit} after {before[metric]:,.4g}"
             )
-            found.append(Caution(row["stage"], text))
-    return found
+            cautions.append(Caution(row["stage"], text))
+    return cautions
 
 
 def tags(cautions: Iterable[Caution]) -> dict[str, str]:
     """Return cautions as tags of a run; `read` finds them again."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for caution in cautions:
         name = f"{caution.stage}/{TAG}" if caution.stage else TAG
-        found[name] = "\n".join(filter(None, (found.get(name), caution.text)))
-    return found
+        texts[name] = "\n".join(filter(None, (texts.get(name), caution.text)))
+    return texts
 
 
 def read(run_tags: Mapping[str, str], stage: str) -> list[str]:

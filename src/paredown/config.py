@@ -212,7 +212,7 @@ def _end(line: str, code: int) -> typing.NoReturn:
 
 
 def _say_missing(path: str, options: Sequence[str]) -> str:
-    """Say that an option of a group is not there, with the nearest one.
+    """Return the line of an option that its group does not have, with the nearest one.
 
     Args:
         path: Of its yaml, in conf/.

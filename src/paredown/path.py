@@ -251,8 +251,8 @@ class VariantPath:
 
         for tutor in self._tutors:
             row: dict[str, Any] = {"stage": "teacher", **tutor.measured(0)}
-            name, told = tutor._about(0, "")["path"], row["accuracy"]
-            log.info("teacher %s: accuracy %.2f%%", name, 100 * told)
+            name, share = tutor._about(0, "")["path"], row["accuracy"]
+            log.info("teacher %s: accuracy %.2f%%", name, 100 * share)
             cautions.warn(cautions.of_quality(row, tutor._stages[0], self._dataset))
         paths = (self,) * self._baseline_teaches + self._tutors
         networks = [path.variant(0).module for path in paths]

@@ -14,7 +14,7 @@ from rich.table import Table
 from paredown import cautions, record, untrained
 from paredown.config import build
 from paredown.dataset import Dataset
-from paredown.dataset.preprocessing import say
+from paredown.dataset.preprocessing import line
 from paredown.errors import BudgetError, ConfigError, first_line
 from paredown.keys import version
 from paredown.model.fresh import require_trained
@@ -124,7 +124,7 @@ def _run(
         with tracker.run(
             parts.name, folder, parts.tracking.parent, record.tags(parts, dataset)
         ) as kept:
-            log.info(say(dataset, parts.normalized_by))
+            log.info(line(dataset, parts.normalized_by))
             sources = [stage.source for stage in parts.networks.values() if stage.source]
             warned = cautions.warn(cautions.of_split(sources, dataset))
             record.log_settings(record.effective(cfg, parts), kept)
@@ -155,8 +155,8 @@ def _run(
             record.keep_files(tracker, kept, path)
             found = _look_into(parts, dataset, path, folder, kept)
     table = path_table(parts.name, rows, eager)
-    told = [f"caution: {caution}" for caution in warned]
-    lines = [*told, _where(parts, dataset), *told_busy(watch.busy_cores), *found]
+    doubts = [f"caution: {caution}" for caution in warned]
+    lines = [*doubts, _where(parts, dataset), *told_busy(watch.busy_cores), *found]
     compare = tracker.compare() if parts.tracking.parent is None else []  # a sweep says it once
     shown += [table, *lines, *tracker.where(kept), *compare]
     made = {"run_id": kept.id, "made_of": made_of}

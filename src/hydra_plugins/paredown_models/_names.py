@@ -54,7 +54,7 @@ def node(path: str) -> dict[str, Any] | None:
 
 
 def missing(path: str, options: list[str]) -> ConfigError:
-    """Say that a network is not there, with the nearest ones that are.
+    """Return the error of a network that is not there, with the nearest ones that are.
 
     Args:
         path: As of `node`.

@@ -20,11 +20,11 @@ class NamedModels(ConfigSource):
         """Return the node that a file conf/model/NAME.yaml would hold."""
         from hydra_plugins.paredown_models._names import node
 
-        found = node(config_path)
-        if found is None:
+        values = node(config_path)
+        if values is None:
             raise ConfigLoadError(f"{config_path} is no network")
         header: dict[str, str | None] = {"package": None}
-        return ConfigResult(self.provider, self.full_path(), OmegaConf.create(found), header)
+        return ConfigResult(self.provider, self.full_path(), OmegaConf.create(values), header)
 
     def is_config(self, config_path: str) -> bool:
         """Return whether a path names a network of torchvision's or timm's."""

@@ -157,8 +157,8 @@ def completed(source: Source, stated: Preprocessing | None) -> tuple[Source, str
     return replace(node, **values), origin
 
 
-def say(dataset: "Dataset", origin: str) -> str:
-    """Say in one line what the network sees.
+def line(dataset: "Dataset", origin: str) -> str:
+    """Return in one line what the network sees.
 
     Args:
         dataset: As it was loaded.
@@ -179,5 +179,5 @@ def numbers(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
 
 def channels_hint(message: str) -> str:
     """Return what to do about torch's complaint that images have other channels; mostly empty."""
-    found = re.search(r"to have (1|3) channels, but got (1|3) channels", message)
-    return f"; dataset.channels={found[1]} shows what the network takes" if found else ""
+    match = re.search(r"to have (1|3) channels, but got (1|3) channels", message)
+    return f"; dataset.channels={match[1]} shows what the network takes" if match else ""

@@ -127,8 +127,8 @@ def _cell(metrics: Mapping[str, float], name: str, form: str, unit: float) -> st
 
 
 def _cautions(candidate: Candidate) -> str:
-    found = cautions.read(candidate.run.tags, candidate.stage)
-    return "".join(f"- **Caution:** {one_line(text)}.\n" for text in found)
+    texts = cautions.read(candidate.run.tags, candidate.stage)
+    return "".join(f"- **Caution:** {one_line(text)}.\n" for text in texts)
 
 
 def _where(candidate: Candidate) -> str:

@@ -52,8 +52,8 @@ def run(cfg: DictConfig) -> None:
         exam = sit(built, program, bench.program(chosen.baseline))
         card = write_card(chosen, exam, built, budget)
         bundle.write(place, program, built.dataset, built.runtime, card)
-        found = cautions.read(chosen.run.tags, chosen.stage)
-        show(*_told(exam, place), *(f"caution: {text}" for text in found))
+        texts = cautions.read(chosen.run.tags, chosen.stage)
+        show(*_told(exam, place), *(f"caution: {text}" for text in texts))
         show(_register(tracker, asked.name, chosen, exam, built, budget, place))
 
 
