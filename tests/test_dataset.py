@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paredown.dataset import Dataset, Split
+from paredown.dataset.preprocessing import Resize
 
 RNG = np.random.default_rng
 PIXELS = RNG(1).integers(1, 256, (40, 2, 5, 7), dtype=np.uint8)  # no black but what a shift adds
@@ -129,7 +130,9 @@ def change(what: str) -> Dataset:
         "crop": replace(whole, crop=1),
         "flip": replace(whole, flip=True),
         "mixup": replace(whole, mixup=0.2),
-        "center": replace(whole, center=0.9),
+        "a centre": replace(whole, resize=Resize("crop", 0.9)),
+        "bars": replace(whole, resize=Resize("letterbox")),
+        "a filter": replace(whole, resize=Resize("stretch", None, "bicubic")),
         "an image's shape": dataset(images=PIXELS.reshape(40, 2, 7, 5)),
     }[what]
 
@@ -144,7 +147,9 @@ def change(what: str) -> Dataset:
         "crop",
         "flip",
         "mixup",
-        "center",
+        "a centre",
+        "bars",
+        "a filter",
         "an image's shape",
     ],
 )

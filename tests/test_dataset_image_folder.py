@@ -11,7 +11,8 @@ from PIL import Image
 
 from paredown.dataset import Dataset, pile, rows
 from paredown.dataset.image_folder import ImageFolder
-from paredown.dataset.images import centered, random_crop, read
+from paredown.dataset.images import View, random_crop, read
+from paredown.dataset.preprocessing import Preprocessing, Resize, completed
 from paredown.dataset.rows import Decoded, Mapped
 from paredown.errors import ConfigError, RunError
 
@@ -95,12 +96,12 @@ def test_images_are_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_another_size_another_view_and_another_image_change_the_fingerprint(folder: Path) -> None:
     found = {source(folder).load().fingerprint, source(folder, cache_mb=0).load().fingerprint}
-    for fields in ({"size": 20}, {"center": 0.5}):
+    for fields in ({"size": 20}, {"center": 0.5}, {"resize": "letterbox"}, {"channels": 1}):
         for cache_mb in (0, 100):
             found.add(source(folder, cache_mb=cache_mb, **fields).load().fingerprint)
     paint(folder / "red" / "003.png", COLORS["red"], 99)
     found |= {source(folder).load().fingerprint, source(folder, cache_mb=0).load().fingerprint}
-    assert len(found) == 8
+    assert len(found) == 12
 
 
 def test_the_same_images_elsewhere_have_the_same_fingerprint_once_decoded(folder: Path) -> None:
@@ -118,6 +119,60 @@ def test_images_of_all_modes_and_endings_are_read_as_colors(tmp_path: Path) -> N
     data = source(folder).load()
     assert len(pictures(data)) == 23
     assert data.input_shape == (3, 16, 16)
+
+
+NORMALIZATIONS = [
+    ({"mean": 123.7, "std": 58.4}, r"mean must lie in \[0, 1\], .* got 123.7; divide it by 255"),
+    ({"mean": 0.5}, r"std must be set beside mean=0.5, got None"),
+    ({"std": 0.5}, r"mean must be set beside std=0.5, got None"),
+    ({"mean": 0.5, "std": 0}, r"std must lie in \(0, 1\]"),
+    ({"mean": [0.5, 0.5], "std": 0.5}, r"mean must be a number or 3, one a channel, got \[0.5"),
+    ({"mean": [0.1] * 3, "std": 0.5, "channels": 1}, r"mean must be a number, got \[0.1"),
+    ({"resize": "stretch", "center": 0.5}, r"center must be null where resize=stretch, got 0.5"),
+]
+
+
+@pytest.mark.parametrize(("fields", "line"), NORMALIZATIONS, ids=lambda part: str(part)[:40])
+def test_a_normalization_that_cannot_be_is_refused_with_what_to_do(
+    fields: dict[str, object], line: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{line}"):
+        source(Path("data"), **fields)
+
+
+def test_images_are_normalized_by_imagenet_s_numbers_or_by_those_that_are_set(folder: Path) -> None:
+    plain, grey = source(folder).load(), source(folder, channels=1).load()
+    assert (plain.mean, plain.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (grey.input_shape, grey.mean, grey.std) == ((1, 16, 16), (0.449,), (0.226,))
+    half = source(folder, mean=0.5, std=[0.5, 0.25, 1.0]).load()
+    white = np.full((1, 3, 16, 16), 255, np.uint8)
+    assert half.normalize(white)[0, :, 0, 0].tolist() == [1.0, 2.0, 0.5]
+
+
+def test_a_model_s_own_numbers_fill_in_what_is_left_open_and_nothing_else(folder: Path) -> None:
+    stated = Preprocessing("theirs", (0.5,) * 3, (0.25,) * 3, Resize("crop", 0.9, "bicubic"), 224)
+    data, origin = completed(source(folder), stated)
+    loaded = data.load()
+    assert (loaded.mean, loaded.std, loaded.resize) == (stated.mean, stated.std, stated.resize)
+    assert origin == "theirs; they saw 224 pixels a side, dataset.size=16"
+    fixed = source(folder, mean=0.4, std=0.2, resize="stretch", interpolation="box", size=224)
+    assert completed(fixed, stated) == (fixed, "as dataset.mean and .std say")
+    grey, _ = completed(source(folder, channels=1), stated)
+    assert (grey.load().mean, grey.load().std) == ((0.5,), (0.25,))
+    assert completed(source(folder), None)[0] == source(folder)
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "val"])
+def test_a_folder_of_validation_images_is_taken_under_its_usual_names(
+    name: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "pictures"
+    fill(root / "train")
+    for at, color in enumerate(COLORS):
+        paint(root / name / color / "x.png", COLORS[color], 100 + at)
+    data = source(root).load()
+    assert (len(data.val), data.drawn) == (3, ("test",))
+    assert source(root / "train").load().drawn == ("val", "test")
 
 
 def test_given_splits_are_kept_and_what_is_not_given_is_drawn_from_train(tmp_path: Path) -> None:
@@ -184,7 +239,7 @@ def test_random_crops_lie_within_the_image_and_keep_to_their_area(size: tuple[in
     width, height = size
     shares = []
     for seed in range(200):
-        left, top, right, bottom = random_crop(0.25, seed)(width, height)
+        left, top, right, bottom = random_crop(0.25, seed, width, height)
         assert 0 <= left < right <= width
         assert 0 <= top < bottom <= height
         shares.append((right - left) * (bottom - top) / (width * height))
@@ -193,17 +248,24 @@ def test_random_crops_lie_within_the_image_and_keep_to_their_area(size: tuple[in
         assert 0.8 < max(shares) <= 1
 
 
-def test_the_centre_is_the_square_of_that_share_of_the_shorter_side() -> None:
-    assert centered(0.5)(100, 40) == (40, 10, 60, 30)
-    assert centered(1.0)(30, 30) == (0, 0, 30, 30)
-    assert centered(None)(7, 9) is None
+def test_the_centre_is_the_square_of_that_share_of_the_shorter_side(tmp_path: Path) -> None:
+    pixels = RNG(0).integers(0, 256, (40, 100, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for share, center in ((0.5, pixels[10:30, 40:60]), (1.0, pixels[:, 30:70])):
+        found = read(tmp_path / "a.png", View(len(center), 3, Resize("crop", share), 1.0, 1))
+        assert np.array_equal(found, center.transpose(2, 0, 1))
 
 
 def test_a_picture_of_the_right_size_is_left_as_it_is(tmp_path: Path) -> None:
     pixels = RNG(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    for share in (None, 1.0):
-        found = read(tmp_path / "a.png", 16, centered(share))
+    for resize in (
+        Resize(),
+        Resize("crop", 1.0),
+        Resize("letterbox"),
+        Resize("stretch", None, "box"),
+    ):
+        found = read(tmp_path / "a.png", View(16, 3, resize, 1.0, 1))
         assert np.array_equal(found, pixels.transpose(2, 0, 1))
 
 
@@ -259,7 +321,8 @@ def test_too_few_images_for_a_split_are_refused(tmp_path: Path) -> None:
     [
         ("val_share", 0.0), ("test_share", 1.0), ("test_share", 0.9), ("split_seed", -1),
         ("size", 4), ("center", 0.0), ("area", 0.0), ("cache_mb", -1), ("workers", 0),
-        ("max_broken", 1.0), ("crop", 9), ("mixup", -1.0),
+        ("max_broken", 1.0), ("crop", 9), ("mixup", -1.0), ("channels", 2), ("fill", 256),
+        ("resize", "squash"), ("interpolation", "cubic"),
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_is_refused_by_name(field: str, value: float) -> None:
@@ -272,11 +335,11 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often reading a file of a name fails from now on, as on a disk of a network."""
     times: dict[str, int] = {}
 
-    def flaky(path: Path, size: int, box: object) -> object:
+    def flaky(path: Path, view: View, seed: int | None = None) -> object:
         if times.get(path.name, 0) > 0:
             times[path.name] -= 1
             raise OSError(errno.EIO, "Input/output error", str(path))
-        return read(path, size, box)
+        return read(path, view, seed)
 
     monkeypatch.setattr(rows, "read", flaky)
     monkeypatch.setattr(pile, "read", flaky)

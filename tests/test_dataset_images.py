@@ -1,9 +1,11 @@
 """Files that are not plain pictures: turned, broken, no files at all."""
 
 import importlib.util
+import inspect
 import json
 import logging
 import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from string import Template
 from types import ModuleType
@@ -14,8 +16,9 @@ from PIL import Image
 from test_dataset_image_folder import fill, source
 
 import paredown.pick
-from paredown.dataset.images import TURNS, centered, read
+from paredown.dataset.images import MODES, TURNS, View, fit, read
 from paredown.dataset.listing import ENDINGS
+from paredown.dataset.preprocessing import Resize
 from paredown.errors import ConfigError
 
 UPRIGHT = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
@@ -26,19 +29,37 @@ BACK = {  # what the camera would have stored of an upright picture
 }
 
 
+RESIZES = [
+    Resize(),
+    Resize("crop", 0.7),
+    Resize("letterbox", fill=114),
+    Resize("stretch", interpolation="bicubic"),
+    Resize("crop", 1.0, "lanczos"),
+]
+PLAIN = View(size=16, channels=3, resize=Resize(), area=1.0, workers=1)
+
+
 @pytest.fixture(scope="module")
 def predict(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """A bundle's predict.py, without a program."""
     folder = tmp_path_factory.mktemp("bundle")
     text = Path(paredown.pick.__file__).with_name("predict.template").read_text()
-    code = Template(text).substitute(source="", name="Program", threads=1)
+    code = Template(text).substitute(
+        source="", fit=inspect.getsource(fit), name="Program", threads=1
+    )
     (folder / "predict.py").write_text(code)
-    rules = {"mode": "RGB", "center": None, "size": [16, 16], "mean": [0] * 3, "std": [1] * 3}
-    (folder / "preprocess.json").write_text(json.dumps(rules))
+    (folder / "preprocess.json").write_text(json.dumps(rules(PLAIN)))
     spec = importlib.util.spec_from_file_location("predict", folder / "predict.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def rules(view: View) -> dict[str, object]:
+    """What preprocess.json says of a view, with pixels left as they are."""
+    pixels = {"mean": [0] * view.channels, "std": [1] * view.channels}
+    size, resize = [view.size] * 2, asdict(view.resize)
+    return {"mode": MODES[view.channels], "size": size, "resize": resize, **pixels}
 
 
 def shoot(file: Path, orientation: int) -> Path:
@@ -56,13 +77,46 @@ def shoot(file: Path, orientation: int) -> Path:
 def test_a_picture_is_shown_as_the_camera_was_held_in_training_and_in_the_bundle(
     ending: str, tmp_path: Path, predict: ModuleType
 ) -> None:
-    plain = read(shoot(tmp_path / f"0.{ending}", 1), 16, centered(None)).astype(int)
+    plain = read(shoot(tmp_path / f"0.{ending}", 1), PLAIN).astype(int)
     for orientation in range(1, 9):
         file = shoot(tmp_path / f"{orientation}.{ending}", orientation)
-        shown = read(file, 16, centered(None))
+        shown = read(file, PLAIN)
         loss = 0 if ending in ("png", "tiff") else 40  # of compression; two other pictures: 85
         assert np.abs(shown - plain).mean() <= loss, orientation
         assert np.array_equal((predict.read(file)[0] * 255).round(), shown)
+
+
+@pytest.mark.parametrize("resize", RESIZES, ids=str)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1"])
+def test_training_and_the_bundle_show_the_same_pixels(
+    mode: str, channels: int, resize: Resize, tmp_path: Path, predict: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    file = tmp_path / "a.tiff"
+    Image.fromarray(UPRIGHT[:9]).convert(mode).save(file)  # 16 wide, 9 high
+    view = View(size=24, channels=channels, resize=resize, area=1.0, workers=1)
+    monkeypatch.setattr(predict, "RULES", rules(view))
+    shown = read(file, view)
+    assert shown.shape == (channels, 24, 24)
+    assert np.array_equal((predict.read(file)[0] * 255).round(), shown)
+
+
+def test_each_way_of_resizing_shows_what_it_says(tmp_path: Path) -> None:
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:, 10:30] = 255  # a white square in the middle, black beside it
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+
+    def middle(resize: Resize) -> list[int]:
+        view = replace(PLAIN, size=20, resize=resize)
+        return read(tmp_path / "a.png", view)[0, 10].tolist()
+
+    assert middle(Resize("crop", 1.0, "nearest")) == [255] * 20
+    assert middle(Resize("stretch", None, "nearest")) == [0] * 5 + [255] * 10 + [0] * 5
+    barred = read(tmp_path / "a.png", replace(PLAIN, size=20, resize=Resize("letterbox", fill=9)))
+    assert barred[:, [0, 4, 15, 19]].tolist() == np.full((3, 4, 20), 9).tolist()
+    assert barred[0, 5:15, 6:14].min() == 255
+    assert barred[0, 5:15, :4].max() == 0
 
 
 def test_a_picture_with_broken_exif_data_is_shown_as_it_is(
@@ -70,7 +124,7 @@ def test_a_picture_with_broken_exif_data_is_shown_as_it_is(
 ) -> None:
     file = tmp_path / "a.jpg"
     Image.fromarray(UPRIGHT).save(file, exif=b"Exif\0\0MM\0*")
-    shown = read(file, 16, centered(None))
+    shown = read(file, PLAIN)
     assert np.array_equal((predict.read(file)[0] * 255).round(), shown)
 
 

@@ -28,9 +28,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("way", [("cache_mb=0", "center=0.8"), ("cache_mb=100", "center=null")])
+WAYS = [
+    ("cache_mb=0", "center=0.8"),
+    ("cache_mb=100", "resize=letterbox", "fill=114", "interpolation=bicubic"),
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=" ".join)
 def test_the_bundle_sees_a_user_s_files_as_the_run_saw_them(
-    way: tuple[str, str], photos: Path, tmp_path: Path
+    way: tuple[str, ...], photos: Path, tmp_path: Path
 ) -> None:
     data = ("dataset=image_folder", f"dataset.folder={photos}", "dataset.size=16",
             f"dataset.cache={tmp_path / 'cache'}", *(f"dataset.{each}" for each in way),

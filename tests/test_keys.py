@@ -38,6 +38,14 @@ OTHER = {  # another valid value of a field that is a name
     "rewind": 1,
     "views": 4,
     "latency": "deferred",
+    "channels": 1,
+    "mean": 0.5,
+    "std": 0.5,
+}
+BESIDE = {  # what must be set beside a field
+    "prune.target": ["prune.amount=null"],
+    "dataset.mean": ["dataset.std=0.376"],
+    "dataset.std": ["dataset.mean=0.305"],
 }
 
 
@@ -111,7 +119,7 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_a_field_changes_the_keys_of_what_it_determines_and_no_others(
     key: str, unchanged: dict[str, str], tmp_path: Path
 ) -> None:
-    beside = ["prune.amount=null"] if key.startswith("prune.target.") else []
+    beside = next((own for name, own in BESIDE.items() if key.startswith(name)), [])
     found = keys(tmp_path, f"{key}={other(key, OmegaConf.select(CFG, key))}", *beside)
     differ = {name for name in unchanged if unchanged[name] != found[name]}
     weights = {f"{stage} weights" for stage in changed_stages(key)}

@@ -271,7 +271,7 @@ def test_help_shows_knobs_and_examples_without_heavy_imports(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_runs_in_eager_pytorch_ship_nothing_and_are_left_out(tmp_path: Path) -> None:
     arguments = ("runtime=torch", "technique=baseline", "model=cnn4", "model.width=8",
-                 "training.epochs=0", "measure.processes=1", "measure.rounds=1",
+                 "training.epochs=1", "measure.processes=1", "measure.rounds=1",
                  "measure.eager=false", "store.folder=off")  # fmt: skip
     done = run_here(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr

@@ -130,7 +130,7 @@ def test_the_card_says_how_it_was_made_and_what_it_is_worth(picked: Path) -> Non
 
 def test_predict_is_short_and_states_its_use(picked: Path) -> None:
     lines = (picked / "predict.py").read_text().splitlines()
-    assert len(lines) <= 80
+    assert len(lines) < 90
     assert max(map(len, lines)) <= 100
     done = alone(picked, "--help")
     assert "FILE_OR_FOLDER" in done.stdout
@@ -150,7 +150,7 @@ def test_the_threads_that_were_measured_are_those_of_predict(tmp_path: Path) -> 
 def test_predict_is_as_short_for_every_runtime(runtime: Runtime) -> None:
     text = predict(runtime)
     compile(text, "predict.py", "exec")
-    assert len(text.splitlines()) <= 80
+    assert len(text.splitlines()) < 90
     assert max(map(len, text.splitlines())) <= 100
     assert runtime.standalone is not None
     assert f"{runtime.standalone.open.__name__}(Path(__file__).parent, 2)" in text

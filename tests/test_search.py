@@ -62,7 +62,7 @@ def test_a_warm_start_knows_the_trials_of_earlier_sweeps(searched: Path) -> None
     ]
     amounts = [row["params"]["prune.amount"] for row in now]
     assert amounts == [0.5, 0.1, 0.45, 0.8]  # of the points to start with, the one it had not
-    other = ("distill.alpha=0.5", "hydra.sweep.dir=multirun/three", "training.epochs=0")
+    other = ("distill.alpha=0.5", "hydra.sweep.dir=multirun/three", "training.batch_size=32")
     done = run_here(searched, *SEARCH, *asked, *other)
     assert done.returncode == 0, done.stderr
     assert len(found_in(searched / "multirun/three")["trials"]) == 1  # other fixed settings

@@ -404,9 +404,9 @@ def test_what_waits_in_a_sweep_s_folder_sends_no_file_from_elsewhere(
         (tmp_path / "job" / UNSENT).write_text(text)
         if ".." in name:
             with pytest.raises(ConfigError, match="must name files beside it"):
-                upload(tmp_path / "job")
+                upload(tmp_path / "job", tracking.uri)
         else:  # it is looked for beside the log
-            upload(tmp_path / "job")
+            upload(tmp_path / "job", tracking.uri)
             assert "secret is gone" in caplog.text
     assert attacker.tracker.client.list_artifacts(run.id, "secret") == []
     assert {each.path for each in attacker.tracker.client.list_artifacts(run.id)} == {"config.yaml"}

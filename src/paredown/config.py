@@ -10,7 +10,7 @@ import sys
 import threading
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -185,11 +185,7 @@ def user_errors(primary: str = "config") -> Iterator[None]:
     except RunError as error:
         _end(str(error), error.code)
     except MissingConfigException as error:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        try:
-            require_one_of(error.options or [], group or "the configuration", name)
-        except ConfigError as clear:
-            _end(str(clear), 2)
+        _end(_say_missing(str(error.missing_cfg_file), error.options or []), 2)
     except (HydraException, OmegaConfBaseException) as error:
         _end(_say_hydra(str(error), primary), 2)
     except OSError as error:
@@ -213,6 +209,25 @@ def _terminate(number: int, frame: object) -> typing.NoReturn:
 def _end(line: str, code: int) -> typing.NoReturn:
     print("error: " + printable(line.removesuffix("; ")), file=sys.stderr)
     raise SystemExit(code)
+
+
+def _say_missing(path: str, options: Sequence[str]) -> str:
+    """Return the line of an option that its group does not have, with the nearest one.
+
+    Args:
+        path: Of its yaml, in conf/.
+        options: That the group has.
+    """
+    if path.startswith("model/"):
+        from hydra_plugins.paredown_models._names import missing
+
+        return str(missing(path, [file.stem for file in (CONF / "model").glob("*.yaml")]))
+    group, _, name = path.rpartition("/")
+    try:
+        require_one_of(options, group or "the configuration", name)
+    except ConfigError as clear:
+        return str(clear)
+    return f"{path} is not there"
 
 
 def _say_hydra(message: str, primary: str) -> str:

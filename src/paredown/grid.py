@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from paredown.config import build, parts_of
 from paredown.describe import hide_passwords
 from paredown.errors import ConfigError
+from paredown.model.fresh import require_trained_early
 from paredown.plan import Plan, plan
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def check_jobs(jobs: Sequence[Sequence[str]], compose: Callable[[list[str]], Dic
     for parsed in every:
         cfg = _configuration(parsed, shapes, compose)
         made = plan(cfg, built)
+        require_trained_early(made)
         first = first or made
     assert first is not None
     return first

@@ -8,7 +8,7 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from paredown import measure, model
+from paredown import cautions, measure, model
 from paredown.costs import scale
 from paredown.dataset import Batch, Dataset
 from paredown.describe import describe, sha256_of
@@ -250,8 +250,10 @@ class VariantPath:
         from paredown.distill.ensemble import Ensemble
 
         for tutor in self._tutors:
-            told = tutor.measured(0)["accuracy"]
-            log.info("teacher %s: accuracy %.2f%%", tutor._about(0, "")["path"], 100 * told)
+            row: dict[str, Any] = {"stage": "teacher", **tutor.measured(0)}
+            name, share = tutor._about(0, "")["path"], row["accuracy"]
+            log.info("teacher %s: accuracy %.2f%%", name, 100 * share)
+            cautions.warn(cautions.of_quality(row, tutor._stages[0], self._dataset))
         paths = (self,) * self._baseline_teaches + self._tutors
         networks = [path.variant(0).module for path in paths]
         return networks[0] if len(networks) == 1 else Ensemble(networks)

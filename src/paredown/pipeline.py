@@ -10,11 +10,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from paredown import record, untrained
+from paredown import cautions, record, untrained
 from paredown.config import build
 from paredown.dataset import Dataset
+from paredown.dataset.preprocessing import line
 from paredown.errors import BudgetError, ConfigError, first_line
 from paredown.keys import version
+from paredown.model.fresh import require_trained
 from paredown.path import VariantPath
 from paredown.plan import Plan, plan
 from paredown.process import outliving
@@ -104,6 +106,7 @@ def _run(
     engine, now = parts.runtime.engine, _times_now(parts)
     times_eager = now and parts.timing.eager
     dataset = parts.load()  # a refusal costs no children
+    require_trained(parts.networks, dataset)
     with (
         Stopwatch(parts.timing.processes * now, engine) as watch,  # they import while we do
         Stopwatch(1 * times_eager, "torch", "torchvision", engine) as eager_watch,
@@ -120,7 +123,10 @@ def _run(
         with tracker.run(
             parts.name, folder, parts.tracking.parent, record.tags(parts, dataset)
         ) as kept:
-            record.log_settings(cfg, kept)
+            log.info(line(dataset, parts.normalized_by))
+            sources = [stage.source for stage in parts.networks.values() if stage.source]
+            warned = cautions.warn(cautions.of_split(sources, dataset))
+            record.log_settings(record.effective(cfg, parts), kept)
             kept.log_dataset(dataset.name, dataset.fingerprint)
             over = _over_budget(parts, dataset, path)
             if over:
@@ -131,6 +137,7 @@ def _run(
                 note = parts.stages[name].note
                 rows.append({"stage": name, "note": note, **path.measured(index)})
                 log.info(_step(rows))
+                warned += cautions.warn(cautions.of_quality(rows[-1], parts.stages[name], dataset))
                 kept.log_curves(f"train/{name}", path.curves(index))
             for row in rows:
                 row["sparsity"] = 1 - row["params"] / rows[0]["params"]
@@ -140,14 +147,17 @@ def _run(
                 if times_eager:
                     eager = _time_eager(eager_watch, parts, path)
                 kept.log(metrics={"timing/busy_cores": watch.busy_cores})
+            warned += cautions.of_cost(rows)
             record.log_rows(kept, rows, eager, parts.stages[rows[0]["stage"]].label)
+            kept.log(tags=cautions.tags(warned))
             record.log_details(kept, path)
             record.keep_files(tracker, kept, path)
             found = _look_into(parts, dataset, path, folder, kept)
     table = path_table(parts.name, rows, eager)
+    doubts = [f"caution: {caution}" for caution in warned]
     where, alone = record.where(parts, dataset), parts.tracking.parent is None
     compare = tracker.compare() if alone else []  # a sweep says both once
-    shown += [table, *([where] if alone else []), *told_busy(watch.busy_cores), *found]
+    shown += [table, *doubts, *([where] if alone else []), *told_busy(watch.busy_cores), *found]
     shown += [*tracker.where(kept), *compare]
     made = {"run_id": kept.id, "made_of": made_of, "where": where}
     return {"status": "FINISHED", "rows": rows, "eager": eager, **made}

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from paredown.config import build_all, check_type
 from paredown.costs import scale
 from paredown.dataset import Dataset, DatasetSource
+from paredown.dataset.preprocessing import completed
 from paredown.distill import check_views
 from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of, require_seed
@@ -20,6 +21,7 @@ from paredown.keys import version
 from paredown.machine import cores_here
 from paredown.model import outline
 from paredown.model.check import tried
+from paredown.model.stated import stated
 from paredown.path import VariantPath
 from paredown.quantize.layers import resolved
 from paredown.results import DEFERRED
@@ -57,6 +59,7 @@ class Plan:
         study: What is looked into once the path is measured; mostly None.
         comparison: What a sweep's jobs are compared in once they are finished; mostly None.
         teacher: Who teaches; None: the baseline.
+        normalized_by: Where the images' mean and deviation come from, for people.
     """
 
     seed: int
@@ -70,11 +73,18 @@ class Plan:
     study: Study | None = None
     comparison: Comparison | None = None
     teacher: Teacher | None = None
+    normalized_by: str = ""
 
     @property
     def name(self) -> str:
         """What the run is: resnet18-mobilenet_v2-prune0.30-int8."""
         return "-".join(stage.label for stage in self.stages.values())
+
+    @property
+    def networks(self) -> dict[str, Stage]:
+        """Every stage that may build a network, the teacher's own last."""
+        other = self.teacher.stage if self.teacher else None
+        return self.stages if other is None else {**self.stages, "teacher": other}
 
     def path(self, dataset: Dataset, store: Store) -> VariantPath:
         """Give the variants of a run, none of them made yet."""
@@ -174,10 +184,13 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
     for stage in filter(None, [*stages.values(), *teacher]):
         if stage.training is not None:
             _require_cores("training.threads", stage.training.threads)
+    builders = (*stages.values(), *filter(None, teacher))
+    sources = [stage.source for stage in builders if stage.source is not None]
+    dataset, normalized_by = completed(parts["dataset"], stated(sources))
     _require_consent(parts["runtime"], parts["store"], parts["measure"], parts["tracking"])
     return Plan(
         seed=cfg.seed,
-        dataset=parts["dataset"],
+        dataset=dataset,
         stages=stages,
         runtime=parts["runtime"],
         timing=parts["measure"],
@@ -187,6 +200,7 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
         study=parts.get("study"),
         comparison=parts.get("comparison"),
         teacher=parts["teacher"],
+        normalized_by=normalized_by,
     )
 
 

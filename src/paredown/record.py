@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from paredown import machine
 from paredown.config import parts_of, typed
 from paredown.dataset import Dataset
-from paredown.describe import hide_passwords
+from paredown.describe import describe, hide_passwords
 from paredown.path import LAYERS, RECIPE, VariantPath
 from paredown.plan import BASELINE, NEEDED, Plan
 from paredown.report import markdown
@@ -140,6 +140,18 @@ def optional(cfg: DictConfig) -> set[str]:
     A part of the configuration that has no fixed place is a stage, which a run may leave out.
     """
     return set(OPTIONAL) | (set(parts_of(cfg)) - {*NEEDED, *ALWAYS})
+
+
+def effective(cfg: DictConfig, parts: Plan) -> DictConfig:
+    """Return a configuration with what the data set left open as the run decided it.
+
+    Whoever reads it later, such as `pick.py`, builds no network that could decide it.
+    """
+    filled = cfg.copy()
+    for name, value in describe(parts.dataset).items():
+        if name in cfg.dataset and cfg.dataset[name] is None and value is not None:
+            OmegaConf.update(filled, f"dataset.{name}", value)
+    return filled
 
 
 def log_settings(cfg: DictConfig, kept: Run) -> None:

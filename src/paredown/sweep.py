@@ -50,6 +50,7 @@ class SweepCallback(Callback):
         with _fatal():
             from paredown.grid import check_jobs
             from paredown.keys import version
+            from paredown.model.fresh import require_trained_early
             from paredown.plan import plan
 
             _require_launcher(config.hydra.launcher._target_)
@@ -61,6 +62,7 @@ class SweepCallback(Callback):
                     config.hydra.sweeper._target_ = SWEEPER
             else:  # the sweeper makes up the jobs as it goes
                 self._parts = plan(config)
+                require_trained_early(self._parts)
             _check_comparison(self._parts, jobs)
             if not jobs:
                 _require_same(self._parts, _folder(config))

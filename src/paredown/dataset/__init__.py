@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from paredown.dataset import augment as way
 from paredown.dataset.augment import Batch, Images
+from paredown.dataset.preprocessing import STRETCHED, Resize
 
 __all__ = ["Batch", "Dataset", "DatasetSource", "Images", "Labels", "Picked", "Rows", "Split"]
 
@@ -84,8 +85,9 @@ class Dataset:
         crop: Training shifts an image by up to this many pixels, filling with black.
         flip: Whether training mirrors half of the images.
         mixup: How strongly training blends images; see `augment.blend`. 0 for none.
-        center: An image of another size shows the centred square of this share of its shorter
-            side; None: all of it, stretched. For who shows the network new images.
+        resize: How an image of another size is shown. For who shows the network new images.
+        drawn: The splits that were drawn here from images that belong together; those that the
+            data came with are not named.
     """
 
     name: str
@@ -98,7 +100,8 @@ class Dataset:
     crop: int = 0
     flip: bool = False
     mixup: float = 0.0
-    center: float | None = None
+    resize: Resize = STRETCHED
+    drawn: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -114,7 +117,7 @@ class Dataset:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of every pixel, label and class name, and of how training shows the images."""
-        shown = (self.crop, self.flip, self.mixup, self.center)
+        shown = (self.crop, self.flip, self.mixup, *self.resize.identity)
         digest = hashlib.sha256(repr((self.classes, self.mean, self.std, *shown)).encode())
         for split in (self.train, self.val, self.test):
             digest.update(repr(tuple(split.images.shape)).encode())

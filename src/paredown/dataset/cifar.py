@@ -14,6 +14,7 @@ import numpy as np
 
 from paredown.dataset import Dataset, Images, Labels, Split, augment
 from paredown.dataset.division import stratify
+from paredown.dataset.preprocessing import check_normalization, per_channel
 from paredown.errors import ConfigError, require
 
 RECONSTRUCT: Any = np.empty(0).__reduce__()[0]  # makes an empty array; numpy moved it in 2.0
@@ -57,6 +58,8 @@ class Cifar:
         crop: Shift of training images, in pixels of the 32.
         flip: Whether training mirrors half of the images.
         mixup: How strongly training blends images; 0 for none.
+        mean, std: Of pixels scaled to 0..1, a number or one a channel; null: those of published
+            weights, else of the training images.
     """
 
     archive: ClassVar[Archive]
@@ -67,11 +70,14 @@ class Cifar:
     crop: int
     flip: bool
     mixup: float
+    mean: float | list[float] | None = None
+    std: float | list[float] | None = None
 
     def __post_init__(self) -> None:
         require(self.split_seed >= 0, "split_seed", "be at least 0", self.split_seed)
         require(self.val_images >= 1, "val_images", "be at least 1", self.val_images)
         augment.check(self.crop, self.mixup, 32)
+        check_normalization(self.mean, self.std, 3)
 
     def load(self) -> Dataset:
         """Read the files, fetched first if they are not there."""
@@ -93,11 +99,12 @@ class Cifar:
             val=Split(images[val], labels[val]),
             test=Split(*_stack(archive, place, archive.test, len(classes))),
             classes=classes,
-            mean=archive.mean,
-            std=archive.std,
+            mean=per_channel(self.mean, 3, archive.mean),
+            std=per_channel(self.std, 3, archive.std),
             crop=self.crop,
             flip=self.flip,
             mixup=self.mixup,
+            drawn=("val",),
         )
 
 

@@ -11,7 +11,10 @@ import numpy as np
 
 from paredown.dataset import Dataset, Images, Split, augment
 from paredown.dataset.division import stratify
+from paredown.dataset.preprocessing import check_normalization, per_channel
 from paredown.errors import require
+
+MEAN, STD = (0.305,), (0.376,)  # of all training pixels
 
 
 @dataclass(frozen=True)
@@ -22,32 +25,40 @@ class Digits:
         split_seed: Draws the split; not the seed of a run, so that all runs see the same images.
         crop: Shift of training images, in pixels of the 32.
         mixup: How strongly training blends images; 0 for none.
+        channels: The grey picture in 3, or in 1.
+        mean, std: Of pixels scaled to 0..1, a number or one a channel; null: those of published
+            weights, else of the training images.
     """
 
     split_seed: int
     crop: int
     mixup: float = 0.0
+    channels: int = 3
+    mean: float | list[float] | None = None
+    std: float | list[float] | None = None
 
     def __post_init__(self) -> None:
         require(self.split_seed >= 0, "split_seed", "be at least 0", self.split_seed)
         augment.check(self.crop, self.mixup, 32)
+        check_normalization(self.mean, self.std, self.channels)
 
     def load(self) -> Dataset:
         """Read the digits that scikit-learn ships."""
         table = np.loadtxt(_file(), delimiter=",")  # 64 pixels and the label
         labels = table[:, -1].astype(np.int64)
         train, val, test = stratify(labels, (0.6, 0.2), self.split_seed)
-        images = enlarge(table[:, :-1].reshape(-1, 8, 8))
+        images = enlarge(table[:, :-1].reshape(-1, 8, 8))[:, : self.channels]
         return Dataset(
             name="digits",
             train=Split(images[train], labels[train]),
             val=Split(images[val], labels[val]),
             test=Split(images[test], labels[test]),
             classes=tuple(str(digit) for digit in range(10)),
-            mean=(0.305,) * 3,  # of all training pixels, and so is the standard deviation
-            std=(0.376,) * 3,
+            mean=per_channel(self.mean, self.channels, MEAN),
+            std=per_channel(self.std, self.channels, STD),
             crop=self.crop,
             mixup=self.mixup,
+            drawn=("val", "test"),
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from paredown.dataset import Dataset, Images, Labels, Split, augment
 from paredown.dataset.division import stratify
+from paredown.dataset.preprocessing import check_normalization, per_channel
 from paredown.errors import require
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where dataset-fashion-mnist installs
@@ -28,6 +29,7 @@ CLASSES = (
     "bag",
     "ankle boot",
 )
+MEAN, STD = (0.219,), (0.3318,)  # of all training pixels, padding included
 BYTES = 0x08  # the IDX format's code for unsigned bytes
 
 
@@ -44,6 +46,9 @@ class FashionMnist:
         crop: Shift of training images, in pixels of the 32.
         flip: Whether training mirrors half of the images.
         mixup: How strongly training blends images; 0 for none.
+        channels: The grey picture in 3, or in 1.
+        mean, std: Of pixels scaled to 0..1, a number or one a channel; null: those of published
+            weights, else of the training images.
     """
 
     folder: str
@@ -53,6 +58,9 @@ class FashionMnist:
     crop: int
     flip: bool
     mixup: float
+    channels: int = 3
+    mean: float | list[float] | None = None
+    std: float | list[float] | None = None
 
     def __post_init__(self) -> None:
         require(self.split_seed >= 0, "split_seed", "be at least 0", self.split_seed)
@@ -60,6 +68,7 @@ class FashionMnist:
         some = self.train_images is None or self.train_images >= 1
         require(some, "train_images", "be at least 1, or null for all", self.train_images)
         augment.check(self.crop, self.mixup, 32)
+        check_normalization(self.mean, self.std, self.channels)
 
     def load(self) -> Dataset:
         """Read the four files, as they were published or unpacked."""
@@ -76,15 +85,16 @@ class FashionMnist:
         test_images, test_labels = _read_pair(place, "t10k")
         return Dataset(
             name="fashion_mnist",
-            train=Split(_show(images[train]), labels[train]),
-            val=Split(_show(images[val]), labels[val]),
-            test=Split(_show(test_images), test_labels),
+            train=Split(_show(images[train], self.channels), labels[train]),
+            val=Split(_show(images[val], self.channels), labels[val]),
+            test=Split(_show(test_images, self.channels), test_labels),
             classes=CLASSES,
-            mean=(0.219,) * 3,  # of all training pixels, padding included, and so is the deviation
-            std=(0.3318,) * 3,
+            mean=per_channel(self.mean, self.channels, MEAN),
+            std=per_channel(self.std, self.channels, STD),
             crop=self.crop,
             flip=self.flip,
             mixup=self.mixup,
+            drawn=("val",),
         )
 
 
@@ -151,7 +161,7 @@ def read_idx(place: Path, name: str, dimensions: int) -> Images:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _show(grey: Images) -> Images:
-    """Pad (N, 28, 28) with black to 32x32 and show it in three channels that share memory."""
+def _show(grey: Images, channels: int) -> Images:
+    """Pad (N, 28, 28) with black to 32x32 and show it in channels that share memory."""
     padded = np.pad(grey, ((0, 0), (2, 2), (2, 2)))
-    return np.broadcast_to(padded[:, None], (len(grey), 3, 32, 32))
+    return np.broadcast_to(padded[:, None], (len(grey), channels, 32, 32))

@@ -9,12 +9,25 @@ import numpy as np
 
 from paredown.dataset import Dataset, Split, augment
 from paredown.dataset.division import stratify
+from paredown.dataset.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Resize,
+    check_normalization,
+    check_resize,
+    per_channel,
+    resize_of,
+)
 from paredown.errors import require
 
 if TYPE_CHECKING:
     from paredown.dataset.pile import Pile
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as published weights want
+OTHER_NAMES = {  # of the folders of splits, where one of the configured name is not there
+    "train": ("training",),
+    "val": ("valid", "validation"),
+    "test": ("testing",),
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class ImageFolder:
         val_share, test_share: Of the images of each class, where they are split by the seed.
         split_seed: Draws the split; not the seed of a run, so that all runs see the same images.
         size: Images are shown as squares of this side, in pixels.
-        center: A square of this share of the shorter side is shown; null: all, stretched.
+        center: Share of the shorter side whose centred square resize=crop shows; null: 1.
         area: Training shows random crops of at least this share of an image; 1: no such crops.
         cache: Where decoded images are kept; null for the user's cache folder.
         cache_mb: Images that take more than this decoded, or that training crops at random, are
@@ -40,6 +53,13 @@ class ImageFolder:
         crop: Shift of training images, in pixels.
         flip: Whether training mirrors half of the images.
         mixup: How strongly training blends images; 0 for none.
+        channels: 3 for RGB, 1 for grey.
+        resize: stretch, crop or letterbox, see `Resize`; null: crop with a `center`, else what
+            published weights were trained to see, else stretch.
+        interpolation: Pillow's filter; null: that of published weights, else bilinear.
+        fill: Of letterbox's bars, 0 to 255.
+        mean, std: Of pixels scaled to 0..1, a number or one a channel; null: those of published
+            weights, else ImageNet's.
     """
 
     name: str
@@ -60,6 +80,12 @@ class ImageFolder:
     crop: int
     flip: bool
     mixup: float
+    channels: int = 3
+    resize: str | None = None
+    interpolation: str | None = None
+    fill: int = 0
+    mean: float | list[float] | None = None
+    std: float | list[float] | None = None
 
     def __post_init__(self) -> None:
         for key in ("val_share", "test_share"):
@@ -69,8 +95,8 @@ class ImageFolder:
         require(both < 1, "test_share", f"be below {1 - self.val_share:g}", self.test_share)
         require(self.split_seed >= 0, "split_seed", "be at least 0", self.split_seed)
         require(8 <= self.size <= 2048, "size", "lie in 8..2048 pixels", self.size)
-        some = self.center is None or 0 < self.center <= 1
-        require(some, "center", "lie in (0, 1], or be null for all of an image", self.center)
+        check_resize(self.resize, self.center, self.interpolation, self.fill)
+        check_normalization(self.mean, self.std, self.channels)
         require(0 < self.area <= 1, "area", "lie in (0, 1]", self.area, "1 crops nothing")
         require(self.cache_mb >= 0, "cache_mb", "be at least 0", self.cache_mb, "0 streams always")
         enough = self.workers is None or self.workers >= 1
@@ -108,13 +134,18 @@ class ImageFolder:
             val=splits["val"],
             test=splits["test"],
             classes=classes,
-            mean=MEAN,
-            std=STD,
+            mean=per_channel(self.mean, self.channels, IMAGENET_MEAN),
+            std=per_channel(self.std, self.channels, IMAGENET_STD),
             crop=self.crop,
             flip=self.flip,
             mixup=self.mixup,
-            center=self.center,
+            resize=self._resize,
+            drawn=tuple(role for role in ("val", "test") if role not in piles),
         )
+
+    @property
+    def _resize(self) -> Resize:
+        return resize_of(self.resize, self.center, self.interpolation, self.fill)
 
     def _pile(self, place: Path, classes: tuple[str, ...], role: str) -> "Pile":
         from platformdirs import user_cache_path
@@ -128,7 +159,7 @@ class ImageFolder:
             cache = Path(self.cache).expanduser().absolute()
         workers = self.workers or os.cpu_count() or 1
         area = self.area if role == "train" else 1.0
-        view = View(self.size, self.center, area, workers)
+        view = View(self.size, self.channels, self._resize, area, workers)
         listing = find(place, classes, complete=role == "train")
         return heap(listing, view, cache, self.cache_mb, self.max_broken)
 
@@ -137,8 +168,11 @@ class ImageFolder:
         root = Path(self.folder).expanduser().absolute()
         require(root.is_dir(), "dataset.folder", "be a folder with one folder a class", str(root))
         names = {"train": self.train, "val": self.val, "test": self.test}
-        places = {role: root / name for role, name in names.items() if name and root / name != root}
-        given = {role: place for role, place in places.items() if place.is_dir()}
+        given: dict[str, Path] = {}
+        for role, name in names.items():
+            named = [root / name for name in (name, *OTHER_NAMES[role]) if name] if name else []
+            there = next((place for place in named if place.is_dir() and place != root), None)
+            given |= {role: there} if there else {}
         if all(map(_is_class, given.values())):
             return {"train": root}
         _require_splits_alone(root, given)

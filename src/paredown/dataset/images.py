@@ -3,14 +3,14 @@
 import math
 import struct
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from paredown.dataset import Images
+from paredown.dataset.preprocessing import Resize
 
 KINDS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # as a bundle's predict.py reads them
 BROKEN = (
@@ -28,10 +28,13 @@ TURNS = {  # what puts an image upright, by EXIF's orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+MODES = {1: "L", 3: "RGB"}  # Pillow's name of an image by its channels
 RATIO = math.log(4 / 3)  # of a random crop's sides
 
-Box = tuple[float, float, float, float] | None
-"""Left, top, right and lower edge of what is shown of an image; None: all of it."""
+Size = tuple[int, int]
+"""Width and height, in pixels."""
+Box = tuple[float, float, float, float]
+"""Left, top, right and lower edge of what is shown of an image."""
 
 
 @dataclass(frozen=True)
@@ -40,27 +43,34 @@ class View:
 
     Args:
         size: Of the squares' side, in pixels.
-        center: Share of the shorter side whose centred square is shown; None: all, stretched.
+        channels: 3 for RGB, 1 for grey.
+        resize: What is shown of an image, and by which filter.
         area: Training shows random crops of at least this share; 1: what everybody is shown.
         workers: Threads that decode.
     """
 
     size: int
-    center: float | None
+    channels: int
+    resize: Resize
     area: float
     workers: int
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.channels, self.size, self.size
 
-def read(path: Path, size: int, box: Callable[[int, int], Box]) -> Images:
+
+def read(path: Path, view: View, seed: int | None = None) -> Images:
     """Read an image of any size and mode exactly as a bundle's predict.py does.
 
     Args:
         path: Of the file.
-        size: Of the square's side, in pixels.
-        box: Says from width and height what is shown.
+        view: What is shown of it.
+        seed: Draws a random crop, as training shows it; None: what everybody is shown.
 
     Returns:
-        uint8, (3, size, size).
+        uint8, (channels, size, size).
 
     Raises:
         ValueError: If it has more than 8 bits a channel; `BROKEN` lists what else can happen.
@@ -72,9 +82,25 @@ def read(path: Path, size: int, box: Callable[[int, int], Box]) -> Images:
             raise ValueError("more than 8 bits a channel; save it with 8")
         turned = upright(image)
         clear = turned.mode == "P" and "transparency" in turned.info
-        colors = (turned.convert("RGBA") if clear else turned).convert("RGB")
-        square = colors.resize((size, size), Image.Resampling.BILINEAR, box(*colors.size))
-    return np.asarray(square).transpose(2, 0, 1)
+        colors = (turned.convert("RGBA") if clear else turned).convert(MODES[view.channels])
+    size, how = (view.size, view.size), view.resize
+    if seed is None:
+        square = fit(colors, size, how.mode, how.center, how.interpolation, how.fill)
+    else:
+        box = random_crop(view.area, seed, *colors.size)
+        square = colors.resize(size, Image.Resampling[how.interpolation.upper()], box)
+    return np.asarray(square).reshape(*size, -1).transpose(2, 0, 1)
+
+
+def fit(
+    image: Image.Image, size: "Size", mode: str, center: float | None, interpolation: str, fill: int
+) -> Image.Image:
+    """Resize an image: all of it, stretched; its centre; all of it, between bars."""
+    way = Image.Resampling[interpolation.upper()]
+    if mode == "letterbox":
+        return ImageOps.pad(image, size, way, (fill,) * len(image.getbands()))
+    left, top = [(side - min(image.size) * center) / 2 if center else 0 for side in image.size]
+    return image.resize(size, way, (left, top, image.width - left, image.height - top))
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -92,21 +118,15 @@ def upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def centered(share: float | None) -> Callable[[int, int], Box]:
-    """Show the centred square of a share of the shorter side; None: everything, stretched."""
-
-    def box(width: int, height: int) -> Box:
-        if share is None:
-            return None
-        side = min(width, height) * share
-        left, top = (width - side) / 2, (height - side) / 2
-        return left, top, width - left, height - top  # as predict.py has it, to the bit
-
-    return box
+def centered(width: int, height: int) -> Box:
+    """Return the largest square in the middle of an image."""
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, width - left, height - top
 
 
-def random_crop(area: float, seed: int) -> Callable[[int, int], Box]:
-    """Show a random part of the image, with sides between 3:4 and 4:3.
+def random_crop(area: float, seed: int, width: int, height: int) -> Box:
+    """Draw a part of an image, with sides between 3:4 and 4:3.
 
     Source: Szegedy et al., Going Deeper with Convolutions, 2014, arXiv 1409.4842; ten tries, then
     the centre, as torchvision's RandomResizedCrop has them.
@@ -114,17 +134,15 @@ def random_crop(area: float, seed: int) -> Callable[[int, int], Box]:
     Args:
         area: The smallest share of the image, (0, 1].
         seed: Draws share, ratio and place.
+        width: Of the image, in pixels.
+        height: Of the image, in pixels.
     """
-
-    def box(width: int, height: int) -> Box:
-        rng = np.random.default_rng(seed)
-        for _ in range(10):
-            pixels = width * height * rng.uniform(area, 1)
-            ratio = math.exp(rng.uniform(-RATIO, RATIO))
-            wide, high = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
-            if 0 < wide <= width and 0 < high <= height:
-                left, top = rng.integers(width - wide + 1), rng.integers(height - high + 1)
-                return float(left), float(top), float(left + wide), float(top + high)
-        return centered(1.0)(width, height)
-
-    return box
+    rng = np.random.default_rng(seed)
+    for _ in range(10):
+        pixels = width * height * rng.uniform(area, 1)
+        ratio = math.exp(rng.uniform(-RATIO, RATIO))
+        wide, high = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
+        if 0 < wide <= width and 0 < high <= height:
+            left, top = rng.integers(width - wide + 1), rng.integers(height - high + 1)
+            return float(left), float(top), float(left + wide), float(top + high)
+    return centered(width, height)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from paredown import machine
 from paredown.dataset import Labels, Split, images
 from paredown.dataset import listing as listing_code
 from paredown.dataset import rows as streamed
-from paredown.dataset.images import BROKEN, View, centered, read
+from paredown.dataset.images import BROKEN, View, read
 from paredown.dataset.listing import Listing
 from paredown.dataset.rows import LEFT_OUT, PIXELS, UNSURE, Decoded, Mapped, look_through
 from paredown.errors import ConfigError
@@ -57,9 +58,9 @@ def heap(listing: Listing, view: View, cache: Path, cache_mb: float, max_broken:
         ConfigError: If more are.
     """
     count = len(listing.names)
-    keep = view.area == 1 and count * 3 * view.size**2 <= cache_mb * 1e6
+    keep = view.area == 1 and count * math.prod(view.shape) <= cache_mb * 1e6
     code = code_of(images, listing_code, streamed)
-    shown = (view.size, view.center, keep)
+    shown = (view.shape, view.resize.identity, keep)
     key = key_of(listing.digest, shown, machine.versions("pillow"), code)
     about = {"stage": "images", "kind": "images", "path": str(listing.root)}
     store = Store(cache)
@@ -87,7 +88,7 @@ def _passed(place: Path, listing: Listing, view: View) -> bool:
     """Tell whether an image can be read now whose reading failed when all were looked at."""
     for name in json.loads((place / UNSURE).read_text()):
         with contextlib.suppress(*BROKEN):
-            read(listing.root / name, view.size, centered(view.center))
+            read(listing.root / name, view)
             return True
     return False
 

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from paredown.dataset import Images, Picked
-from paredown.dataset.images import BROKEN, Box, View, centered, random_crop, read
+from paredown.dataset.images import BROKEN, View, read
 from paredown.dataset.listing import Listing
 from paredown.errors import RunError
 
@@ -45,7 +45,7 @@ class Decoded:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Number of images, channels, height and width."""
-        return len(self.names), 3, self.view.size, self.view.size
+        return len(self.names), *self.view.shape
 
     @property
     def crops(self) -> bool:
@@ -55,7 +55,8 @@ class Decoded:
     @property
     def digest(self) -> str:
         """Hash of the folder, of which images are meant, and of what is shown of them."""
-        shown = (self.source, self.view.size, self.view.center, self.view.area)
+        center, *more = self.view.resize.identity
+        shown = (self.source, self.view.size, center, self.view.area, *more)
         return hashlib.sha256(repr(shown).encode() + self.names.tobytes()).hexdigest()
 
     def take(self, index: NDArray[np.int64]) -> "Decoded":
@@ -65,27 +66,26 @@ class Decoded:
     def __getitem__(self, picked: Picked) -> Images:
         """Decode some."""
         names = self.names[picked]
-        return self._read(names, [centered(self.view.center)] * len(names))
+        return self._read(names, [None] * len(names))
 
     def draw(self, picked: NDArray[np.int64], rng: np.random.Generator) -> Images:
         """Decode some in another random crop every time, unless the view's area is 1."""
         if not self.crops:
             return self[picked]
-        area = self.view.area
         seeds = rng.integers(2**63, size=len(picked)).tolist()  # threads end in any order
-        return self._read(self.names[picked], [random_crop(area, seed) for seed in seeds])
+        return self._read(self.names[picked], seeds)
 
-    def _read(self, names: NDArray[np.bytes_], boxes: list[Callable[[int, int], Box]]) -> Images:
-        def one(name: bytes, box: Callable[[int, int], Box]) -> Images:
+    def _read(self, names: NDArray[np.bytes_], seeds: Sequence[int | None]) -> Images:
+        def one(name: bytes, seed: int | None) -> Images:
             path = self.root / os.fsdecode(name)
             try:
-                return read_patiently(path, self.view.size, box)
+                return read_patiently(path, self.view, seed)
             except BROKEN as error:
                 told = f"it was whole when the folder was looked through: {error}"
                 raise RunError(f"{path} cannot be read; {told}") from error
 
         with ThreadPoolExecutor(self.view.workers) as pool:
-            return np.stack(list(pool.map(one, names.tolist(), boxes)))
+            return np.stack(list(pool.map(one, names.tolist(), seeds)))
 
 
 @dataclass(frozen=True)
@@ -141,13 +141,12 @@ def look_through(listing: Listing, view: View, folder: Path, keep: bool) -> None
             there.
         keep: Whether the pixels are kept.
     """
-    black, box = np.zeros((3, view.size, view.size), np.uint8), centered(view.center)
-
+    black = np.zeros(view.shape, np.uint8)
     unsure: list[str] = []
 
     def one(name: bytes) -> tuple[Images, str]:
         try:
-            return read_patiently(listing.root / os.fsdecode(name), view.size, box), ""
+            return read_patiently(listing.root / os.fsdecode(name), view), ""
         except BROKEN as error:
             if may_pass(error):
                 unsure.append(os.fsdecode(name))
@@ -173,18 +172,18 @@ def may_pass(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno is not None  # Pillow's own have no number
 
 
-def read_patiently(path: Path, size: int, box: Callable[[int, int], Box]) -> Images:
+def read_patiently(path: Path, view: View, seed: int | None = None) -> Images:
     """Read an image as `read` does, and try again where that fails for a reason that may pass."""
     for pause in PAUSES:
         try:
-            return read(path, size, box)
+            return read(path, view, seed)
         except PermissionError:
             raise
         except OSError as error:
             if not may_pass(error):
                 raise
             time.sleep(pause)
-    return read(path, size, box)
+    return read(path, view, seed)
 
 
 def _told(listing: Listing, step: int) -> Iterator[list[bytes]]:

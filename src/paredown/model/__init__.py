@@ -3,8 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from paredown.dataset.preprocessing import Preprocessing
 from paredown.describe import describe, sha256_of
 from paredown.errors import require
 from paredown.foreign import ARCHITECTURE, rebuild, require_same_model
@@ -52,6 +53,15 @@ class ModelSource(Protocol):
         Raises:
             ConfigError: If there are none of that name, or no network.
         """
+        ...
+
+
+@runtime_checkable
+class Publishes(Protocol):
+    """A source whose library states what its published weights were trained to see."""
+
+    def preprocessing(self) -> Preprocessing | None:
+        """Return it; None if the library does not state any."""
         ...
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from paredown.dataset.preprocessing import channels_hint
 from paredown.errors import ConfigError, require
 from paredown.model import weights as own
 from paredown.model.form import complete
@@ -110,6 +111,7 @@ def _refuse(rule: str, target: str, error: BaseException) -> NoReturn:
     told = " ".join(str(error).split())[:200]
     raise ConfigError(
         f"model.target must {rule}, got {target}: {type(error).__name__}: {told}{where}"
+        f"{channels_hint(told)}"
     ) from error
 
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from paredown.dataset.preprocessing import Preprocessing, Resize
 from paredown.errors import ConfigError, require
 from paredown.model import weights as own
 
@@ -53,6 +54,23 @@ class Timm:
             told = " ".join(str(error).split())[:100]
             raise ConfigError(f"model.architecture must be timm's, {told}; {hint}") from error
         return network
+
+    def preprocessing(self) -> Preprocessing | None:
+        """Return what published weights were trained to see; None for a name that timm lacks."""
+        _require_timm()
+        from timm.models import get_pretrained_cfg
+
+        try:
+            seen = get_pretrained_cfg(self.architecture)
+        except RuntimeError:  # no such tag; `build` tells it
+            seen = None
+        if seen is None:
+            return None
+        mode = {"squash": "stretch", "border": "letterbox"}.get(seen.crop_mode, "crop")
+        center = seen.crop_pct if mode == "crop" else None
+        resize = Resize(mode, center, seen.interpolation)
+        origin = f"timm's for {self.architecture}"
+        return Preprocessing(origin, seen.mean, seen.std, resize, seen.input_size[-1])
 
     def published(self, weights: str) -> "dict[str, Tensor]":
         """Fetch the published weights, or find them in the hub's cache folder.

@@ -7,6 +7,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
+from paredown.dataset.preprocessing import Preprocessing, Resize
 from paredown.errors import ConfigError, require_one_of
 from paredown.model import weights as own
 
@@ -44,12 +45,40 @@ class Torchvision:
         names = models.list_models(module=models)
         require_one_of(names, "model.name", self.name)
         plain = {"aux_logits": False, "init_weights": True}  # no heads that are for training alone
-        made = get_type_hints(models.get_model_builder(self.name))["return"]
-        fields = plain if "aux_logits" in signature(made).parameters else {}
+        fields = plain if "aux_logits" in signature(self._class()).parameters else {}
         network: nn.Module = models.get_model(
             self.name, weights=None, num_classes=classes, **fields
         )
         return network
+
+    def _class(self) -> type:
+        from torchvision import models
+
+        made: type = get_type_hints(models.get_model_builder(self.name))["return"]
+        return made
+
+    def preprocessing(self) -> Preprocessing | None:
+        """Return what published weights were trained to see: those it starts from, or the newest.
+
+        None for a name of a network or of weights that torchvision does not have.
+        """
+        from torchvision import models
+
+        if self.name not in models.list_models(module=models):
+            return None
+        choices = models.get_model_weights(self.name).__members__
+        name = self.weights if self.weights in choices else "DEFAULT"
+        if name not in choices:
+            return None
+        seen = choices[name].transforms()
+        size, shorter = seen.crop_size[0], seen.resize_size[0]
+        resize = Resize("crop", min(1.0, size / shorter), seen.interpolation.value)
+        mean, std = tuple(seen.mean), tuple(seen.std)
+        if "transform_input" in signature(self._class()).parameters:
+            mean = std = (
+                0.5,
+            ) * 3  # which they make of ImageNet's themselves, and `build` does not
+        return Preprocessing(f"torchvision's for {choices[name]}", mean, std, resize, size)
 
     def published(self, weights: str) -> "dict[str, Tensor]":
         """Fetch published weights into torch hub's folder, or find them there.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paredown.dataset import Dataset
+from paredown.dataset.preprocessing import channels_hint
 from paredown.errors import ConfigError, require
 from paredown.model import ModelSource, pack, unpack
 from paredown.model.form import answers_wide, cast_from, layout, not_finite
@@ -189,7 +190,7 @@ class Trial:
         cast = cast_from(network)
         hint = f"; its {cast} weights became float32, so its code must not ask for {cast}"
         got = f"{type(error).__name__}: {message}{hint if cast else ''}"
-        return ConfigError(f"{self.name} must {rule}, got {got}")
+        return ConfigError(f"{self.name} must {rule}, got {got}{channels_hint(message)}")
 
 
 def _alike(logits: "Tensor", others: "Tensor", share: float) -> bool:

@@ -57,15 +57,8 @@ def start(source: "ModelSource", classes: int, input_shape: tuple[int, int, int]
 def _start_from(weights: str, module: "nn.Module", source: "ModelSource", classes: int) -> None:
     """Put the weights that a source names into the network that it built, in place."""
     own = module.state_dict()
-    state: State = read(_there(weights)) if is_file(weights) else source.published(weights)
-    state = without_prefix(state, own.keys())
-    heads = {
-        name
-        for name in own.keys() & state.keys()
-        if own[name].shape != state[name].shape
-        and own[name].shape[1:] == state[name].shape[1:]
-        and own[name].shape[0] == classes
-    }
+    state = _state(weights, source, own)
+    heads = _heads(own, state, classes)
     _require_same(source, own, {**state, **{name: own[name] for name in heads}})
     if heads:
         told = ", ".join(sorted(heads))
@@ -75,6 +68,31 @@ def _start_from(weights: str, module: "nn.Module", source: "ModelSource", classe
     broken = not_finite(module)
     if broken is not None:
         raise ConfigError(f"weights must be finite, got {weights} with {broken}")
+
+
+def fresh_heads(source: "ModelSource", classes: int, input_shape: tuple[int, int, int]) -> set[str]:
+    """Name the tensors that stay fresh since the weights that a source names have other classes."""
+    from paredown.model import outline
+
+    assert source.weights is not None
+    own = outline(source, classes, input_shape).state_dict()
+    return _heads(own, _state(source.weights, source, own), classes)
+
+
+def _state(weights: str, source: "ModelSource", own: State) -> State:
+    """Read the weights that a source names, by the names that its network has for them."""
+    state: State = read(_there(weights)) if is_file(weights) else source.published(weights)
+    return without_prefix(state, own.keys())
+
+
+def _heads(own: State, state: State, classes: int) -> set[str]:
+    return {
+        name
+        for name in own.keys() & state.keys()
+        if own[name].shape != state[name].shape
+        and own[name].shape[1:] == state[name].shape[1:]
+        and own[name].shape[0] == classes
+    }
 
 
 def _require_same(source: "ModelSource", own: State, state: State) -> None:

@@ -6,19 +6,20 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
 
 from paredown.dataset import Dataset
+from paredown.dataset.images import MODES, fit
 from paredown.describe import sha256_of
 from paredown.errors import ConfigError, require
 from paredown.pick.candidates import Candidate
 from paredown.runtime import Runtime
 
 SUMS = "SHA256SUMS"
-MODES = {1: "L", 3: "RGB"}
-"""Pillow's name of an image by its channels."""
 
 
 def find_place(asked: str | None, candidate: Candidate) -> Path:
@@ -117,7 +118,7 @@ def preprocess(dataset: Dataset) -> dict[str, object]:
         "size": [width, height],
         "channels": channels,
         "mode": MODES[channels],
-        "center": dataset.center,
+        "resize": asdict(dataset.resize),
         "mean": list(dataset.mean),
         "std": list(dataset.std),
         "classes": list(dataset.classes),
@@ -125,16 +126,19 @@ def preprocess(dataset: Dataset) -> dict[str, object]:
 
 
 def predict(runtime: Runtime) -> str:
-    """Write predict.py: the template, with the function in it that opens the runtime's files."""
+    """Write predict.py: the template, with what opens the runtime's files and resizes images."""
     assert runtime.standalone is not None
     opener = runtime.standalone.open
-    source = inspect.getsource(opener).splitlines()
     template = Template(Path(__file__).with_name("predict.template").read_text())
     return template.substitute(
-        source="\n".join(line for line in source if line.strip()),
-        name=opener.__name__,
-        threads=runtime.threads,
+        source=_source(opener), fit=_source(fit), name=opener.__name__, threads=runtime.threads
     )
+
+
+def _source(function: Callable[..., object]) -> str:
+    """Return the code of a function without its empty lines."""
+    lines = inspect.getsource(function).splitlines()
+    return "\n".join(line for line in lines if line.strip())
 
 
 def requirements(runtime: Runtime) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from paredown import machine
+from paredown import cautions, machine
+from paredown.dataset.preprocessing import numbers
 from paredown.front import Budget
 from paredown.pick.candidates import Candidate
 from paredown.pick.exam import Exam
@@ -69,10 +70,12 @@ at commit {one_line(tags.get("mlflow.source.git.commit", "(unknown)"))}, then ta
 
 ## Limits
 
-- It answers with one of its classes whatever it is shown; the probability is the softmax of the
+{_cautions(candidate)}- It answers with one of its classes whatever it is shown; the \
+probability is the softmax of the
   logits and was never calibrated.
-- The accuracy holds for images like those of the test split. An image of another size is resized
-  (bilinear), one with other channels converted; alpha is dropped.
+- The accuracy holds for images like those of the test split. An image of another size is shown
+  {dataset.resize}; one with other channels is converted; alpha is dropped. Pixels are normalized
+  by {numbers(dataset.mean, dataset.std)} of 0..1.
 - The latency is that of the CPU and the runtime above, on one image at a time.
 - An int8 file may answer otherwise on a CPU with other instructions than those above: measure
   again there.
@@ -121,6 +124,11 @@ def _cell(metrics: Mapping[str, float], name: str, form: str, unit: float) -> st
         ends = (form.format(metrics[f"{name}_{end}"]) for end in ("low", "high"))
         told += f" [{', '.join(ends)}]"
     return told
+
+
+def _cautions(candidate: Candidate) -> str:
+    texts = cautions.read(candidate.run.tags, candidate.stage)
+    return "".join(f"- **Caution:** {one_line(text)}.\n" for text in texts)
 
 
 def _where(candidate: Candidate) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from paredown import machine
+from paredown import cautions, machine
 from paredown.config import build_all, typed
 from paredown.errors import BudgetError, ConfigError
 from paredown.front import Budget
@@ -52,7 +52,8 @@ def run(cfg: DictConfig) -> None:
         exam = sit(built, program, bench.program(chosen.baseline))
         card = write_card(chosen, exam, built, budget)
         bundle.write(place, program, built.dataset, built.runtime, card)
-        show(*_told(exam, place))
+        texts = cautions.read(chosen.run.tags, chosen.stage)
+        show(*_told(exam, place), *(f"caution: {text}" for text in texts))
         show(_register(tracker, asked.name, chosen, exam, built, budget, place))
 
 

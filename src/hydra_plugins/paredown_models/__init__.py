@@ -1,0 +1,1 @@
+"""Options of conf/model that need no yaml: every classifier of torchvision and timm by its name."""

@@ -1,0 +1,152 @@
+"""What a run's figures do not say by themselves: chance, weights that do not fit, split, cost."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from paredown.dataset import Dataset
+from paredown.dataset.preprocessing import numbers
+from paredown.model.stated import preprocessing
+from paredown.model.weights import is_file
+from paredown.printable import one_line
+from paredown.variant import Stage
+
+if TYPE_CHECKING:
+    from paredown.model import ModelSource
+
+log = logging.getLogger(__name__)
+
+Row = Mapping[str, Any]
+"""A variant: its stage and its metrics by name."""
+NEAR = 0.25  # of the way from chance to no error; weights that fit the images are seldom below
+IMAGENET_CLASSES = 1000
+TAG = "caution"
+MORE = 1.01  # times the size: the text of a file may take some bytes
+SHOWN = 4  # classes that are named
+
+
+class Caution(NamedTuple):
+    """One line that a reader of the figures must know.
+
+    Args:
+        stage: Whose figures are meant; empty for all of the run.
+        text: Without the stage.
+    """
+
+    stage: str
+    text: str
+
+    def __str__(self) -> str:
+        """Return the line, the stage first."""
+        return f"{self.stage} {self.text}" if self.stage else self.text
+
+
+def chance(dataset: Dataset) -> float:
+    """Return the accuracy of naming the largest class of the validation split every time."""
+    return float(np.bincount(dataset.val.labels).max() / len(dataset.val))
+
+
+def warn(cautions: list[Caution]) -> list[Caution]:
+    """Log cautions as soon as they are known, long before the table; return them."""
+    for caution in cautions:
+        log.warning("caution: %s", caution)
+    return cautions
+
+
+def of_split(sources: Iterable["ModelSource"], dataset: Dataset) -> list[Caution]:
+    """Warn where weights from elsewhere may have been trained on what they are judged by.
+
+    A user's file may; published ones are ImageNet's, and saw all of its training images.
+
+    Args:
+        sources: Of the run's networks.
+        dataset: Whose splits may have been drawn here.
+    """
+    imagenet = len(dataset.classes) == IMAGENET_CLASSES
+    others = [
+        source for source in sources if source.weights and (imagenet or is_file(source.weights))
+    ]
+    if not others or not dataset.drawn:
+        return []
+    drawn = " and ".join(dataset.drawn)
+    names = " and ".join(dict.fromkeys(f"{source.name} ({source.weights})" for source in others))
+    text = (
+        f"{drawn} {'were' if len(dataset.drawn) > 1 else 'was'} drawn here, and the weights of "
+        f"{names} come from elsewhere: if these images trained them, the accuracies are too good; "
+        "folders train, val and test are taken as they are"
+    )
+    return [Caution("", text)]
+
+
+def of_quality(row: Row, stage: Stage, dataset: Dataset) -> list[Caution]:
+    """Warn of a stage that does no better than chance, with likely causes for weights as given.
+
+    Args:
+        row: Measured of the stage.
+        stage: That made it.
+        dataset: Whose validation split judged it.
+    """
+    floor = chance(dataset)
+    skill = (row["accuracy"] - floor) / (1 - floor) if floor < 1 else 1.0
+    source, training = stage.source, stage.training
+    as_given = source is not None and training is not None and training.epochs == 0
+    if row["accuracy_low"] > floor and not (as_given and skill < NEAR):
+        return []
+    text = (
+        f"is near chance: {row['accuracy']:.1%} right, and {floor:.1%} by naming the largest class "
+        "every time"
+    )
+    if source is not None and as_given:
+        text += f"; likely causes: {_causes(source, dataset)}"
+    return [Caution(row["stage"], text)]
+
+
+def _causes(source: "ModelSource", dataset: Dataset) -> str:
+    """List what makes good weights answer wrongly, with what the images were shown as."""
+    names = one_line(", ".join(dataset.classes[:SHOWN])) + ", …" * (len(dataset.classes) > SHOWN)
+    own = preprocessing(source)
+    other = own is not None and (own.mean, own.std) != (dataset.mean, dataset.std)
+    library = f", while {own.origin}: {numbers(own.mean, own.std)}" if own and other else ""
+    size = "x".join(map(str, dataset.input_shape))
+    return (
+        f"another normalization in their training (here {numbers(dataset.mean, dataset.std)}"
+        f"{library}; dataset.mean and dataset.std set it), another order of the classes (here "
+        f"{names}), other preprocessing (here {size}, {dataset.resize})"
+    )
+
+
+def of_cost(rows: Sequence[Row]) -> list[Caution]:
+    """Warn of stages whose file is larger and slower than the one that they began with.
+
+    Args:
+        rows: In the order of the path; before latency is taken, MACs stand in for it.
+    """
+    cautions = []
+    for before, row in pairwise(rows):
+        metric, unit = ("latency_ms", "ms") if "latency_ms" in row else ("macs", "MACs")
+        if row["size_mb"] > MORE * before["size_mb"] and row[metric] > before[metric]:
+            text = (
+                f"is larger and slower than {before['stage']}, which it began with: "
+                f"{row['size_mb']:.3f} MB after {before['size_mb']:.3f}, "
+                f"{row[metric]:,.4g} {unit} after {before[metric]:,.4g}"
+            )
+            cautions.append(Caution(row["stage"], text))
+    return cautions
+
+
+def tags(cautions: Iterable[Caution]) -> dict[str, str]:
+    """Return cautions as tags of a run; `read` finds them again."""
+    texts: dict[str, str] = {}
+    for caution in cautions:
+        name = f"{caution.stage}/{TAG}" if caution.stage else TAG
+        texts[name] = "\n".join(filter(None, (texts.get(name), caution.text)))
+    return texts
+
+
+def read(run_tags: Mapping[str, str], stage: str) -> list[str]:
+    """List what a run's tags say of a stage and of all its figures."""
+    own = [f"{stage} {text}" for text in run_tags.get(f"{stage}/{TAG}", "").splitlines()]
+    return [*run_tags.get(TAG, "").splitlines(), *own]
