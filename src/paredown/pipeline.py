@@ -132,15 +132,8 @@ def _run(
             if over:
                 kept.log(metrics=over["rows"][0], tags={OVER: over["error"]})
                 return {**over, "run_id": kept.id, "made_of": made_of}
-            rows: list[Row] = []
-            for index, name in enumerate(path.names):
-                note = parts.stages[name].note
-                rows.append({"stage": name, "note": note, **path.measured(index)})
-                log.info(_step(rows))
-                warned += cautions.warn(cautions.of_quality(rows[-1], parts.stages[name], dataset))
-                kept.log_curves(f"train/{name}", path.curves(index))
-            for row in rows:
-                row["sparsity"] = 1 - row["params"] / rows[0]["params"]
+            rows, doubts = _make(parts, dataset, path, kept)
+            warned += doubts
             eager: Row = {}
             if now:
                 _time(watch, parts, path, rows)
@@ -154,13 +147,30 @@ def _run(
             record.keep_files(tracker, kept, path)
             found = _look_into(parts, dataset, path, folder, kept)
     table = path_table(parts.name, rows, eager)
-    doubts = [f"caution: {caution}" for caution in warned]
+    told = [f"caution: {caution}" for caution in warned]
     where, alone = record.where(parts, dataset), parts.tracking.parent is None
     compare = tracker.compare() if alone else []  # a sweep says both once
-    shown += [table, *doubts, *([where] if alone else []), *told_busy(watch.busy_cores), *found]
+    shown += [table, *told, *([where] if alone else []), *told_busy(watch.busy_cores), *found]
     shown += [*tracker.where(kept), *compare]
     made = {"run_id": kept.id, "made_of": made_of, "where": where}
     return {"status": "FINISHED", "rows": rows, "eager": eager, **made}
+
+
+def _make(
+    parts: Plan, dataset: Dataset, path: VariantPath, kept: Run
+) -> tuple[list[Row], list[cautions.Caution]]:
+    """Make and evaluate every stage's variant; return their rows, not timed yet, and cautions."""
+    rows: list[Row] = []
+    warned: list[cautions.Caution] = []
+    for index, name in enumerate(path.names):
+        note = parts.stages[name].note
+        rows.append({"stage": name, "note": note, **path.measured(index)})
+        log.info(_step(rows))
+        warned += cautions.warn(cautions.of_quality(rows[-1], parts.stages[name], dataset))
+        kept.log_curves(f"train/{name}", path.curves(index))
+    for row in rows:
+        row["sparsity"] = 1 - row["params"] / rows[0]["params"]
+    return rows, warned
 
 
 def _made_of(path: VariantPath) -> str:
