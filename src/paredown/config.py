@@ -21,12 +21,19 @@ from hydra.utils import get_class, instantiate  # noqa: TID251, this is the one 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from paredown.errors import ConfigError, RunError, first_line, require, require_one_of, worker_died
+from paredown.errors import (
+    INSTALLED,
+    ConfigError,
+    RunError,
+    first_line,
+    require,
+    require_one_of,
+    worker_died,
+)
 from paredown.printable import printable
 from paredown.trust import allow, code_in
 
-_INSTALLED = Path(__file__).with_name("conf").is_dir()
-CONF = Path(__file__).with_name("conf") if _INSTALLED else Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).with_name("conf") if INSTALLED else Path(__file__).parents[2] / "conf"
 """Where the configuration is: inside an installed package, or at the top of a checkout."""
 
 _FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -156,7 +163,7 @@ def _say(wanted: Any) -> str:
 
 def typed(verb: str) -> str:
     """Say what a person types: `python run.py` in a checkout, else `paredown run`."""
-    return f"paredown {verb}" if _INSTALLED else f"python {verb}.py"
+    return f"paredown {verb}" if INSTALLED else f"python {verb}.py"
 
 
 @contextmanager

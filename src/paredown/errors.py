@@ -1,12 +1,18 @@
 """What can go wrong for a known reason, told in one line. Imports nothing heavy."""
 
 import difflib
+import re
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 from paredown.describe import hide_passwords
 
 SEEDS = 2**32  # as many as NumPy's generators take
 LAUNCHERS = ("joblib", "ray", "submitit")  # packages, each an extra and a plugin of Hydra
+
+INSTALLED = Path(__file__).with_name("conf").is_dir()
+"""Whether this is an installed package, which has conf/ inside, or a checkout."""
 
 
 class ConfigError(ValueError):
@@ -52,3 +58,20 @@ def require_one_of(names: Iterable[str], key: str, got: object) -> None:
     near = difflib.get_close_matches(str(got), valid, n=1)
     hint = f"did you mean {near[0]}?" if near else ""
     require(got in valid, key, f"be one of {', '.join(valid)}", got, hint)
+
+
+def install_command(extra: str) -> str:
+    """Return what a person types to install an extra: from this checkout, else its packages.
+
+    Paredown's own name on PyPI is nobody's so far, so pip would find nothing by it.
+    """
+    if INSTALLED:
+        from importlib.metadata import requires
+
+        ends = re.compile(rf"""; extra == ["']{extra}["']$""")
+        wanted = [ends.sub("", line) for line in requires("paredown") or () if ends.search(line)]
+        return "pip install " + shlex.join(wanted)
+    root = Path(__file__).parents[2]
+    folder = "" if root == Path.cwd() else f"{root}/"
+    pinned, itself = f"{folder}constraints.txt", f"{folder or '.'}[{extra}]"
+    return shlex.join(["python", "-m", "pip", "install", "-c", pinned, "-e", itself])
