@@ -88,7 +88,7 @@ def test_every_extra_that_a_message_names_is_one_of_the_package() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named: set[str] = set()
     for file in (ROOT / "src").rglob("*.py"):
-        named |= set(re.findall(r'install_command\("(\w+)"\)', file.read_text()))
+        named |= set(re.findall(r"""install_command\(["'](\w+)["']\)""", file.read_text()))
         assert "paredown[" not in file.read_text(), file  # nobody's on PyPI
     assert {"timm", "s3", "postgresql"} <= named <= set(extras["optional-dependencies"])
     assert any("extra == " in line for line in requires("paredown") or ())

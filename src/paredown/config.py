@@ -1,6 +1,5 @@
 """The door: turn configuration into checked objects, and bad input into one clear line."""
 
-import difflib
 import errno
 import gc
 import os
@@ -10,9 +9,9 @@ import sys
 import threading
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +122,24 @@ def check_fields(key: str, node: DictConfig) -> None:
     for name in map(str, node):
         if name == "_target_":
             continue
-        require_one_of(known, f"a name in {key}", name)
+        _require_known(known, key, name)
         check_type(f"{key}.{name}", node[name], hints[name])
         if _is_own_part(node, name):
             check_fields(f"{key}.{name}", node[name])
+
+
+def _require_known(known: set[str], key: str, name: str) -> None:
+    """Refuse a field that a part has not, and say which option of its group has it."""
+    if name in known:
+        return
+    from paredown.mistyped import options_with
+
+    others = " or ".join(options_with(f"{key}.{name}"))
+    hint = f"; {key}.{name} is a knob of {others}" if others else ""
+    try:
+        require_one_of(known, f"a name in {key}", name)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{hint}") from None
 
 
 def _is_own_part(node: DictConfig, name: str) -> bool:
@@ -137,7 +150,17 @@ def _is_own_part(node: DictConfig, name: str) -> bool:
 
 def check_type(key: str, value: object, wanted: Any) -> None:
     """Raise ConfigError unless a plain value is of the wanted type; parts are not looked into."""
-    require(_fits(value, wanted), key, f"be {_say(wanted)}", value)
+    fits = _fits(value, wanted)
+    require(fits, key, f"be {_say(wanted)}", value, "" if fits else _mend(key, value, wanted))
+
+
+def _mend(key: str, value: object, wanted: Any) -> str:
+    """Say what may be meant by a value of a wrong type; empty where nothing is known."""
+    percent = isinstance(value, str) and re.fullmatch(r"(\d+(?:\.\d+)?) *%", value)
+    if percent and _fits(0.5, wanted):
+        return f"{float(percent[1]) / 100:g} is {value}"
+    group = key.replace(".", "/")
+    return f"{group}={value} chooses an option" if (CONF / group).is_dir() else ""
 
 
 def _fits(value: object, wanted: Any) -> bool:
@@ -151,13 +174,17 @@ def _fits(value: object, wanted: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if wanted in (str, bool):
         return isinstance(value, wanted)
-    return True  # a nested part; its own node is checked by itself
+    if is_dataclass(wanted) or getattr(wanted, "_is_protocol", False):  # checked by itself
+        return isinstance(value, Mapping | DictConfig)
+    return True
 
 
 def _say(wanted: Any) -> str:
     words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
     if typing.get_origin(wanted) in (typing.Union, types.UnionType):
         return " or ".join(_say(option) for option in typing.get_args(wanted))
+    if is_dataclass(wanted) or getattr(wanted, "_is_protocol", False):
+        return "a part of its own"
     return words.get(wanted, "null" if wanted is type(None) else str(wanted))
 
 
@@ -198,7 +225,9 @@ def user_errors(primary: str = "config") -> Iterator[None]:
         except ConfigError as clear:
             _end(str(clear), 2)
     except (HydraException, OmegaConfBaseException) as error:
-        _end(_say_hydra(str(error), primary), 2)
+        from paredown.mistyped import say_hydra
+
+        _end(say_hydra(str(error), primary), 2)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
@@ -220,34 +249,3 @@ def _terminate(number: int, frame: object) -> typing.NoReturn:
 def _end(line: str, code: int) -> typing.NoReturn:
     print("error: " + printable(line.removesuffix("; ")), file=sys.stderr)
     raise SystemExit(code)
-
-
-def _say_hydra(message: str, primary: str) -> str:
-    unknown = re.search(r"Could not override '([^'@]+)'", message)
-    if unknown is None:
-        return " ".join(message.split())
-    key = unknown.group(1)
-    near = difflib.get_close_matches(key, _known_keys(primary), n=1, cutoff=0.5)
-    return f"{key} is not a key of the configuration" + (
-        f"; did you mean {near[0]}?" if near else ""
-    )
-
-
-def _known_keys(primary: str) -> list[str]:
-    """List every key of a primary configuration's defaults that an override can name."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    cfg = composed(primary=primary, hydra=True)
-    keys: list[str] = []
-
-    def walk(node: DictConfig, prefix: str) -> None:
-        for name in node:
-            key = f"{prefix}{name!s}"
-            keys.append(key)
-            child = node._get_node(str(name))
-            if isinstance(child, DictConfig) and not child._is_interpolation():
-                walk(child, key + ".")
-
-    walk(cfg, "")
-    return keys

@@ -44,7 +44,15 @@ def worker_died(error: BaseException) -> bool:
 def require(ok: bool, key: str, rule: str, got: object, hint: str = "") -> None:
     """Raise ConfigError `<key> must <rule>, got <got>; <hint>` unless `ok`."""
     if not ok:
+        hint = _as_share(rule, got) or hint
         raise ConfigError(f"{key} must {rule}, got {got!r}" + (f"; {hint}" if hint else ""))
+
+
+def _as_share(rule: str, got: object) -> str:
+    """Say what a percentage is as a share, where a rule wants a share; empty where it does not."""
+    percent = isinstance(got, int | float) and not isinstance(got, bool) and 2 <= got <= 100
+    shares = re.search(r"\blie in [\[(]0, 1[\])]", rule)
+    return f"{got / 100:g} is {got:g} %" if percent and shares else ""  # type: ignore[operator]
 
 
 def require_seed(key: str, seed: int) -> None:
