@@ -125,7 +125,7 @@ def test_settings_that_cannot_go_together_get_one_line_and_exit_code_2(
 def test_a_bad_value_in_a_sweep_is_refused_before_the_first_job(tmp_path: Path) -> None:
     done = run_here(tmp_path, "-m", "prune.amount=0.1,5,0.3", *SMALL)
     assert done.returncode == 2
-    assert done.stderr == "error: prune.amount must lie in [0, 1), got 5; 0 keeps them all\n"
+    assert done.stderr == "error: prune.amount must lie in [0, 1), got 5; 0.05 is 5 %\n"
     assert not (tmp_path / "mlruns").exists()
 
 

@@ -193,6 +193,12 @@ def typed(verb: str) -> str:
     return f"paredown {verb}" if INSTALLED else f"python {verb}.py"
 
 
+class Terminated(SystemExit):
+    """The end by a signal, which somebody else has sent."""
+
+    code: int
+
+
 @contextmanager
 def user_errors(primary: str = "config") -> Iterator[None]:
     """End with one line and exit code 2 for what the user can mend, 1 for a known failure.
@@ -213,7 +219,10 @@ def user_errors(primary: str = "config") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _end("interrupted; the same command goes on from the last finished stage", 130)
+        _end(f"interrupted; {_going_on(primary)}", 130)
+    except Terminated as end:
+        name = signal.Signals(end.code - 128).name
+        _end(f"ended by {name}; {_going_on(primary)}", end.code)
     except ConfigError as error:
         _end(str(error), 2)
     except RunError as error:
@@ -243,7 +252,13 @@ def user_errors(primary: str = "config") -> Iterator[None]:
 
 def _terminate(number: int, frame: object) -> typing.NoReturn:
     """Unwind on SIGTERM, so that runs end as KILLED and files half made are removed."""
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)
+
+
+def _going_on(primary: str) -> str:
+    """Say what the same command does after one that was cut off."""
+    goes_on = primary == "config"  # the others keep nothing between their steps
+    return f"the same command {'goes on from what the store has' if goes_on else 'begins anew'}"
 
 
 def _end(line: str, code: int) -> typing.NoReturn:

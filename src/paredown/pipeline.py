@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from paredown import record, untrained
+from paredown.announce import announce
 from paredown.config import build
 from paredown.dataset import Dataset
 from paredown.errors import BudgetError, ConfigError, first_line
@@ -118,6 +119,7 @@ def _run(
         if same and tracker.has(str(before.get("run_id"))):
             log.info("finished before; see %s", folder / RESULT)
             return before
+        announce(parts, dataset, folder)
         with tracker.run(
             parts.name, folder, parts.tracking.parent, record.tags(parts, dataset)
         ) as kept:

@@ -113,7 +113,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """List what is kept, or remove what is old or too much."""
     asked = _arguments()
-    with user_errors():
+    with user_errors("store"):
         for name in ("days", "gb"):
             value = getattr(asked, name)
             if value is not None and not value >= 0:
