@@ -9,6 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from paredown.config import CONF, typed, user_errors
+from paredown.leftovers import no_leftovers
 from paredown.logs import open_streams
 from paredown.mistyped import check_words
 from paredown.process import wait_politely
@@ -29,7 +30,7 @@ def job(cfg: DictConfig) -> dict[str, Any]:
 
     Undecorated, so that a worker finds it by its name, and takes the filter above with it.
     """
-    with user_errors():
+    with no_leftovers(), user_errors():
         from paredown import pipeline  # heavy, so only once there is work
 
         return pipeline.run(cfg)

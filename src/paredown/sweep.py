@@ -64,9 +64,9 @@ class SweepCallback(Callback):
             else:  # the sweeper makes up the jobs as it goes
                 self._parts = plan(config)
             _check_comparison(self._parts, jobs)
+            tracker = self._parts.tracking.connect()
             if not jobs:
                 _require_same(self._parts, _folder(config))
-            tracker = self._parts.tracking.connect()
             overrides = config.hydra.overrides.task
             swept = (
                 " ".join(_swept(overrides))
