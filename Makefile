@@ -31,10 +31,10 @@ lint: .venv/ready  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-store: .venv/ready  ## List what the store keeps, its size and what made it
+store: .venv/ready  ## List what the store keeps, its size and what made it, and what mlruns/ takes
 	$(BIN)/python -m paredown.store_command list
 
-store-clean: .venv/ready  ## Tell what DAYS=30 unused would free; YES=1 removes it
+store-clean: .venv/ready  ## Tell what DAYS=30 unused and runs deleted in MLflow would free; YES=1 removes it
 	$(BIN)/python -m paredown.store_command clean --days $(or $(DAYS),30) $(if $(YES),--yes)
 
 docs: .venv/ready  ## Build the pages into site/
