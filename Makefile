@@ -1,6 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= openvino,executorch
+# of a package index that has torch, such as PyTorch's own of CPU wheels; none: pip's
+TORCH_INDEX ?=
+CAN_RUN := 'import sys; sys.exit(sys.version_info < (3, 11))'
+new_enough = $(shell $(1) -c $(CAN_RUN) 2>/dev/null && echo yes)
 # a worker begins with its share in order, so that it makes what a file shares once
 SIDE_BY_SIDE = -n logical --maxprocesses 4 --dist worksteal
 
@@ -27,10 +31,10 @@ lint: .venv/ready  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-store: .venv/ready  ## List what the store keeps, its size and what made it
+store: .venv/ready  ## List what the store keeps, its size and what made it, and what mlruns/ takes
 	$(BIN)/python -m paredown.store_command list
 
-store-clean: .venv/ready  ## Tell what DAYS=30 unused would free; YES=1 removes it
+store-clean: .venv/ready  ## Tell what DAYS=30 unused and runs deleted in MLflow would free; YES=1 removes it
 	$(BIN)/python -m paredown.store_command clean --days $(or $(DAYS),30) $(if $(YES),--yes)
 
 docs: .venv/ready  ## Build the pages into site/
@@ -48,7 +52,10 @@ clean:  ## Remove what runs left here: multirun/ and mlruns/ (the store stays)
 # torch and torchvision in one command of their own: pip then takes them as they were pinned;
 # Python compiles what it imports: all of 400 MB would take more than a minute
 .venv/ready: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --no-compile $$(grep -E '^torch(vision)?==' constraints.txt)
-	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[dev,$(EXTRAS)]'
+	$(if $(call new_enough,$(PYTHON)),,$(error PYTHON must be Python 3.11 or newer, got $(PYTHON); name another: make run PYTHON=/PATH/python3.11))
+	$(if $(wildcard $(BIN)/python),$(if $(call new_enough,$(BIN)/python),,$(error .venv must be Python 3.11 or newer; remove it: rm -r .venv)))
+	@echo "installing some 200 packages into .venv: $(if $(TORCH_INDEX),about 3 GB with a torch for CPUs alone,about 7 GB with the torch for GPUs that PyPI has; TORCH_INDEX=URL takes one for CPUs). It takes minutes, as fast as the line is"
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --no-compile $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) $$(grep -E '^torch(vision)?==' constraints.txt)
+	$(BIN)/pip install --no-compile -c constraints.txt -e '.[dev,$(EXTRAS)]'
 	touch $@

@@ -1,6 +1,18 @@
 """Make a folder that deploys of the first measured variant that meets a budget."""
 
-from paredown.commands import pick
+import sys
+
+try:
+    from paredown.commands import pick
+except ModuleNotFoundError as error:
+    if error.name not in ("paredown", "hydra", "omegaconf"):
+        raise
+    print(
+        f"error: {sys.executable} has no {error.name}; run `make run` first, "
+        "which installs all into .venv, and then .venv/bin/python pick.py",
+        file=sys.stderr,
+    )
+    raise SystemExit(2) from None
 
 if __name__ == "__main__":
     pick()

@@ -33,7 +33,7 @@ def arm(fault: str, point: str) -> None:
     from onnxruntime import quantization
 
     from paredown import store
-    from paredown.training import loop
+    from paredown.training.progress import TrainingProgress
 
     def before(owner: object, name: str) -> None:
         inner = getattr(owner, name)
@@ -51,14 +51,14 @@ def arm(fault: str, point: str) -> None:
     elif point == "manifest":
         before(store, "sha256_of")  # the files are there, their manifest is not
     else:
-        step = loop._Bar.step
+        step = TrainingProgress.step
 
-        def counted(bar: loop._Bar, loss: float) -> None:
+        def counted(bar: TrainingProgress, loss: float) -> None:
             step(bar, loss)
             if bar.title == point and bar.done == 3:
                 strike(fault)
 
-        loop._Bar.step = counted
+        TrainingProgress.step = counted
 
 
 if __name__ == "__main__":

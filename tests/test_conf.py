@@ -94,7 +94,7 @@ def test_every_model_has_a_logit_a_class(path: Path) -> None:
     import torch
 
     if path.stem == "timm":
-        pytest.importorskip("timm", reason="needs pip install 'paredown[timm]'")
+        pytest.importorskip("timm", reason="needs timm")
     model = build_all(composed(f"model={path.stem}"))["model"]
     network = model.build(7, (3, 32, 32)).eval()
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 7)

@@ -26,13 +26,13 @@ class Net(torch.nn.Sequential):
 
 
 def commands() -> list[str]:
-    """List every command of Paredown in a block of code; two spaces begin its explanation."""
+    """List every command of Paredown in a block of code, as a shell takes it."""
     found = []
     for page in PAGES:
         for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.S | re.M):
             lines = block.replace("\\\n", " ").splitlines()
             found += [line for line in lines if re.match(r"python (run|pick|report)\.py", line)]
-    return sorted({re.split(r" {2,}(?=\S+ )(?!\S*=)", line)[0].strip() for line in found})
+    return sorted({shlex.join(shlex.split(line, comments=True)) for line in found})
 
 
 def overrides(arguments: list[str]) -> list[str]:

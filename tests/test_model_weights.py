@@ -1,13 +1,17 @@
 import hashlib
 import logging
 import os
+import sys
+import types
 import urllib.request
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import nn
 
@@ -249,3 +253,54 @@ def test_weights_that_cannot_be_computed_with_are_refused_by_name(
     torch.save({**state(), "0.weight": value}, tmp_path / "a.pt")
     with pytest.raises(ConfigError, match=f"^weights must {line}"):
         start(replace(SMALL, weights=str(tmp_path / "a.pt")), 10, SHAPE)
+
+
+def lightning(s: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Give a checkpoint as Lightning writes it, of a class that is not here when it is read."""
+    place = "lightning.fabric.utilities.data"
+    parts = place.split(".")
+    for count in range(1, len(parts) + 1):
+        name = ".".join(parts[:count])
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    settings = type("AttributeDict", (dict,), {"__module__": place})
+    sys.modules[place].AttributeDict = settings
+    kept = settings(
+        lr=0.1, data=Path("photos"), width=Namespace(of=8), net=OmegaConf.create({"a": [1]})
+    )
+    return {
+        "epoch": 3,
+        "pytorch-lightning_version": "2.5.0",
+        "hyper_parameters": kept,
+        "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.0)}},
+        "state_dict": {
+            **{f"model.{name}": tensor for name, tensor in s.items()},
+            "criterion.weight": torch.ones(10),
+        },
+    }
+
+
+def test_a_checkpoint_of_lightning_is_read_without_lightning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "last.ckpt"
+    with pytest.MonkeyPatch.context() as patch:
+        torch.save(lightning(state(), patch), file)
+    with caplog.at_level(logging.INFO):
+        assert equal(start(replace(SMALL, weights=str(file)), 10, SHAPE), state())
+    told = "weights: model. is stripped from their names; 1 others are left out, such as criterion."
+    assert told in caplog.text
+
+
+def test_averaged_weights_of_a_training_module_come_first(tmp_path: Path) -> None:
+    both = {f"model.{name}": tensor for name, tensor in state(7).items()}
+    both |= {f"model_ema.module.{name}": tensor for name, tensor in state().items()}
+    torch.save({"state_dict": both}, tmp_path / "a.ckpt")
+    assert equal(start(replace(SMALL, weights=str(tmp_path / "a.ckpt")), 10, SHAPE), state())
+
+
+def test_code_beside_the_weights_stays_refused_and_does_not_run(tmp_path: Path) -> None:
+    mark, file = tmp_path / "was-here", tmp_path / "a.ckpt"
+    torch.save({"state_dict": state(), "hyper_parameters": Evil(mark)}, file)
+    with pytest.raises(ConfigError, match=r"got .*a\.ckpt with the code .*system; save its"):
+        read(file)
+    assert not mark.exists()

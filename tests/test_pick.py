@@ -24,6 +24,7 @@ from paredown.pick.command import choose
 from paredown.pick.remeasure import remeasure
 from paredown.pick.walk import walk
 from paredown.pick.workbench import Workbench
+from paredown.sweep import SWEEP
 from paredown.tracking import Tracking
 from paredown.tracking.shelf import find_sweep
 from paredown.tracking.tracker import Tracker
@@ -149,8 +150,32 @@ def test_a_sweep_is_found_by_its_folder_its_id_and_its_name(
     assert len(tracker.finished(found)) == 2
     name = tracker.client.get_run(found).info.run_name
     assert {find_sweep(tracker, asked, "pick.sweep").id for asked in (found, name)} == {found}
-    with pytest.raises(ConfigError, match=r"^pick.sweep must be one of prune.*'multirun/o'"):
+    assert find_sweep(tracker, 1, "pick.sweep").id == found  # its name takes quotes in quotes
+    told = r"^pick.sweep must be one of 1 \(prune.*, /.*/multirun/one\), got 'multirun/o'$"
+    with pytest.raises(ConfigError, match=told):
         find_sweep(tracker, "multirun/o", "pick.sweep")
+
+
+def test_a_data_set_that_no_run_is_of_is_refused_with_those_that_there_are(swept: Path) -> None:
+    done = pick(swept, "budget.size_mb=9", "pick.dataset=digit", "pick.name=null")
+    assert done.returncode == 2
+    told = "pick.dataset must be one of digits, got 'digit'; did you mean digits?"
+    assert done.stderr == f"error: {told}\n"
+    asked = ("pick.dataset=digits", "pick.sweep=1", "pick.name=null", "pick.folder=of_digits")
+    assert pick(swept, "budget.size_mb=9", *asked).returncode == 0
+
+
+def test_sweeps_of_one_name_are_told_by_their_numbers_the_oldest_first(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = Tracking(uri, "paredown", parent=None, trial=None).connect()
+    runs = [tracker.start("lab", tmp_path, tags={SWEEP: f"/sweeps/{name}"}) for name in "abc"]
+    for run in runs:
+        run.end("FINISHED")
+    assert find_sweep(tracker, 1, "pick.sweep").id == runs[0].id
+    assert find_sweep(tracker, "3", "pick.sweep").id == runs[2].id
+    told = r"one of 1 \(lab, /sweeps/a\), 2 \(lab, /sweeps/b\), 3 \(lab, /sweeps/c\), got 'lab'$"
+    with pytest.raises(ConfigError, match=told):
+        find_sweep(tracker, "lab", "pick.sweep")
 
 
 @contextmanager

@@ -194,7 +194,7 @@ def test_a_sweep_is_found_by_folder_id_and_name(ran: Path) -> None:
 
 
 BAD = {
-    "report.sweep=nope": "report.sweep must be one of prune.amount=0.2,0.6, got 'nope'",
+    "report.sweep=nope": "report.sweep must be one of 1 (prune.amount=0.2,0.6, ",
     "report.folder=''": "report.folder must be a path",
     "report.swep=x": "report.swep is not a key of the configuration; did you mean report.sweep?",
     "+report.swep=x": "did you mean sweep?",

@@ -20,7 +20,8 @@ def test_the_script_of_the_page_runs_and_leaves_what_it_says(
     assert [row["stage"] for row in found["rows"]] == ["teacher", "student", "pruned", "int8"]
     teacher, student, pruned, int8 = found["rows"]
     assert teacher["speedup"] == 1
-    assert student["params"] == teacher["params"] > pruned["params"] == int8["params"]
+    assert teacher["params"] > 25 * student["params"]
+    assert student["params"] > pruned["params"] == int8["params"]
     assert int8["size_mb"] < pruned["size_mb"] < student["size_mb"]
     assert min(row["accuracy"] for row in found["rows"]) > 0.2  # of ten classes
     assert (tmp_path / "int8" / "model.onnx").is_file()
@@ -28,6 +29,7 @@ def test_the_script_of_the_page_runs_and_leaves_what_it_says(
     dataset = found["session"].dataset
     logits = found["program"](dataset.normalize(dataset.val.images[:3]))
     assert logits.shape == (3, 10)
+    assert found["session"].dataset.name == "arrays"
 
 
 def test_a_session_refuses_as_the_command_does() -> None:

@@ -1,4 +1,6 @@
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -8,7 +10,10 @@ import pytest
 from filelock import FileLock
 
 from paredown.store import Store, StoreFolder
-from paredown.store_command import Entry, entries, remove, superfluous
+from paredown.store_command import Entry, entries, main, remove, superfluous
+from paredown.tracking import Tracking
+from paredown.tracking.deleted import kept_runs
+from paredown.tracking.deleted import remove as remove_runs
 from paredown.use import USE
 
 ABOUT = {"stage": "prune", "kind": "weights", "dataset": "digits", "seed": 0, "path": "a-prune0.50"}
@@ -118,3 +123,76 @@ def test_cleaning_takes_the_locks_of_what_is_not_there(filled: Path) -> None:
     with held:
         remove(filled, [entry for entry in entries(filled) if entry.folder.name == "old"])
         assert {path.name for path in filled.glob("*.lock")} == {"new.lock", "held.lock"}
+
+
+@pytest.fixture
+def deleted(tmp_path: Path) -> list:
+    """Three runs in mlruns/: one whose file another has, that other, and one that is alone."""
+    uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    tracker = Tracking(uri, "paredown", parent=None, trial=None).connect()
+    runs = [tracker.start(name, tmp_path) for name in ("shared", "using", "alone")]
+    for run in runs:
+        place = tmp_path / "mlruns" / run.id / "artifacts"
+        place.mkdir(parents=True)
+        (place / "model.onnx").write_bytes(b"0" * 1_000_000)
+    runs[1].log(tags={"baseline/file": f"runs:/{runs[0].id}/model.onnx"})
+    for run in runs:
+        run.end("FINISHED")
+    for run in (runs[0], runs[2]):
+        tracker.client.delete_run(run.id)
+    return runs
+
+
+def clean_here(
+    filled: Path,
+    *arguments: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> str:
+    """Call the command in the folder that the store and mlruns/ lie in."""
+    monkeypatch.chdir(filled.parent)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+    monkeypatch.setattr(sys, "argv", ["store", "--folder", str(filled), *arguments])
+    main()
+    return capsys.readouterr().out
+
+
+def test_runs_are_counted_and_those_deleted_in_mlflow_are_freed_unless_another_has_their_files(
+    filled: Path,
+    deleted: list,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shared, _, alone = deleted
+    listed = clean_here(filled, monkeypatch=monkeypatch, capsys=capsys)
+    assert f"3 runs, 3.0 MB in {filled.parent}/mlruns" in listed
+    assert "1 of them, 1.0 MB, were deleted: make store-clean YES=1" in listed
+    assert "shared; another run has a file of it, so it stays" in listed
+    asked = ("clean", "--days", "30")
+    told = clean_here(filled, *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert "1 deleted runs, 1.0 MB would go from" in told
+    mlruns = filled.parent / "mlruns"
+    assert (mlruns / alone.id).is_dir()
+    told = clean_here(filled, *asked, "--yes", monkeypatch=monkeypatch, capsys=capsys)
+    assert "1 deleted runs, 1.0 MB removed from" in told
+    assert not (mlruns / alone.id).exists()
+    assert (mlruns / shared.id / "artifacts" / "model.onnx").is_file()
+    left = kept_runs(f"sqlite:///{mlruns}/mlflow.db")
+    assert {run.name for run in left} == {"shared", "using"}
+    again = clean_here(filled, *asked, "--yes", monkeypatch=monkeypatch, capsys=capsys)
+    assert "0 deleted runs, 0.0 MB removed from" in again
+
+
+def test_files_of_a_run_that_lie_elsewhere_are_left_alone(tmp_path: Path, deleted: list) -> None:
+    secret = tmp_path / "elsewhere"
+    secret.mkdir()
+    (secret / "file").write_text("of the user")
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlruns/mlflow.db")) as database:
+        database.execute("update runs set artifact_uri = ?", (secret.as_uri(),))
+        database.commit()
+    uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    runs = kept_runs(uri)
+    assert {run.bytes for run in runs} == {0}
+    remove_runs(uri, runs)
+    assert (secret / "file").is_file()
+    assert (tmp_path / "mlruns" / deleted[2].id / "artifacts" / "model.onnx").is_file()

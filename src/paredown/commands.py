@@ -9,7 +9,9 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from paredown.config import CONF, typed, user_errors
+from paredown.leftovers import no_leftovers
 from paredown.logs import open_streams
+from paredown.mistyped import check_words
 from paredown.process import wait_politely
 
 # conf/hydra/launcher has the names of the plugins' own configs, which Hydra says at every start
@@ -28,7 +30,7 @@ def job(cfg: DictConfig) -> dict[str, Any]:
 
     Undecorated, so that a worker finds it by its name, and takes the filter above with it.
     """
-    with user_errors():
+    with no_leftovers(), user_errors():
         from paredown import pipeline  # heavy, so only once there is work
 
         return pipeline.run(cfg)
@@ -56,18 +58,21 @@ _run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config
 def run() -> None:
     """Distill, prune, quantize and measure one model; with -m, one run a value."""
     with user_errors():
+        check_words(sys.argv[1:], "config")
         _run()
 
 
 def pick() -> None:
     """Make a folder that deploys of the first measured variant that meets a budget."""
     with user_errors("pick"):
+        check_words(sys.argv[1:], "pick")
         _pick()
 
 
 def report() -> None:
     """Write what MLflow keeps of finished runs as one page and one Markdown file."""
     with user_errors("report"):
+        check_words(sys.argv[1:], "report")
         _report()
 
 

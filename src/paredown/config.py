@@ -1,6 +1,5 @@
 """The door: turn configuration into checked objects, and bad input into one clear line."""
 
-import difflib
 import errno
 import gc
 import os
@@ -10,9 +9,9 @@ import sys
 import threading
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,19 @@ from hydra.utils import get_class, instantiate  # noqa: TID251, this is the one 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from paredown.errors import ConfigError, RunError, first_line, require, require_one_of, worker_died
+from paredown.errors import (
+    INSTALLED,
+    ConfigError,
+    RunError,
+    first_line,
+    require,
+    require_one_of,
+    worker_died,
+)
 from paredown.printable import printable
 from paredown.trust import allow, code_in
 
-_INSTALLED = Path(__file__).with_name("conf").is_dir()
-CONF = Path(__file__).with_name("conf") if _INSTALLED else Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).with_name("conf") if INSTALLED else Path(__file__).parents[2] / "conf"
 """Where the configuration is: inside an installed package, or at the top of a checkout."""
 
 _FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -116,10 +122,24 @@ def check_fields(key: str, node: DictConfig) -> None:
     for name in map(str, node):
         if name == "_target_":
             continue
-        require_one_of(known, f"a name in {key}", name)
+        _require_known(known, key, name)
         check_type(f"{key}.{name}", node[name], hints[name])
         if _is_own_part(node, name):
             check_fields(f"{key}.{name}", node[name])
+
+
+def _require_known(known: set[str], key: str, name: str) -> None:
+    """Refuse a field that a part has not, and say which option of its group has it."""
+    if name in known:
+        return
+    from paredown.mistyped import options_with
+
+    others = " or ".join(options_with(f"{key}.{name}"))
+    hint = f"; {key}.{name} is a knob of {others}" if others else ""
+    try:
+        require_one_of(known, f"a name in {key}", name)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{hint}") from None
 
 
 def _is_own_part(node: DictConfig, name: str) -> bool:
@@ -130,7 +150,17 @@ def _is_own_part(node: DictConfig, name: str) -> bool:
 
 def check_type(key: str, value: object, wanted: Any) -> None:
     """Raise ConfigError unless a plain value is of the wanted type; parts are not looked into."""
-    require(_fits(value, wanted), key, f"be {_say(wanted)}", value)
+    fits = _fits(value, wanted)
+    require(fits, key, f"be {_say(wanted)}", value, "" if fits else _mend(key, value, wanted))
+
+
+def _mend(key: str, value: object, wanted: Any) -> str:
+    """Say what may be meant by a value of a wrong type; empty where nothing is known."""
+    percent = isinstance(value, str) and re.fullmatch(r"(\d+(?:\.\d+)?) *%", value)
+    if percent and _fits(0.5, wanted):
+        return f"{float(percent[1]) / 100:g} is {value}"
+    group = key.replace(".", "/")
+    return f"{group}={value} chooses an option" if (CONF / group).is_dir() else ""
 
 
 def _fits(value: object, wanted: Any) -> bool:
@@ -144,19 +174,29 @@ def _fits(value: object, wanted: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if wanted in (str, bool):
         return isinstance(value, wanted)
-    return True  # a nested part; its own node is checked by itself
+    if is_dataclass(wanted) or getattr(wanted, "_is_protocol", False):  # checked by itself
+        return isinstance(value, Mapping | DictConfig)
+    return True
 
 
 def _say(wanted: Any) -> str:
     words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
     if typing.get_origin(wanted) in (typing.Union, types.UnionType):
         return " or ".join(_say(option) for option in typing.get_args(wanted))
+    if is_dataclass(wanted) or getattr(wanted, "_is_protocol", False):
+        return "a part of its own"
     return words.get(wanted, "null" if wanted is type(None) else str(wanted))
 
 
 def typed(verb: str) -> str:
     """Say what a person types: `python run.py` in a checkout, else `paredown run`."""
-    return f"paredown {verb}" if _INSTALLED else f"python {verb}.py"
+    return f"paredown {verb}" if INSTALLED else f"python {verb}.py"
+
+
+class Terminated(SystemExit):
+    """The end by a signal, which somebody else has sent."""
+
+    code: int
 
 
 @contextmanager
@@ -179,15 +219,22 @@ def user_errors(primary: str = "config") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _end("interrupted; the same command goes on from the last finished stage", 130)
+        _end(f"interrupted; {_going_on(primary)}", 130)
+    except Terminated as end:
+        name = signal.Signals(end.code - 128).name
+        _end(f"ended by {name}; {_going_on(primary)}", end.code)
     except ConfigError as error:
         _end(str(error), 2)
     except RunError as error:
         _end(str(error), error.code)
     except MissingConfigException as error:
-        _end(_say_missing(str(error.missing_cfg_file), error.options or []), 2)
+        from paredown.mistyped import say_missing
+
+        _end(say_missing(str(error.missing_cfg_file), error.options or []), 2)
     except (HydraException, OmegaConfBaseException) as error:
-        _end(_say_hydra(str(error), primary), 2)
+        from paredown.mistyped import say_hydra
+
+        _end(say_hydra(str(error), primary), 2)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
@@ -203,59 +250,15 @@ def user_errors(primary: str = "config") -> Iterator[None]:
 
 def _terminate(number: int, frame: object) -> typing.NoReturn:
     """Unwind on SIGTERM, so that runs end as KILLED and files half made are removed."""
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)
+
+
+def _going_on(primary: str) -> str:
+    """Say what the same command does after one that was cut off."""
+    goes_on = primary == "config"  # the others keep nothing between their steps
+    return f"the same command {'goes on from what the store has' if goes_on else 'begins anew'}"
 
 
 def _end(line: str, code: int) -> typing.NoReturn:
     print("error: " + printable(line.removesuffix("; ")), file=sys.stderr)
     raise SystemExit(code)
-
-
-def _say_missing(path: str, options: Sequence[str]) -> str:
-    """Return the line of an option that its group does not have, with the nearest one.
-
-    Args:
-        path: Of its yaml, in conf/.
-        options: That the group has.
-    """
-    if path.startswith("model/"):
-        from hydra_plugins.paredown_models._names import missing
-
-        return str(missing(path, [file.stem for file in (CONF / "model").glob("*.yaml")]))
-    group, _, name = path.rpartition("/")
-    try:
-        require_one_of(options, group or "the configuration", name)
-    except ConfigError as clear:
-        return str(clear)
-    return f"{path} is not there"
-
-
-def _say_hydra(message: str, primary: str) -> str:
-    unknown = re.search(r"Could not override '([^'@]+)'", message)
-    if unknown is None:
-        return " ".join(message.split())
-    key = unknown.group(1)
-    near = difflib.get_close_matches(key, _known_keys(primary), n=1, cutoff=0.5)
-    return f"{key} is not a key of the configuration" + (
-        f"; did you mean {near[0]}?" if near else ""
-    )
-
-
-def _known_keys(primary: str) -> list[str]:
-    """List every key of a primary configuration's defaults that an override can name."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    cfg = composed(primary=primary, hydra=True)
-    keys: list[str] = []
-
-    def walk(node: DictConfig, prefix: str) -> None:
-        for name in node:
-            key = f"{prefix}{name!s}"
-            keys.append(key)
-            child = node._get_node(str(name))
-            if isinstance(child, DictConfig) and not child._is_interpolation():
-                walk(child, key + ".")
-
-    walk(cfg, "")
-    return keys

@@ -1,12 +1,18 @@
 """What can go wrong for a known reason, told in one line. Imports nothing heavy."""
 
 import difflib
+import re
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 from paredown.describe import hide_passwords
 
 SEEDS = 2**32  # as many as NumPy's generators take
 LAUNCHERS = ("joblib", "ray", "submitit")  # packages, each an extra and a plugin of Hydra
+
+INSTALLED = Path(__file__).with_name("conf").is_dir()
+"""Whether this is an installed package, which has conf/ inside, or a checkout."""
 
 
 class ConfigError(ValueError):
@@ -38,7 +44,15 @@ def worker_died(error: BaseException) -> bool:
 def require(ok: bool, key: str, rule: str, got: object, hint: str = "") -> None:
     """Raise ConfigError `<key> must <rule>, got <got>; <hint>` unless `ok`."""
     if not ok:
+        hint = _as_share(rule, got) or hint
         raise ConfigError(f"{key} must {rule}, got {got!r}" + (f"; {hint}" if hint else ""))
+
+
+def _as_share(rule: str, got: object) -> str:
+    """Say what a percentage is as a share, where a rule wants a share; empty where it does not."""
+    percent = isinstance(got, int | float) and not isinstance(got, bool) and 2 <= got <= 100
+    shares = re.search(r"\blie in [\[(]0, 1[\])]", rule)
+    return f"{got / 100:g} is {got:g} %" if percent and shares else ""  # type: ignore[operator]
 
 
 def require_seed(key: str, seed: int) -> None:
@@ -52,3 +66,20 @@ def require_one_of(names: Iterable[str], key: str, got: object) -> None:
     near = difflib.get_close_matches(str(got), valid, n=1)
     hint = f"did you mean {near[0]}?" if near else ""
     require(got in valid, key, f"be one of {', '.join(valid)}", got, hint)
+
+
+def install_command(extra: str) -> str:
+    """Return what a person types to install an extra: from this checkout, else its packages.
+
+    Paredown's own name on PyPI is nobody's so far, so pip would find nothing by it.
+    """
+    if INSTALLED:
+        from importlib.metadata import requires
+
+        ends = re.compile(rf"""; extra == ["']{extra}["']$""")
+        wanted = [ends.sub("", line) for line in requires("paredown") or () if ends.search(line)]
+        return "pip install " + shlex.join(wanted)
+    root = Path(__file__).parents[2]
+    folder = "" if root == Path.cwd() else f"{root}/"
+    pinned, itself = f"{folder}constraints.txt", f"{folder or '.'}[{extra}]"
+    return shlex.join(["python", "-m", "pip", "install", "-c", pinned, "-e", itself])

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,22 @@ class Colored(logging.Formatter):
         plain = os.environ.get("NO_COLOR") or not sys.stderr.isatty()
         color = None if plain else COLORS.get(record.levelno)
         return text if color is None else f"\033[{color}m{text}\033[0m"
+
+
+class Pulse:
+    """Say when the next line is due where no progress bar is drawn: stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._lines = not sys.stderr.isatty()
+        self._last = time.monotonic()
+
+    def due(self, seconds: float = 30.0) -> bool:
+        """Tell whether a line is due: so many seconds have passed since the one before."""
+        now = time.monotonic()
+        if not self._lines or now - self._last < seconds:
+            return False
+        self._last = now
+        return True
 
 
 def open_streams() -> None:

@@ -1,5 +1,6 @@
 """What a variant is worth, taken from the files that ship."""
 
+import logging
 import math
 import zlib
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paredown.dataset import Dataset, Split
+from paredown.logs import Pulse
 from paredown.runtime import Logits, Program
 
 if TYPE_CHECKING:
     from torch import nn
+
+log = logging.getLogger(__name__)
 
 BATCH = 256
 
@@ -22,8 +26,11 @@ def answer(program: Program, dataset: Dataset, split: Split) -> Logits:
     Returns:
         Logits, (N, classes), in the order of the split.
     """
-    batches = range(0, len(split), BATCH)
-    parts = [program(dataset.normalize(split.images[at : at + BATCH])) for at in batches]
+    parts, pulse = [], Pulse()
+    for first in range(0, len(split), BATCH):
+        parts.append(program(dataset.normalize(split.images[first : first + BATCH])))
+        if pulse.due():
+            log.info("%s: %d of %d images answered", dataset.name, first + BATCH, len(split))
     return np.concatenate(parts)
 
 

@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from paredown import cautions, record, untrained
+from paredown.announce import announce
 from paredown.config import build
 from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import line
@@ -120,6 +121,7 @@ def _run(
         if same and tracker.has(str(before.get("run_id"))):
             log.info("finished before; see %s", folder / RESULT)
             return before
+        announce(parts, dataset, folder)
         with tracker.run(
             parts.name, folder, parts.tracking.parent, record.tags(parts, dataset)
         ) as kept:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from paredown.describe import hide_passwords
-from paredown.errors import ConfigError, RunError, first_line
+from paredown.errors import ConfigError, RunError, first_line, install_command
 from paredown.process import owner
 from paredown.store import MANIFEST, Store, find_fault, folder_beside, is_full
 from paredown.trust import MACHINE_CODE, require_allowed, stays_within
@@ -55,7 +55,7 @@ class RemoteStore(Store):
             self._fs, root = url_to_fs(url, use_listings_cache=False)
             self._fs.pipe_file(f"{root.rstrip('/')}/{MARK}", b"")
         except ImportError as error:
-            raise ConfigError(f"{told}: {error}; pip install 'paredown[s3]'") from error
+            raise ConfigError(f"{told}: {error}; {install_command('s3')}") from error
         except Exception as error:  # each client has errors of its own
             reason = first_line(error)
             lacks = "credential" in reason.lower()

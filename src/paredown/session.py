@@ -1,6 +1,7 @@
 """Paredown from Python: the parts of a run, one call each, with the values of conf/.
 
-A session computes at once and keeps nothing; `python run.py` is what stores, logs and goes on.
+A session computes at once and keeps nothing, but for `run`, which is `python run.py`: that stores,
+logs and goes on.
 """
 
 import json
@@ -15,6 +16,7 @@ from paredown.dataset import Dataset
 from paredown.errors import require
 from paredown.plan import BASELINE, plan
 from paredown.runtime import Program
+from paredown.session_run import run_command
 from paredown.timing import time_side_by_side
 from paredown.variant import Context, Variant
 
@@ -22,21 +24,60 @@ Row = dict[str, Any]
 
 
 class Session:
-    """One data set, one runtime, one seed.
+    """One data set, one runtime, one seed; and a network, if one is handed in.
 
     Args:
-        overrides: As `run.py` takes them: `dataset=digits`, `training.epochs=5`, `seed=1`.
+        parts: Overrides as `run.py` takes them, `dataset=digits`, `training.epochs=5`, `seed=1`;
+            and before them, if they are at hand, an `nn.Module` and data: a pair (images, labels)
+            of arrays, a torch Dataset, or a mapping of "train", "val" and "test" to these. See
+            `handover`.
 
     Raises:
-        ConfigError: As `run.py` would refuse.
+        ConfigError: As `run.py` would refuse; or for a module that its class does not build again.
     """
 
-    def __init__(self, *overrides: str) -> None:
-        self._overrides = overrides
-        parts = plan(composed(*overrides))
-        self.dataset: Dataset = parts.load()
-        self.runtime, self._timing, self._seed = parts.runtime, parts.timing, parts.seed
+    def __init__(self, *parts: Any) -> None:
+        overrides = [part for part in parts if isinstance(part, str)]
+        handed = [part for part in parts if not isinstance(part, str)]
+        self._overrides, self._model = _named(handed, overrides)
+        only = ["technique=baseline"] if self._model else []  # no student that nobody asked for
+        made = plan(composed(*only, *self._overrides, *self._model))
+        self.dataset: Dataset = made.load()
+        self.runtime, self._timing, self._seed = made.runtime, made.timing, made.seed
         self._teacher: Variant | None = None
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What `python run.py` takes to work on the same data and the same network."""
+        return (*self._overrides, *self._model)
+
+    def baseline(self, epochs: int = 0) -> Variant:
+        """Take the network that was handed in, and train it on the labels if it wants that.
+
+        It teaches all that follow, unless another was trained before.
+
+        Args:
+            epochs: Of training; 0: its weights are good.
+        """
+        require(bool(self._model), "session", "have a network", "none", "Session(model, data)")
+        own = [*self._model, f"training.epochs={epochs}"]
+        trained = self._do(BASELINE, None, own)
+        self._teacher = self._teacher or trained
+        return trained
+
+    def run(self, *overrides: str) -> list[Row]:
+        """Do what `python run.py` does, in a process: with the store, MLflow and the table.
+
+        Args:
+            overrides: Beside the session's own, such as `technique=prune_quantize`.
+
+        Returns:
+            The rows of the table, by stage. `pick.py` finds the run as any other.
+
+        Raises:
+            RunError: If the command fails; it has said why.
+        """
+        return run_command(self.overrides, overrides)
 
     def train(self, model: str, **settings: object) -> Variant:
         """Train a network on the labels; the first one teaches all that follow.
@@ -139,6 +180,27 @@ class Session:
     def _module(self) -> Any:
         assert self._teacher is not None
         return self._teacher.module
+
+
+def _named(handed: Sequence[Any], overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides of a session's data, and those of its network."""
+    from torch import nn
+
+    modules = [part for part in handed if isinstance(part, nn.Module)]
+    data = [part for part in handed if not isinstance(part, nn.Module)]
+    rule = "take a network and data, at most one of each, and overrides"
+    require(
+        len(modules) <= 1 and len(data) <= 1, "Session", rule, [type(x).__name__ for x in handed]
+    )
+    if not handed:
+        return list(overrides), []
+    from paredown.handover import data_overrides, model_overrides
+
+    own = [*(data_overrides(data[0]) if data else []), *overrides]
+    if not modules:
+        return own, []
+    dataset = build(composed(*own), "dataset").load()
+    return own, model_overrides(modules[0], len(dataset.classes), dataset.input_shape)
 
 
 def _texts(group: str, settings: dict[str, object]) -> list[str]:

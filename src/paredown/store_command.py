@@ -1,4 +1,4 @@
-"""See and clean the store: python -m paredown.store_command [--folder F] [clean ...]."""
+"""See and clean the store, and MLflow's runs: python -m paredown.store_command [clean ...]."""
 
 import argparse
 import contextlib
@@ -8,6 +8,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -17,7 +18,11 @@ from paredown.process import is_free
 from paredown.store import MANIFEST, StoreFolder
 from paredown.use import USE, in_use, turn
 
+if TYPE_CHECKING:
+    from paredown.tracking.deleted import KeptRun
+
 DAY = 86_400
+RUNS = "sqlite:///mlruns/mlflow.db"
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m paredown.store_command", description=__doc__)
     parser.add_argument("action", nargs="?", choices=("list", "clean"), default="list")
     parser.add_argument("--folder", help="the store; the user's cache folder if left out")
+    parser.add_argument("--tracking", default=RUNS, help="MLflow's local store; others are left")
     parser.add_argument("--days", type=float, help="clean: what was not used for longer goes")
     parser.add_argument("--gb", type=float, help="clean: the oldest go until the rest fits")
     parser.add_argument("--yes", action="store_true", help="clean: really remove; else only tell")
@@ -113,7 +119,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """List what is kept, or remove what is old or too much."""
     asked = _arguments()
-    with user_errors():
+    with user_errors("store"):
         for name in ("days", "gb"):
             value = getattr(asked, name)
             if value is not None and not value >= 0:
@@ -137,6 +143,38 @@ def main() -> None:
             chosen = [entry for entry in chosen if entry.folder.name not in stay]
         total = sum(entry.bytes for entry in chosen) / 1e6
         print(f"{len(chosen)} entries, {total:.1f} MB {done} {store}")
+        _tell_runs(asked.tracking, clean=asked.action == "clean", really=asked.yes)
+
+
+def _tell_runs(uri: str, clean: bool, really: bool) -> None:
+    """Say what MLflow's runs take, and free those that were deleted there if that is asked for."""
+    from paredown.tracking.database import SQLITE, canonical, file_of
+
+    if not uri.startswith(SQLITE) or not file_of(canonical(uri)).is_file():
+        return  # a server cleans up after itself, by mlflow gc
+    from paredown.tracking.deleted import kept_runs, remove
+
+    place = canonical(uri)
+    runs = kept_runs(place)
+    deleted = [run for run in runs if run.deleted]
+    free = [run for run in deleted if not run.needed]
+    folder = file_of(place).parent
+    if not clean:
+        print(f"{len(runs)} runs, {_mb(runs):.1f} MB in {folder}")
+    for run in free if clean else deleted:
+        stays = "; another run has a file of it, so it stays" if run.needed else ""
+        print(f"{run.id[:12]}  {run.bytes / 1e6:9.3f} MB  deleted in MLflow  {run.name}{stays}")
+    if clean and really:
+        remove(place, free)
+    done = "removed from" if really else "would go from"
+    if clean:
+        print(f"{len(free)} deleted runs, {_mb(free):.1f} MB {done} {folder}")
+    elif free:
+        print(f"{len(free)} of them, {_mb(free):.1f} MB, were deleted: make store-clean YES=1")
+
+
+def _mb(runs: "list[KeptRun]") -> float:
+    return sum(run.bytes for run in runs) / 1e6
 
 
 if __name__ == "__main__":

@@ -20,7 +20,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from paredown.config import typed, user_errors
-from paredown.errors import LAUNCHERS, BudgetError, ConfigError, RunError, require
+from paredown.errors import (
+    LAUNCHERS,
+    BudgetError,
+    ConfigError,
+    RunError,
+    install_command,
+    require,
+)
 from paredown.results import DEFERRED, FRONT, PARENT, VERSION, read_json, read_results, write_json
 
 if TYPE_CHECKING:
@@ -64,9 +71,9 @@ class SweepCallback(Callback):
                 self._parts = plan(config)
                 require_trained_early(self._parts)
             _check_comparison(self._parts, jobs)
+            tracker = self._parts.tracking.connect()
             if not jobs:
                 _require_same(self._parts, _folder(config))
-            tracker = self._parts.tracking.connect()
             overrides = config.hydra.overrides.task
             swept = (
                 " ".join(_swept(overrides))
@@ -224,7 +231,7 @@ def _require_launcher(target: str) -> None:
     """Refuse a launcher whose package is not installed."""
     extra = next((name for name in LAUNCHERS if f"hydra_{name}_launcher" in target), None)
     there = extra is None or find_spec(f"hydra_plugins.hydra_{extra}_launcher") is not None
-    hint = f"pip install 'paredown[{extra}]'"
+    hint = "" if there else install_command(str(extra))
     require(there, "hydra/launcher", "be one that is installed", extra, hint)
 
 

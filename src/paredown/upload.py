@@ -11,7 +11,7 @@ from paredown.tracking.run import upload
 
 def main() -> None:
     """Upload what is left in every job's folder under the one that is given."""
-    with user_errors():
+    with user_errors("upload"):
         if len(sys.argv) != 3 or not Path(sys.argv[1]).is_dir():
             raise ConfigError(
                 "usage: python -m paredown.upload FOLDER URI, such as multirun and tracking.uri"

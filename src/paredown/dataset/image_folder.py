@@ -106,12 +106,13 @@ class ImageFolder:
 
     def load(self) -> Dataset:
         """List the images, look through new ones, and split them."""
-        from paredown.dataset.listing import class_names
+        from paredown.dataset.listing import another_level, class_names
 
         places = self._places()
         classes = class_names(places["train"])
         _require_text(classes)
-        hint = "one folder a class, with that class's images in it"
+        hint = another_level(places["train"]) if len(classes) < 2 else ""
+        hint = hint or "one folder a class, with that class's images in it"
         require(len(classes) >= 2, "dataset.folder", "hold two classes or more", classes, hint)
         piles = {role: self._pile(place, classes, role) for role, place in places.items()}
         whole = piles["train"]

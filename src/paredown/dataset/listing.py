@@ -43,6 +43,17 @@ def class_names(folder: Path) -> tuple[str, ...]:
     return tuple(name for name in entries if not name.startswith("."))
 
 
+def another_level(folder: Path) -> str:
+    """Say which folder near one without two class folders holds some; empty where none does."""
+    inside = [folder / name for name in class_names(folder)]
+    images = any(file.name.lower().endswith(ENDINGS) for file in folder.iterdir())
+    if images and len(class_names(folder.parent)) >= 2:
+        return f"its images are those of one class: dataset.folder={folder.parent}"
+    if len(inside) == 1 and len(class_names(inside[0])) >= 2:
+        return f"they are one folder deeper: dataset.folder={inside[0]}"
+    return ""
+
+
 def find(folder: Path, classes: tuple[str, ...], complete: bool) -> Listing:
     """List the images below a folder's class folders.
 

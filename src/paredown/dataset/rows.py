@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import sys
 import time
@@ -19,6 +20,9 @@ from paredown.dataset import Images, Picked
 from paredown.dataset.images import BROKEN, View, read
 from paredown.dataset.listing import Listing
 from paredown.errors import RunError
+from paredown.logs import Pulse
+
+log = logging.getLogger(__name__)
 
 PIXELS, LEFT_OUT = "images.npy", "broken.json"
 UNSURE = "unsure.json"  # names of those left out whose reading failed, which may pass
@@ -188,9 +192,11 @@ def read_patiently(path: Path, view: View, seed: int | None = None) -> Images:
 
 def _told(listing: Listing, step: int) -> Iterator[list[bytes]]:
     """Give the names in chunks, behind a progress bar; silent when stderr is no terminal."""
-    names, quiet = listing.names, not sys.stderr.isatty()
+    names, quiet, pulse = listing.names, not sys.stderr.isatty(), Pulse()
     with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
         task = bar.add_task(f"decoding {listing.root.name}", total=len(names))
         for at in range(0, len(names), step):
             yield names[at : at + step].tolist()
             bar.advance(task, step)
+            if pulse.due():
+                log.info("decoding %s: %d of %d images", listing.root.name, at + step, len(names))

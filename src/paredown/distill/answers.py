@@ -15,6 +15,7 @@ from torch import nn
 
 from paredown.dataset import Dataset
 from paredown.dataset.augment import Ways
+from paredown.logs import Pulse
 from paredown.model.form import arrange, layout
 from paredown.training import Training
 from paredown.training.loop import Batch, resolve_device, resolve_precision
@@ -72,7 +73,7 @@ def ask(teacher: nn.Module, dataset: Dataset, views: int, training: Training, fi
     device, fast = resolve_device(training), resolve_precision(training, teacher) == "bfloat16"
     teacher = copy.deepcopy(teacher).eval().to(device)  # the caller's stays where it is
     arrange(teacher)
-    count, start = len(dataset.train), time.perf_counter()
+    count, start, pulse = len(dataset.train), time.perf_counter(), Pulse()
     with file.open("wb") as out:
         shape = (views, count, len(dataset.classes))
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -83,6 +84,8 @@ def ask(teacher: nn.Module, dataset: Dataset, views: int, training: Training, fi
             images = torch.from_numpy(shown).contiguous(memory_format=layout(teacher))
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, fast):
                 told = teacher(images.to(device))
+            if pulse.due():
+                log.info("teacher: asked for view %d of %d, image %d", number + 1, views, at)
             out.write(told.float().cpu().numpy().astype("<f4").tobytes())
     seconds = time.perf_counter() - start
     log.info("teacher: answers to %d images in %d views in %.1f s", count, views, seconds)

@@ -1,7 +1,10 @@
 """Checkpoints as training scripts write them: nested, with prefixes, in half precision."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.errors import ConfigError
@@ -12,11 +15,45 @@ if TYPE_CHECKING:
 AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 NESTS = (*AVERAGED, "state_dict", "model_state_dict", "model_state", "model", "net", "network")
 COMPILED = "_orig_mod."  # which torch.compile puts before a part's names, anywhere
+SETTINGS = (  # packages whose objects hold what a script was called with, beside the weights
+    "lightning.", "lightning_fabric.", "pytorch_lightning.", "omegaconf.", "argparse.", "pathlib.",
+    "typing.", "collections.", "builtins.",
+)  # fmt: skip
 COUNTER = "n_averaged"  # of torch's AveragedModel, besides the weights
 
 State = Mapping[str, "Tensor"]
 
 log = logging.getLogger(__name__)
+
+
+class Settings:
+    """Stand in for whatever a checkpoint keeps beside the weights: an empty mapping, no code."""
+
+    def __new__(cls, *_: object) -> "OrderedDict[str, object]":  # type: ignore[misc]
+        """Return the mapping, whatever the other class would have been called with."""
+        return OrderedDict()
+
+
+@contextmanager
+def without_settings(file: Path) -> Iterator[None]:
+    """Let torch read a checkpoint that keeps settings beside the weights, as Lightning's do.
+
+    None of their classes is imported or called: each becomes an empty mapping. Code of anybody
+    else stays refused.
+
+    Args:
+        file: As torch.save wrote it.
+    """
+    from torch import serialization
+
+    try:
+        named = serialization.get_unsafe_globals_in_checkpoint(file)
+    except (ValueError, RuntimeError, OSError):  # of an older format, or damaged: loading says so
+        named = []
+    harmless = [name for name in named if name.startswith(SETTINGS)]
+    stands_in: list[Any] = [(type("Settings", (Settings,), {}), name) for name in harmless]
+    with serialization.safe_globals(stands_in):
+        yield
 
 
 def opened(content: Any, name: str) -> Any:
@@ -53,6 +90,9 @@ def without_prefix(state: State, names: Collection[str]) -> State:
     if any(COMPILED in name for name in state) and not any(COMPILED in name for name in names):
         state = {name.replace(COMPILED, ""): tensor for name, tensor in state.items()}
         log.info("weights: %s is stripped from their names", COMPILED)
+    whole = _with_all_of(state, names)
+    if whole is not None:
+        return whole
     prefix = ""
     while not any(name.removeprefix(prefix) in names for name in state):
         parts = {name.removeprefix(prefix).partition(".")[::2] for name in state}
@@ -64,6 +104,37 @@ def without_prefix(state: State, names: Collection[str]) -> State:
         log.info("weights: %s is stripped from their names", prefix)
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
+
+
+def _with_all_of(state: State, names: Collection[str]) -> State | None:
+    """Find the prefix under which all of a network's tensors are, beside tensors of others.
+
+    A training module keeps its loss and its metrics beside the network: `model.0.weight`,
+    `criterion.weight`. Averaged weights come first.
+
+    Args:
+        state: That was read.
+        names: Of the network's tensors.
+
+    Returns:
+        The network's tensors; None if their names are as they are, or there is no such prefix.
+    """
+    needed = [name for name in names if not name.endswith("num_batches_tracked")]
+    ends = f".{needed[0]}" if needed else ""
+    prefixes = {name.removesuffix(needed[0]) for name in state if ends and name.endswith(ends)}
+    whole = [prefix for prefix in prefixes if all(prefix + name in state for name in needed)]
+    if not whole or all(name in state for name in needed):
+        return None
+    whole.sort(key=lambda prefix: ("ema" not in prefix, len(prefix), prefix))
+    prefix, *others = whole
+    own = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
+    left_out = sorted(state.keys() - own.keys())
+    log.info(
+        "weights: %s is stripped from their names%s%s", prefix,
+        f"; {len(left_out)} others are left out, such as {left_out[0]}" if left_out else "",
+        f"; {' and '.join(others)} would fit too" if others else "",
+    )  # fmt: skip
+    return {name.removeprefix(prefix): tensor for name, tensor in own.items()}
 
 
 def as_float32(state: State, own: State, weights: str) -> State:

@@ -46,6 +46,9 @@ class Custom:
         whole = all(self.target.rpartition(":" if ".py" in self.target else ".")[::2])
         hint = "such as my_net.py:Net or package.module.Net"
         require(whole, "target", "name what makes the network", self.target, hint)
+        named = self.kwargs is None or isinstance(self.kwargs, dict)
+        rule, hint = "be arguments by name", "in quotes: 'model.kwargs={width: 32, depth: 4}'"
+        require(named, "kwargs", rule, self.kwargs, hint)
         if self.name is None:
             made_by = self.target.rpartition(":" if ".py" in self.target else ".")[2]
             object.__setattr__(self, "name", made_by)  # the way of a frozen dataclass

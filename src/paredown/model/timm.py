@@ -1,4 +1,4 @@
-"""timm's classifiers; an extra: pip install 'paredown[timm]'."""
+"""timm's classifiers; an extra of pyproject.toml."""
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from paredown.dataset.preprocessing import Preprocessing, Resize
-from paredown.errors import ConfigError, require
+from paredown.errors import ConfigError, install_command, require
 from paredown.model import weights as own
 
 if TYPE_CHECKING:
@@ -93,4 +93,4 @@ class Timm:
 
 def _require_timm() -> None:
     there = find_spec("timm") is not None
-    require(there, "model", "have its package here", "no timm", "pip install 'paredown[timm]'")
+    require(there, "model", "have its package here", "no timm", install_command("timm"))

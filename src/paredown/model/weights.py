@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from paredown.describe import sha256_of
 from paredown.errors import ConfigError, require
-from paredown.model.checkpoint import as_float32, opened, without_prefix
+from paredown.model.checkpoint import as_float32, opened, without_prefix, without_settings
 from paredown.model.form import not_finite, settle
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ def read(file: Path) -> dict[str, "Tensor"]:
         if file.suffix == ".safetensors":
             found: Any = load_file(file)
         else:
-            found = torch.load(file, map_location="cpu", weights_only=True)
+            with without_settings(file):
+                found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
         told = f"the code {code.group(1)}" if code else "what is no tensor"

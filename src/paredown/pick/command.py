@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from paredown import cautions, machine
 from paredown.config import build_all, typed
-from paredown.errors import BudgetError, ConfigError
+from paredown.errors import BudgetError, ConfigError, require_one_of
 from paredown.front import Budget
 from paredown.pick import Pick, bundle
 from paredown.pick.candidates import Candidate, Field, gather
@@ -44,7 +44,7 @@ def run(cfg: DictConfig) -> None:
         tracker = tracking.visit()
         bench = Workbench(tracker, Path(scratch))
         with tracking.answering():
-            field = _read(tracker, bench, asked.sweep)
+            field = _read(tracker, bench, asked)
         chosen = choose(field, budget, asked, bench)
         place = bundle.find_place(asked.folder, chosen)
         built = bench.parts(chosen.run)
@@ -57,10 +57,14 @@ def run(cfg: DictConfig) -> None:
         show(_register(tracker, asked.name, chosen, exam, built, budget, place))
 
 
-def _read(tracker: Tracker, bench: Workbench, sweep: str | None) -> Field:
+def _read(tracker: Tracker, bench: Workbench, asked: Pick) -> Field:
     """List the candidates of a sweep, or of the whole experiment."""
+    sweep = asked.sweep
     parent = None if sweep is None else find_sweep(tracker, sweep, "pick.sweep").id
     runs = tracker.finished(parent)
+    if asked.dataset is not None and runs:
+        require_one_of({run.dataset for run in runs}, "pick.dataset", asked.dataset)
+        runs = [run for run in runs if run.dataset == asked.dataset]
     unshippable = bench.unshippable(runs)
     field = gather(runs, machine.cpu_name(), unshippable)
     if not field.candidates:

@@ -32,7 +32,7 @@ class Report:
         folder: To write to.
     """
 
-    sweep: str | None
+    sweep: str | int | None
     folder: str
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from paredown import machine
 from paredown.dataset import Batch, Dataset
-from paredown.errors import ConfigError, RunError, require
+from paredown.errors import ConfigError, RunError, install_command, require
 from paredown.variant import Numerics, Variant, is_layer
 
 Logits = NDArray[np.float32]
@@ -216,7 +216,7 @@ def require_engine(runtime: Runtime, lowers: bool = False, integers: bool = Fals
         if package and find_spec(package) is None:
             raise ConfigError(
                 f"runtime {runtime.name} must have {also}its {role} here, got no package "
-                f"{package}; pip install 'paredown[{extra}]'"
+                f"{package}; {install_command(extra)}"
             )
     if able.nvidia and not machine.has_nvidia_gpu():
         reason = "got none; another runtime= runs on this CPU"

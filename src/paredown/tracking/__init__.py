@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 
 from paredown.config import typed
 from paredown.describe import hide_passwords
-from paredown.errors import ConfigError, require, require_one_of
+from paredown.errors import ConfigError, install_command, require, require_one_of
 from paredown.patience import patiently
 from paredown.tracking import view
 from paredown.tracking.contact import connect, is_away, knock, prepare, refusal, twice
@@ -114,7 +114,7 @@ class Tracking:
         except (MlflowException, SQLAlchemyError) as error:
             raise ConfigError(f"{told}: {refusal(error)}") from error
         except ModuleNotFoundError as error:  # the driver of a database
-            hint = "pip install 'paredown[postgresql]'" if error.name == "psycopg" else ""
+            hint = install_command("postgresql") if error.name == "psycopg" else ""
             raise ConfigError(f"{told}: {error}; {hint}") from error
 
     @contextmanager

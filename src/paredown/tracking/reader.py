@@ -41,6 +41,11 @@ class Logged:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
 
+    @property
+    def dataset(self) -> str:
+        """Name of its data set, without the fingerprint."""
+        return self.tags.get("dataset", "").rpartition(" ")[0]
+
     def title(self, stage: str) -> str:
         """Name a stage of it, for people, with what has to be said beside it."""
         return titled(stage, self.tags.get(f"{stage}/{NOTE}", ""))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paredown import machine
-from paredown.errors import ConfigError, first_line, require_one_of
+from paredown.errors import ConfigError, first_line
 from paredown.sweep import SWEEP
 from paredown.tracking.contact import lost_contact
 
@@ -19,32 +19,37 @@ if TYPE_CHECKING:
     from paredown.tracking.tracker import Named, Tracker
 
 ALIAS = "deploy"
+MOST = 8  # sweeps that are named to choose from
 
 
-def find_sweep(tracker: "Tracker", asked: str, key: str) -> "Named":
+def find_sweep(tracker: "Tracker", asked: str | int, key: str) -> "Named":
     """Find the run of a sweep.
 
     Args:
         tracker: Its experiment is searched.
-        asked: Id of the sweep's run, or its folder, or the run's name.
+        asked: Id of the sweep's run, or its folder, the run's name, or its number: the oldest
+            sweep is 1, so that a new one changes no other's.
         key: That asked.
 
     Raises:
         ConfigError: If none is meant, or several are.
     """
     sweeps = tracker.tagged(SWEEP)
+    asked = str(asked)
     folder = str(Path(asked).expanduser().absolute())
+    numbers = {str(number): each for number, each in enumerate(reversed(sweeps), 1)}
     meant = (
         [each for each in sweeps if each.id == asked]
         or [each for each in sweeps if each.value == folder]
         or [each for each in sweeps if each.name == asked]
+        or [each for number, each in numbers.items() if number == asked]
     )
-    if not meant:
-        require_one_of([each.name for each in sweeps], key, asked)
-    if len(meant) > 1:
-        folders = ", ".join(each.value for each in meant)
-        told = f"{len(meant)} have that name, so give the folder: {folders}"
-        raise ConfigError(f"{key} must name one sweep, got {asked!r}; {told}")
+    if len(meant) != 1:
+        listed = [(number, each) for number, each in numbers.items() if not meant or each in meant]
+        told = ", ".join(f"{number} ({each.name}, {each.value})" for number, each in listed[-MOST:])
+        older = len(listed) - len(listed[-MOST:])
+        told += f" and {older} older ones" if older else ""
+        raise ConfigError(f"{key} must be one of {told or 'none, no sweep is here'}, got {asked!r}")
     return meant[0]
 
 

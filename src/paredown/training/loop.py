@@ -5,19 +5,14 @@ see benchmarks/.
 """
 
 import logging
-import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import count
 from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from paredown import machine
@@ -25,6 +20,7 @@ from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
 from paredown.model.form import arrange, detach_cached, layout
 from paredown.training import Training
+from paredown.training.progress import TrainingProgress
 from paredown.training.step import Batch, Loss, label_loss, make_optimizer, take_step
 
 __all__ = ["Batch", "Loss", "Told", "fit", "label_loss", "resolve_device", "resolve_precision"]
@@ -83,7 +79,7 @@ def fit(
     batches = _batches(training, dataset, np.random.default_rng(seed), told)
     batches = _ahead(batches) if dataset.streams else batches
     curves: list[dict[str, float]] = []
-    with _Bar(title, training.batch_size, epochs * steps) as bar:
+    with TrainingProgress(title, training.batch_size, epochs * steps, epochs) as progress:
         for epoch in range(1, epochs + 1):
             total = torch.zeros(2, device=device)  # loss and hits, summed
             for _ in range(steps):
@@ -93,15 +89,17 @@ def fit(
                 rate = float(schedule.get_last_lr()[0])
                 schedule.step()
                 total += found
-                bar.step(found[0].item())
+                progress.step(found[0].item())
             mean_loss, accuracy = (total / steps).tolist()
             curves.append({"loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
+            progress.epoch(epoch, curves[-1])
     module.to("cpu").eval()
     detach_cached(module)
     for parameter in module.parameters():  # the last step can break what no loss has seen
         _require_finite(parameter.sum(), title, "weights", training.epochs, training)
     if epochs:
-        log.info("%s: %d epochs in %.1f s, %.0f images/s", title, epochs, bar.seconds, bar.rate)
+        seconds, rate = progress.seconds, progress.rate
+        log.info("%s: %d epochs in %.1f s, %.0f images/s", title, epochs, seconds, rate)
     return curves
 
 
@@ -160,34 +158,3 @@ def _ahead(batches: Iterator[T]) -> Iterator[T]:
             batch = coming.result()
             coming = thread.submit(next, batches)
             yield batch
-
-
-@dataclass
-class _Bar:
-    """A progress bar with loss, images/s and time left; silent when stderr is no terminal."""
-
-    title: str
-    batch_size: int
-    steps: int
-
-    def __enter__(self) -> "_Bar":
-        quiet = not sys.stderr.isatty()
-        self.progress = Progress(console=Console(stderr=True), transient=True, disable=quiet)
-        self.progress.start()
-        self.task = self.progress.add_task(self.title, total=self.steps)
-        self.start, self.done, self.seconds = time.perf_counter(), 0, 0.0
-        return self
-
-    @property
-    def rate(self) -> float:
-        """Images a second."""
-        return self.done * self.batch_size / self.seconds
-
-    def step(self, loss: float) -> None:
-        self.done += 1
-        self.seconds = time.perf_counter() - self.start
-        text = f"{self.title}  loss {loss:.3f}  {self.rate:.0f} images/s"
-        self.progress.update(self.task, completed=self.done, description=text)
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
