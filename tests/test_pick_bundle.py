@@ -1,5 +1,6 @@
 """The bundle: its files, and predict.py alone, without torch and without paredown."""
 
+import csv
 import json
 import os
 import re
@@ -35,7 +36,10 @@ sys.modules["torch"] = sys.modules["paredown"] = None  # importing them fails
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-PARTS = ["SHA256SUMS", "card.md", "model.onnx", "predict.py", "preprocess.json", "requirements.txt"]
+PARTS = [
+    "SHA256SUMS", "answers.csv", "card.md", "model.onnx", "predict.py", "preprocess.json",
+    "requirements.txt", "test.json",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +117,52 @@ def test_the_bundle_holds_its_parts_and_their_checksums(picked: Path) -> None:
     )
     assert checked.stdout.count(": OK") == len(PARTS) - 1
     packages = (picked / "requirements.txt").read_text().splitlines()
-    assert [line.partition("==")[0] for line in packages] == ["numpy", "pillow", "onnxruntime"]
+    assert [line.partition(">=")[0] for line in packages] == ["numpy", "pillow", "onnxruntime"]
     rules = json.loads((picked / "preprocess.json").read_text())
     assert (rules["size"], rules["channels"], len(rules["classes"])) == ([32, 32], 3, 10)
+
+
+def test_the_bundle_says_of_every_test_image_and_class_what_was_answered(picked: Path) -> None:
+    found = json.loads((picked / "test.json").read_text())
+    with (picked / "answers.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    hits, count = stated(picked)
+    assert len(lines) == found["images"] == count
+    assert sum(line["class"] == line["answer"] for line in lines) == hits
+    before = sum(line["class"] == line["baseline"] for line in lines)
+    assert found["baseline_accuracy"] == before / count
+    confusion = np.array(found["confusion"])
+    for index, each in enumerate(found["classes"]):
+        of_class = [line for line in lines if line["class"] == each["name"]]
+        right = sum(line["answer"] == each["name"] for line in of_class)
+        assert each["accuracy"] == right / each["images"]
+        assert (confusion[index].sum(), confusion[index, index]) == (each["images"], right)
+    assert hits / count <= found["top5"] <= 1
+    card = (picked / "card.md").read_text()
+    assert f"Top-5 accuracy: {found['top5']:.2%}" in card
+    worst = min(found["classes"], key=lambda each: each["accuracy"])
+    first = card.split("|---|---|---|---|\n")[1].splitlines()[0]
+    assert first.startswith(f"| {worst['name']} | {worst['images']} | {worst['accuracy']:.1%} |")
+
+
+def test_a_pick_tells_programs_in_json_what_it_made(
+    swept: Path, picked: Path, tmp_path: Path
+) -> None:
+    def run(size: str) -> subprocess.CompletedProcess[str]:
+        place = f"pick.folder={tmp_path / 'bundle'}"
+        command = [sys.executable, str(ROOT / "pick.py"), size, "pick.name=null", place, "--json"]
+        return subprocess.run(command, cwd=swept, capture_output=True, text=True, check=False)
+
+    done = run("budget.size_mb=0.05")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["test"] == json.loads((picked / "test.json").read_text())
+    assert found["figures"]["size_mb"] <= 0.05
+    sums = (tmp_path / "bundle" / "SHA256SUMS").read_text()
+    assert f"{found['sha256']['model.onnx']}  model.onnx\n" in sums
+    missed = run("budget.size_mb=0.000001")
+    assert missed.returncode == 3
+    assert json.loads(missed.stdout)["picked"] is None
 
 
 def test_the_card_says_how_it_was_made_and_what_it_is_worth(picked: Path) -> None:
@@ -266,7 +313,7 @@ def test_a_second_pick_replaces_the_bundle_and_leaves_nothing_beside_it(
         chosen = command.choose(field, budget, Pick(None, None, 0.0, False, None), bench)
         parts, program = bench.parts(chosen.run), bench.program(chosen)
         exam = command.sit(parts, program, bench.program(chosen.baseline))
-        card = command.write_card(chosen, exam, parts, budget)
+        card = {"card.md": command.write_card(chosen, exam, parts, budget)}
         assert command.bundle.find_place(str(place), chosen) == place
         command.bundle.write(place, program, parts.dataset, parts.runtime, card)
         assert sha256_of(place / "model.onnx") == chosen.sha256

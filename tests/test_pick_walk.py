@@ -4,6 +4,7 @@ from itertools import product
 from math import comb, inf
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import run_here
 from hypothesis import given, settings
@@ -208,12 +209,25 @@ def test_what_cannot_be_compared_or_shipped_is_left_out_and_told() -> None:
     assert any("2 variants without all figures" in note for note in field.notes)
 
 
+def judged(count: int, hits: int, before: int, lost: int, won: int) -> Exam:
+    """Make a test result of two classes with these counts."""
+    labels = np.zeros(count, np.int64)
+    variant, baseline = labels.copy(), labels.copy()
+    both = hits - won
+    variant[hits:] = 1  # rightly by both, then by the variant alone
+    baseline[both:hits] = 1
+    baseline[hits + lost :] = 1
+    exam = Exam(labels, variant, baseline, hits)
+    assert (exam.hits, exam.baseline_hits, exam.lost, exam.won) == (hits, before, lost, won)
+    return exam
+
+
 @pytest.mark.parametrize(
     ("exam", "told"),
     [
-        (Exam(100, 90, 90, 0, 0), "names rightly the same images as the baseline"),
-        (Exam(100, 90, 93, 4, 1), "3.00 points lost, p = 0.38 (exact McNemar): may be chance"),
-        (Exam(100, 90, 80, 0, 10), "10.00 points won, p = 0.002 (exact McNemar): a real"),
+        (judged(100, 90, 90, 0, 0), "names rightly the same images as the baseline"),
+        (judged(100, 90, 93, 4, 1), "3.00 points lost, p = 0.38 (exact McNemar): may be chance"),
+        (judged(100, 90, 80, 0, 10), "10.00 points won, p = 0.002 (exact McNemar): a real"),
     ],
 )
 def test_a_verdict_tells_what_the_comparison_is_worth(exam: Exam, told: str) -> None:

@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -158,10 +159,13 @@ def test_a_card_shows_every_name_and_holds_no_markup_of_others(
     classes = tuple(evil(f"class{number}") for number in range(10))
     dataset = replace(digits, name=evil("name"), classes=classes)
     parts = Parts(dataset, OnnxRuntime(1, "onnxruntime"), Timing(1, 1, 1.0))
+    labels = np.arange(10)
     candidate = gather([logged], "here").candidates[1]
-    card = write_card(candidate, Exam(10, 9, 9, 0, 0), parts, Budget(None, 1.0, None))
+    card = write_card(
+        candidate, Exam(labels, 9 - labels, labels, 5), parts, Budget(None, 1.0, None)
+    )
     check_markdown(card, "run", "stage", "extra", "class9", *TAGS)
-    assert len([line for line in card.splitlines() if line.startswith("#")]) == 4
+    assert len([line for line in card.splitlines() if line.startswith("#")]) == 5
     assert "\n    command<script>alert(1)</script>|" in card  # as it was, in a block of code
 
 

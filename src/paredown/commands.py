@@ -64,6 +64,8 @@ def run() -> None:
 
 def pick() -> None:
     """Make a folder that deploys of the first measured variant that meets a budget."""
+    if "--json" in sys.argv:
+        sys.argv[sys.argv.index("--json")] = "pick.json=true"
     with user_errors("pick"):
         check_words(sys.argv[1:], "pick")
         _pick()

@@ -17,6 +17,7 @@ class Pick:
         tolerance: Share of accuracy, [0, 1), within which variants count as equal.
         remeasure: Take latency here and now of what meets the other limits.
         name: Of the registered model; None registers nothing.
+        json: Print the result as one JSON object, and all else to stderr; `--json` does the same.
         dataset: Name of the data set of the runs; None: that of the newest run on this machine.
     """
 
@@ -26,6 +27,7 @@ class Pick:
     remeasure: bool
     name: str | None
     dataset: str | None = None
+    json: bool = False
 
     def __post_init__(self) -> None:
         require(0 <= self.tolerance < 1, "tolerance", "lie in [0, 1)", self.tolerance)

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from paredown.pick.candidates import Candidate
 from paredown.runtime import Runtime
 
 SUMS = "SHA256SUMS"
+PLAIN = {"numpy": "numpy>=1.24,<3", "pillow": "pillow>=9.4"}  # older ones were not tried
 
 
 def find_place(asked: str | None, candidate: Candidate) -> Path:
@@ -70,7 +71,9 @@ def _foreign(folder: Path) -> str | None:
     return None
 
 
-def write(place: Path, program: Path, dataset: Dataset, runtime: Runtime, card: str) -> None:
+def write(
+    place: Path, program: Path, dataset: Dataset, runtime: Runtime, papers: Mapping[str, str]
+) -> None:
     """Write the bundle beside its place, then move it there; an earlier one goes.
 
     Args:
@@ -78,7 +81,7 @@ def write(place: Path, program: Path, dataset: Dataset, runtime: Runtime, card: 
         program: Folder with the files that ship.
         dataset: What the network was trained on.
         runtime: Standalone.
-        card: Text of card.md.
+        papers: Texts of what people read, such as card.md, by their names.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
@@ -90,7 +93,8 @@ def write(place: Path, program: Path, dataset: Dataset, runtime: Runtime, card: 
         (new / "preprocess.json").write_text(json.dumps(preprocess(dataset), indent=1) + "\n")
         (new / "predict.py").write_text(predict(runtime))
         (new / "requirements.txt").write_text(requirements(runtime))
-        (new / "card.md").write_text(card, encoding="utf-8")
+        for name, text in papers.items():
+            (new / name).write_text(text, encoding="utf-8")
         names = sorted(path.name for path in new.iterdir())
         sums = "".join(f"{sha256_of(new / name)}  {name}\n" for name in names)
         (new / SUMS).write_text(sums)
@@ -142,7 +146,14 @@ def _source(function: Callable[..., object]) -> str:
 
 
 def requirements(runtime: Runtime) -> str:
-    """Pin what predict.py needs to the versions that it was measured with."""
+    """List what predict.py needs, as ranges that other machines can install.
+
+    Beside each stands the version that it was measured with.
+    """
     assert runtime.standalone is not None
-    packages = ("numpy", "pillow", *runtime.standalone.packages)
-    return "".join(f"{package}=={version(package)}\n" for package in packages)
+    lines = [f"{text}  # measured with {version(name)}\n" for name, text in PLAIN.items()]
+    for package in runtime.standalone.packages:
+        now = version(package)
+        major, minor = now.split(".")[:2]
+        lines.append(f"{package}>={major}.{minor},<{int(major) + 1}  # measured with {now}\n")
+    return "".join(lines)

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from paredown import cautions, machine
+from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import numbers
 from paredown.front import Budget
 from paredown.pick.candidates import Candidate
@@ -20,6 +23,8 @@ ROWS = (  # title, metric, how it is written, how much of it a unit is
     ("MMACs", "macs", "{:.2f}", 1e6),
     ("sparsity", "sparsity", "{:.1%}", 1),
 )
+SHOWN = 20  # classes in the table
+TOP = 5
 
 
 def write_card(candidate: Candidate, exam: Exam, parts: Parts, budget: Budget) -> str:
@@ -45,14 +50,19 @@ classes: {_classes(dataset.classes)}. Stages: {one_line(" → ".join(path))}. Tr
 
 - **Test accuracy: {exam.accuracy:.2%}** [{low:.1%}, {high:.1%}] (95 % Wilson interval), \
 {exam.hits} of {exam.count} images, taken from the files here, one image at a time.
-- Against the float32 baseline of the same run ({exam.baseline_hits / exam.count:.2%}): \
-{exam.verdict()}.
+{_top5(exam, dataset)}- Against the float32 baseline of the same run \
+({exam.baseline_hits / exam.count:.2%}): {exam.verdict()}.
 - Picked for: {say(budget)}.
 
 | measured | {one_line(run.stages[0])} | {title} |
 |---|---|---|
 {_rows(candidate)}
 {_where(candidate)}
+
+## Each class
+
+{_each_class(exam, dataset)}
+`test.json` has the whole table of confusions, `answers.csv` every image of the test split.
 
 ## Use it
 
@@ -99,6 +109,31 @@ def say(budget: Budget) -> str:
     """Tell a budget in words, by the keys that set it."""
     signs = {name: "at least" if name == "accuracy" else "at most" for name in budget.limits}
     return ", ".join(f"{name} {signs[name]} {limit:g}" for name, limit in budget.limits.items())
+
+
+def _top5(exam: Exam, dataset: Dataset) -> str:
+    if len(dataset.classes) <= TOP:
+        return ""
+    return f"- Top-5 accuracy: {exam.top5 / exam.count:.2%}.\n"
+
+
+def _each_class(exam: Exam, dataset: Dataset) -> str:
+    """Write a table of the classes, the worst first."""
+    confusion = exam.confusion(len(dataset.classes))
+    images = confusion.sum(1)
+    right = confusion.diagonal() / np.maximum(images, 1)
+    wrong = confusion - np.diag(confusion.diagonal())
+    order = [index for index in np.argsort(right, kind="stable") if images[index]]
+    lines = ["| class | test images | right | most often taken for |", "|---|---|---|---|"]
+    for index in order[:SHOWN]:
+        taken = int(wrong[index].argmax())
+        count = wrong[index, taken]
+        other = f"{one_line(dataset.classes[taken])} ({count})" if count else ""
+        name = one_line(dataset.classes[index])
+        lines.append(f"| {name} | {images[index]} | {right[index]:.1%} | {other} |")
+    if len(order) > SHOWN:
+        lines.append(f"\nThe {SHOWN} worst of {len(order)} classes.")
+    return "\n".join(lines) + "\n"
 
 
 def _classes(names: tuple[str, ...]) -> str:

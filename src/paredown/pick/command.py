@@ -1,8 +1,12 @@
 """The way of a pick: read, walk, show, examine, bundle, register."""
 
+import contextlib
+import json
 import os
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -10,7 +14,7 @@ from paredown import cautions, machine
 from paredown.config import build_all, typed
 from paredown.errors import BudgetError, ConfigError, require_one_of
 from paredown.front import Budget
-from paredown.pick import Pick, bundle
+from paredown.pick import Pick, bundle, result
 from paredown.pick.candidates import Candidate, Field, gather
 from paredown.pick.card import write_card
 from paredown.pick.exam import Exam, sit
@@ -32,6 +36,20 @@ def run(cfg: DictConfig) -> None:
         BudgetError: If nothing meets the budget.
     """
     parts = build_all(cfg, "pick", "budget", "tracking")
+    if not parts["pick"].json:
+        _run(parts)
+        return
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            found = _run(parts)
+    except BudgetError as error:
+        print(json.dumps({"picked": None, "reason": str(error)}))
+        raise
+    print(json.dumps(found))
+
+
+def _run(parts: dict[str, Any]) -> dict[str, Any]:
+    """Pick; return what `pick.result.picked` says of it."""
     budget: Budget = parts["budget"]
     asked: Pick = parts["pick"]
     if not budget.limits:
@@ -50,11 +68,13 @@ def run(cfg: DictConfig) -> None:
         built = bench.parts(chosen.run)
         program = bench.program(chosen)
         exam = sit(built, program, bench.program(chosen.baseline))
-        card = write_card(chosen, exam, built, budget)
-        bundle.write(place, program, built.dataset, built.runtime, card)
+        card = {"card.md": write_card(chosen, exam, built, budget)}
+        written = card | result.papers(exam, built.dataset)
+        bundle.write(place, program, built.dataset, built.runtime, written)
         texts = cautions.read(chosen.run.tags, chosen.stage)
         show(*_told(exam, place), *(f"caution: {text}" for text in texts))
         show(_register(tracker, asked.name, chosen, exam, built, budget, place))
+        return result.picked(chosen, exam, built.dataset, budget, place)
 
 
 def _read(tracker: Tracker, bench: Workbench, asked: Pick) -> Field:

@@ -17,22 +17,50 @@ log = logging.getLogger(__name__)
 SURE = 0.05  # below this a difference is called real
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exam:
-    """Accuracy on the test split, and a paired comparison with the baseline.
+    """What a variant and the baseline of its run answer to the test split.
 
     Args:
-        count: Images of the split.
-        hits, baseline_hits: Of them named rightly, by the variant and by its run's baseline.
-        lost: Images that only the baseline names rightly.
-        won: Images that only the variant names rightly.
+        labels: Right classes, int64, (N,).
+        answers, before: Classes that the variant and the baseline name, int64, (N,).
+        top5: Images whose class is among the variant's five likeliest.
     """
 
-    count: int
-    hits: int
-    baseline_hits: int
-    lost: int
-    won: int
+    labels: Labels
+    answers: Labels
+    before: Labels
+    top5: int
+
+    @property
+    def count(self) -> int:
+        """Images of the split."""
+        return len(self.labels)
+
+    @property
+    def hits(self) -> int:
+        """Images that the variant names rightly."""
+        return int((self.answers == self.labels).sum())
+
+    @property
+    def baseline_hits(self) -> int:
+        """Images that the baseline names rightly."""
+        return int((self.before == self.labels).sum())
+
+    @property
+    def lost(self) -> int:
+        """Images that only the baseline names rightly."""
+        return int(((self.before == self.labels) & (self.answers != self.labels)).sum())
+
+    @property
+    def won(self) -> int:
+        """Images that only the variant names rightly."""
+        return int(((self.before != self.labels) & (self.answers == self.labels)).sum())
+
+    def confusion(self, classes: int) -> Labels:
+        """Count images by right class and by the variant's answer, (classes, classes)."""
+        pairs = self.labels * classes + self.answers
+        return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
     @property
     def accuracy(self) -> float:
@@ -90,23 +118,17 @@ def sit(parts: Parts, variant: Path, baseline: Path) -> Exam:
     """
     dataset = parts.dataset
     log.info("one look at the %d test images", len(dataset.test))
-    right = _right(parts.runtime.load(variant), dataset, dataset.test.labels)
-    before = right
+    logits = _logits(parts.runtime.load(variant), dataset)
+    labels, answers = dataset.test.labels, logits.argmax(1)
+    likeliest = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    before = answers
     if baseline != variant:
-        before = _right(parts.runtime.load(baseline), dataset, dataset.test.labels)
-    return Exam(
-        count=len(right),
-        hits=int(right.sum()),
-        baseline_hits=int(before.sum()),
-        lost=int((before & ~right).sum()),
-        won=int((right & ~before).sum()),
-    )
+        before = _logits(parts.runtime.load(baseline), dataset).argmax(1)
+    return Exam(labels, answers, before, int((likeliest == labels[:, None]).any(1).sum()))
 
 
-def _right(program: Program, dataset: Dataset, labels: Labels) -> NDArray[np.bool_]:
-    """Tell which test images a program names rightly: one at a time, as predict.py shows them."""
+def _logits(program: Program, dataset: Dataset) -> NDArray[np.float32]:
+    """Return a program's logits of the test images, (N, classes): one at a time, as predict.py."""
     images = dataset.test.images
-    answers = [
-        int(program(dataset.normalize(images[at : at + 1])).argmax()) for at in range(len(labels))
-    ]
-    return np.equal(answers, labels)
+    normalized = (dataset.normalize(images[at : at + 1]) for at in range(len(dataset.test)))
+    return np.concatenate([program(image) for image in normalized])
