@@ -1,10 +1,11 @@
 """How many steps of fine-tuning an amount needs where images are few.
 
-python benchmarks/recovery_steps.py            about 15 minutes a seed on two cores
+    python benchmarks/recovery_steps.py             about 4 minutes a seed on two cores
 
-A cnn4 of 32 channels, trained for 40 epochs on 480 digits, loses channels by amount, and is fine-tuned for so
-many epochs of 15 steps (batches of 32) by its own answers and the labels. Accuracy of the file on 920 other digits.
-Says: half of the channels want about 75 steps to be back, 0.7 about 300, 0.9 has not quite come back after 1,200.
+A cnn4 of 32 channels, trained for 40 epochs on 480 digits, loses channels by amount, and is
+fine-tuned for so many epochs of 15 steps (batches of 32) by its own answers and the labels.
+Accuracy of the file on 920 other digits. Half of the channels want about 75 steps, 0.7 about 300;
+0.9 has not quite come back after 1,200.
 """
 
 import numpy as np
