@@ -131,7 +131,9 @@ class Plan:
         build: Build | None = None
         for stage in self.stages.values():
             if stage.training is not None:
-                stage.training.check(dataset)
+                epochs = getattr(stage, "epochs", None)  # its own, of a stage that has some
+                if (stage.training.epochs if epochs is None else epochs) > 0:
+                    stage.training.check(dataset)
                 check_views(getattr(stage, "views", None), dataset)
             if stage.source is not None:
                 build = partial(outline, stage.source, len(dataset.classes), dataset.input_shape)
