@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paredown import machine
 from paredown.config import composed
 from paredown.dataset import Dataset
+from paredown.host import machine
 from paredown.path import VariantPath
 from paredown.plan import Plan, plan
 from paredown.spread import mean_margin

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paredown import machine
+from paredown.host import machine
 from paredown.tracking.contact import connect
 
 ROOT = Path(__file__).parents[1]

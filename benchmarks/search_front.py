@@ -20,7 +20,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from paredown import machine
+from paredown.host import machine
 
 APP = Path(__file__).with_name("synthetic.py")
 SPACE = (

@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from paredown.config import user_errors
+from paredown.cli.exits import user_errors
 from paredown.results import write_result
 
 ConfigStore.instance().store(

@@ -10,7 +10,7 @@ import torch
 from command import SMALL, run_here
 
 from paredown.dataset import Dataset
-from paredown.logs import Pulse
+from paredown.host.logs import Pulse
 from paredown.model.cnn4 import Cnn4
 from paredown.training import Training, progress
 from paredown.training.loop import fit, label_loss

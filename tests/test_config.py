@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from paredown.cli.exits import user_errors
 from paredown.config import (
     ConfigError,
     RunError,
@@ -12,7 +13,6 @@ from paredown.config import (
     check_type,
     require,
     require_one_of,
-    user_errors,
 )
 from paredown.model.cnn4 import Cnn4
 from paredown.training.baseline import Baseline

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from paredown.logs import Colored
+from paredown.host.logs import Colored
 
 
 @pytest.mark.parametrize(

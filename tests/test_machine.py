@@ -3,7 +3,7 @@ from importlib.metadata import version
 
 import pytest
 
-from paredown import machine
+from paredown.host import machine
 
 
 def test_a_package_that_is_not_there_is_told_absent() -> None:

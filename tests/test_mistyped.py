@@ -6,9 +6,9 @@ import pytest
 from command import run_here
 from PIL import Image
 
+from paredown.cli.mistyped import options_with
 from paredown.dataset.listing import another_level
 from paredown.errors import ConfigError, require
-from paredown.mistyped import options_with
 
 HINTS = [
     (["prune.amount=50"], "prune.amount must lie in [0, 1), got 50; 0.5 is 50 %"),

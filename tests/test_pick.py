@@ -17,7 +17,7 @@ from command import run_here
 
 from paredown.errors import BudgetError, ConfigError
 from paredown.front import Budget
-from paredown.machine import cpu_name
+from paredown.host.machine import cpu_name
 from paredown.pick import Pick
 from paredown.pick.candidates import Candidate, Field, gather
 from paredown.pick.command import choose

@@ -18,7 +18,7 @@ from paredown.dataset import Dataset
 from paredown.describe import sha256_of
 from paredown.errors import ConfigError
 from paredown.front import Budget
-from paredown.machine import cpu_name
+from paredown.host.machine import cpu_name
 from paredown.pick import Pick
 from paredown.pick.bundle import find_place, predict
 from paredown.pick.candidates import Candidate

@@ -49,7 +49,7 @@ def test_what_finished_before_is_told_by_images_network_and_version(
 
 SHOW = """
 import sys
-from paredown.logs import open_streams
+from paredown.host.logs import open_streams
 open_streams()
 from paredown.report import show
 show("x" * 100_000)
@@ -78,7 +78,7 @@ def test_what_is_shown_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 IGNORED = """
 import os, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for the background of a script
-from paredown.config import user_errors
+from paredown.cli.exits import user_errors
 with user_errors():
     os.kill(os.getpid(), signal.SIGINT)
     raise SystemExit("it was ignored")

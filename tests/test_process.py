@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from paredown import process
 from paredown.errors import ConfigError
-from paredown.process import (
+from paredown.host import process
+from paredown.host.process import (
     LOCK,
     MACHINE,
     alive,
@@ -25,7 +25,7 @@ from paredown.process import (
 @pytest.fixture
 def gone() -> dict:
     """The owner that a process named before it ended."""
-    script = "import json; from paredown.process import owner; print(json.dumps(owner()))"
+    script = "import json; from paredown.host.process import owner; print(json.dumps(owner()))"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     return json.loads(told.stdout)
 

@@ -17,8 +17,8 @@ import torch
 
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
+from paredown.host.process import own_folder
 from paredown.model.cnn4 import Cnn4
-from paredown.process import own_folder
 from paredown.report import told_busy
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.spread import student_t

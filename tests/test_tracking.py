@@ -10,7 +10,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from paredown.config import composed
 from paredown.errors import ConfigError
-from paredown.patience import patiently
+from paredown.host.patience import patiently
 from paredown.report.command import run as report
 from paredown.tracking import Tracking, as_params
 from paredown.tracking.contact import connect, is_away

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from paredown import machine
 from paredown.dataset import Dataset, Split
 from paredown.distill.loss import teacher_loss
 from paredown.errors import ConfigError, RunError
+from paredown.host import machine
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
 from paredown.training import Training

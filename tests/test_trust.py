@@ -12,7 +12,8 @@ import yaml
 from omegaconf import DictConfig
 
 from paredown import deferred, model
-from paredown.config import build, composed, user_errors
+from paredown.cli.exits import user_errors
+from paredown.config import build, composed
 from paredown.dataset import Dataset
 from paredown.dataset.digits import Digits
 from paredown.describe import describe, sha256_of

@@ -8,11 +8,12 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from paredown.config import CONF, typed, user_errors
-from paredown.leftovers import no_leftovers
-from paredown.logs import open_streams
-from paredown.mistyped import check_words
-from paredown.process import wait_politely
+from paredown.cli.exits import user_errors
+from paredown.cli.leftovers import no_leftovers
+from paredown.cli.mistyped import check_words
+from paredown.config import CONF, typed
+from paredown.host.logs import open_streams
+from paredown.host.process import wait_politely
 
 # conf/hydra/launcher has the names of the plugins' own configs, which Hydra says at every start
 warnings.filterwarnings(

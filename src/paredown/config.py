@@ -1,65 +1,25 @@
 """The door: turn configuration into checked objects, and bad input into one clear line."""
 
-import errno
-import gc
-import os
 import re
-import signal
-import sys
-import threading
 import types
 import typing
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate  # noqa: TID251, this is the one place
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from paredown.cli.composition import CONF as CONF
+from paredown.cli.composition import composed as composed
 from paredown.errors import (
     INSTALLED,
     ConfigError,
-    RunError,
-    first_line,
     require,
     require_one_of,
-    worker_died,
 )
-from paredown.printable import printable
 from paredown.trust import allow, code_in
-
-CONF = Path(__file__).with_name("conf") if INSTALLED else Path(__file__).parents[2] / "conf"
-"""Where the configuration is: inside an installed package, or at the top of a checkout."""
-
-_FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
-_UNWRITABLE = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-}
-
-
-def composed(*overrides: str, primary: str = "config", hydra: bool = False) -> DictConfig:
-    """Compose the configuration as a command would.
-
-    Args:
-        overrides: Of the command line.
-        primary: What is composed, in conf/.
-        hydra: Whether Hydra's own node is a part of it.
-    """
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(primary, overrides=list(overrides), return_hydra_config=hydra)
 
 
 def build(cfg: DictConfig, key: str) -> Any:
@@ -132,7 +92,7 @@ def _require_known(known: set[str], key: str, name: str) -> None:
     """Refuse a field that a part has not, and say which option of its group has it."""
     if name in known:
         return
-    from paredown.mistyped import options_with
+    from paredown.cli.mistyped import options_with
 
     others = " or ".join(options_with(f"{key}.{name}"))
     hint = f"; {key}.{name} is a knob of {others}" if others else ""
@@ -191,74 +151,3 @@ def _say(wanted: Any) -> str:
 def typed(verb: str) -> str:
     """Say what a person types: `python run.py` in a checkout, else `paredown run`."""
     return f"paredown {verb}" if INSTALLED else f"python {verb}.py"
-
-
-class Terminated(SystemExit):
-    """The end by a signal, which somebody else has sent."""
-
-    code: int
-
-
-@contextmanager
-def user_errors(primary: str = "config") -> Iterator[None]:
-    """End with one line and exit code 2 for what the user can mend, 1 for a known failure.
-
-    Everything else keeps its traceback. HYDRA_FULL_ERROR=1, set by the user, keeps all of them.
-
-    Args:
-        primary: What the command composes, in conf/; an unknown key is compared with its keys.
-    """
-    if _FULL_ERROR:
-        yield
-        return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra hands errors on instead of printing them
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
-        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script
-            signal.signal(signal.SIGINT, _terminate)
-    try:
-        yield
-    except KeyboardInterrupt:
-        _end(f"interrupted; {_going_on(primary)}", 130)
-    except Terminated as end:
-        name = signal.Signals(end.code - 128).name
-        _end(f"ended by {name}; {_going_on(primary)}", end.code)
-    except ConfigError as error:
-        _end(str(error), 2)
-    except RunError as error:
-        _end(str(error), error.code)
-    except MissingConfigException as error:
-        from paredown.mistyped import say_missing
-
-        _end(say_missing(str(error.missing_cfg_file), error.options or []), 2)
-    except (HydraException, OmegaConfBaseException) as error:
-        from paredown.mistyped import say_hydra
-
-        _end(say_hydra(str(error), primary), 2)
-    except OSError as error:
-        if error.errno not in _UNWRITABLE:
-            raise
-        _end(f"{error.filename}: {error.strerror}; name a folder that can be written", 2)
-    except Exception as error:
-        if not worker_died(error):
-            raise
-        told = first_line(error)
-        _end(f"a worker of the launcher died: {told}", 1)
-    finally:
-        gc.freeze()  # on its way out Python would walk all of torch and mlflow: 1.3 s of 5.8
-
-
-def _terminate(number: int, frame: object) -> typing.NoReturn:
-    """Unwind on SIGTERM, so that runs end as KILLED and files half made are removed."""
-    raise Terminated(128 + number)
-
-
-def _going_on(primary: str) -> str:
-    """Say what the same command does after one that was cut off."""
-    goes_on = primary == "config"  # the others keep nothing between their steps
-    return f"the same command {'goes on from what the store has' if goes_on else 'begins anew'}"
-
-
-def _end(line: str, code: int) -> typing.NoReturn:
-    print("error: " + printable(line.removesuffix("; ")), file=sys.stderr)
-    raise SystemExit(code)

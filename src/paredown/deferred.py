@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from paredown import machine
+from paredown.host import machine
 from paredown.pick.candidates import Candidate
 from paredown.pick.workbench import Workbench
 from paredown.report import markdown, show, told_busy

@@ -8,9 +8,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import paredown
-from paredown import costs, dataset, distill, machine, measure, model, quantize, runtime, training
+from paredown import costs, dataset, distill, measure, model, quantize, runtime, training
 from paredown.dataset import Dataset
 from paredown.describe import describe
+from paredown.host import machine
 from paredown.runtime import Runtime
 from paredown.store import code_of, key_of
 from paredown.variant import Measures, Stage

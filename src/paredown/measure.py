@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from paredown.dataset import Dataset, Split
-from paredown.logs import Pulse
+from paredown.host.logs import Pulse
 from paredown.runtime import Logits, Program
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from paredown import cautions, record, untrained
-from paredown.announce import announce
+from paredown.cli.announce import announce
 from paredown.config import build
 from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import line
 from paredown.errors import BudgetError, ConfigError, first_line
+from paredown.host.process import outliving
 from paredown.keys import version
 from paredown.model.fresh import require_trained
 from paredown.path import VariantPath
 from paredown.plan import Plan, plan
-from paredown.process import outliving
 from paredown.report import Fitted, path_table, show, told_busy
 from paredown.results import DEFERRED, OVER_BUDGET, RESULT, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch

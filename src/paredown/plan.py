@@ -17,8 +17,8 @@ from paredown.distill import check_views
 from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of, require_seed
 from paredown.front import Budget
+from paredown.host.machine import cores_here
 from paredown.keys import version
-from paredown.machine import cores_here
 from paredown.model import outline
 from paredown.model.check import tried
 from paredown.model.stated import stated

@@ -11,10 +11,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from paredown import machine
 from paredown.config import parts_of, typed
 from paredown.dataset import Dataset
 from paredown.describe import describe, hide_passwords
+from paredown.host import machine
 from paredown.path import LAYERS, RECIPE, VariantPath
 from paredown.plan import BASELINE, NEEDED, Plan
 from paredown.report import markdown

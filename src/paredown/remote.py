@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, RunError, first_line, install_command
-from paredown.process import owner
+from paredown.host.process import owner
 from paredown.store import MANIFEST, Store, find_fault, folder_beside, is_full
 from paredown.trust import MACHINE_CODE, require_allowed, stays_within
 

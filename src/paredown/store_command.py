@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from paredown.config import user_errors
+from paredown.cli.exits import user_errors
 from paredown.errors import ConfigError
-from paredown.process import is_free
+from paredown.host.process import is_free
 from paredown.store import MANIFEST, StoreFolder
 from paredown.use import USE, in_use, turn
 

@@ -19,7 +19,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from paredown.config import typed, user_errors
+from paredown.cli.exits import user_errors
+from paredown.config import typed
 from paredown.errors import (
     LAUNCHERS,
     BudgetError,

@@ -25,7 +25,7 @@ import numpy as np
 
 from paredown.dataset import Batch
 from paredown.errors import RunError, require, require_one_of
-from paredown.process import die_with_parent, impatient, own_folder
+from paredown.host.process import die_with_parent, impatient, own_folder
 from paredown.results import DEFERRED
 from paredown.runtime import Runtime
 from paredown.spread import mean_margin

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from paredown.config import user_errors
+from paredown.cli.exits import user_errors
 from paredown.errors import ConfigError
 from paredown.tracking import Tracking
 from paredown.tracking.run import upload

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paredown.process import is_free, living
+from paredown.host.process import is_free, living
 
 if TYPE_CHECKING:
     from filelock import FileLock

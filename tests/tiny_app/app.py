@@ -8,7 +8,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from paredown.config import user_errors
+from paredown.cli.exits import user_errors
 from paredown.results import OVER_BUDGET, write_result
 
 

@@ -25,7 +25,7 @@ from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf, ParetoSw
 from paredown.config import build, build_all
 from paredown.errors import RunError, first_line, require, require_one_of, require_seed, worker_died
 from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
-from paredown.patience import PATIENCE, patiently
+from paredown.host.patience import PATIENCE, patiently
 from paredown.report import show
 from paredown.results import DEFERRED, TRIAL, read_any_result
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from paredown import machine
 from paredown.dataset import Labels, Split, images
 from paredown.dataset import listing as listing_code
 from paredown.dataset import rows as streamed
@@ -18,6 +17,7 @@ from paredown.dataset.images import BROKEN, View, read
 from paredown.dataset.listing import Listing
 from paredown.dataset.rows import LEFT_OUT, PIXELS, UNSURE, Decoded, Mapped, look_through
 from paredown.errors import ConfigError
+from paredown.host import machine
 from paredown.store import MANIFEST, Store, code_of, key_of
 
 TOLD = 5  # broken images that are named; the file has all

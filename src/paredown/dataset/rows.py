@@ -20,7 +20,7 @@ from paredown.dataset import Images, Picked
 from paredown.dataset.images import BROKEN, View, read
 from paredown.dataset.listing import Listing
 from paredown.errors import RunError
-from paredown.logs import Pulse
+from paredown.host.logs import Pulse
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from paredown.dataset import Dataset
 from paredown.dataset.augment import Ways
-from paredown.logs import Pulse
+from paredown.host.logs import Pulse
 from paredown.model.form import arrange, layout
 from paredown.training import Training
 from paredown.training.loop import Batch, resolve_device, resolve_precision

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from paredown import cautions, machine
+from paredown import cautions
 from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import numbers
 from paredown.front import Budget
+from paredown.host import machine
 from paredown.pick.candidates import Candidate
 from paredown.pick.exam import Exam
 from paredown.pick.workbench import Parts

@@ -10,10 +10,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from paredown import cautions, machine
+from paredown import cautions
 from paredown.config import build_all, typed
 from paredown.errors import BudgetError, ConfigError, require_one_of
 from paredown.front import Budget
+from paredown.host import machine
 from paredown.pick import Pick, bundle, result
 from paredown.pick.candidates import Candidate, Field, gather
 from paredown.pick.card import write_card

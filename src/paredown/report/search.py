@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paredown import machine
 from paredown.config import typed
 from paredown.describe import hide_passwords
+from paredown.host import machine
 from paredown.report.about import pick_words
 from paredown.results import own_overrides
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
-from paredown.logs import told_if_lost
+from paredown.host.logs import told_if_lost
 from paredown.printable import in_markdown, one_line, printable
 from paredown.report.fitted import Column, Fitted
 from paredown.results import titled

@@ -11,9 +11,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from paredown import machine
 from paredown.dataset import Batch, Dataset
 from paredown.errors import ConfigError, RunError, install_command, require
+from paredown.host import machine
 from paredown.variant import Numerics, Variant, is_layer
 
 Logits = NDArray[np.float32]

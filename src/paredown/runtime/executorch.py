@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import require
+from paredown.host import machine
 from paredown.runtime import Abilities, Conversion, Program, Standalone, pt2e
 from paredown.runtime.export import blaming, export, require_same_logits, telling
 from paredown.runtime.quiet import quiet

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import RunError, require
+from paredown.host import machine
 from paredown.runtime import (
     Abilities,
     Conversion,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from paredown import machine
 from paredown.dataset import Batch, Dataset
 from paredown.errors import RunError, require
+from paredown.host import machine
 from paredown.runtime import Abilities, Conversion, Logits, Program
 from paredown.runtime.export import export_onnx, require_same_logits
 from paredown.runtime.quiet import quiet

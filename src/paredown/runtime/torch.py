@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from paredown import machine, model
+from paredown import model
 from paredown.dataset import Batch, Dataset
 from paredown.errors import require
+from paredown.host import machine
 from paredown.runtime import Abilities, Conversion, Logits, Program, Standalone, pt2e
 from paredown.runtime.export import blaming, export, require_same_logits
 from paredown.runtime.quiet import quiet

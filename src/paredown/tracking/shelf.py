@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paredown import machine
 from paredown.errors import ConfigError, first_line
+from paredown.host import machine
 from paredown.sweep import SWEEP
 from paredown.tracking.contact import lost_contact
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from paredown.describe import hide_passwords
 from paredown.errors import first_line
-from paredown.process import MACHINE, died, owner, user_name
+from paredown.host.process import MACHINE, died, owner, user_name
 from paredown.results import OVER_BUDGET, where_line
 from paredown.tracking.contact import PARENT, lost_contact, twice
 from paredown.tracking.reader import NOTE, STAGES, Logged, read, under

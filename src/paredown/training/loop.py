@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
+from paredown.host import machine
 from paredown.model.form import arrange, detach_cached, layout
 from paredown.training import Training
 from paredown.training.progress import TrainingProgress

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import Progress
 
-from paredown.logs import Pulse
+from paredown.host.logs import Pulse
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from paredown import machine
 from paredown.dataset import Batch, Dataset
 from paredown.errors import require
+from paredown.host import machine
 from paredown.runtime import RANGES, Abilities, Conversion, Logits, Program, Standalone
 from paredown.runtime.export import blaming, export_onnx, require_same_logits
 from paredown.runtime.onnxruntime.quantize import count_converted, formats, quantize

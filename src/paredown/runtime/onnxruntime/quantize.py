@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from paredown import machine
 from paredown.dataset import Dataset
 from paredown.errors import RunError
+from paredown.host import machine
 from paredown.quantize.affine import affine, quantized
 from paredown.runtime import Conversion, require_kept
 from paredown.runtime.export import telling

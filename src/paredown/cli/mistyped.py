@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from paredown.config import CONF, composed
+from paredown.cli.composition import CONF, composed
 from paredown.errors import ConfigError, require_one_of
 
 LINE = "the command line"

@@ -1,0 +1,1 @@
+"""This machine: its cores, its processes, its logs, and patience with what is away."""
