@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from paredown.dataset import Dataset, Images, Split, augment
+from paredown.dataset import Dataset, Split, augment
 from paredown.dataset.division import stratify
+from paredown.dataset.preprocessing import check_normalization, per_channel
 from paredown.errors import ConfigError, require
 
 CHANNELS = (1, 3)
@@ -27,7 +28,8 @@ class Arrays:
             test; and classes, the names of the classes, if they have any.
         val_share, test_share: Of the images of each class, where the file has no such split.
         split_seed: Draws the split; not the seed of a run, so that all runs see the same images.
-        mean, std: One a channel, of pixels scaled to 0..1; null: of all training pixels.
+        mean, std: Of pixels scaled to 0..1, a number or one a channel; null: those of published
+            weights, else of the training images.
         crop: Shift of training images, in pixels.
         flip: Whether training mirrors half of the images.
         mixup: How strongly training blends images; 0 for none.
@@ -38,8 +40,8 @@ class Arrays:
     val_share: float
     test_share: float
     split_seed: int
-    mean: list[float] | None
-    std: list[float] | None
+    mean: float | list[float] | None
+    std: float | list[float] | None
     crop: int
     flip: bool
     mixup: float
@@ -50,10 +52,6 @@ class Arrays:
         both = self.val_share + self.test_share
         require(both < 1, "test_share", f"be below {1 - self.val_share:g}", self.test_share)
         require(self.split_seed >= 0, "split_seed", "be at least 0", self.split_seed)
-        paired = (self.mean is None) == (self.std is None)
-        require(paired, "std", "be given beside mean, or both be null", self.std)
-        wide = self.std is None or all(value > 0 for value in self.std)
-        require(wide, "std", "be above 0 in every channel", self.std)
 
     def load(self) -> Dataset:
         """Read the file and split what it does not hold in splits."""
@@ -80,31 +78,24 @@ class Arrays:
             taken = Split(whole.images[index], whole.labels[index])
             made[role] = splits.get(role, taken)
             require(len(made[role]) > 0, "dataset.file", f"leave an image to {role}", 0)
-        mean, std = self._normalization(images)
+        channels = shape[0]
+        check_normalization(self.mean, self.std, channels)
+        pixels = [images[:, channel] for channel in range(channels)]
+        mean = tuple(round(float(values.mean()) / 255, 4) for values in pixels)
+        std = tuple(max(round(float(values.std()) / 255, 4), 1e-3) for values in pixels)
         return Dataset(
             name=self.name,
             train=made["train"],
             val=made["val"],
             test=made["test"],
             classes=_classes(content, splits),
-            mean=mean,
-            std=std,
+            mean=per_channel(self.mean, channels, mean),
+            std=per_channel(self.std, channels, std),
             crop=self.crop,
             flip=self.flip,
             mixup=self.mixup,
+            drawn=tuple(role for role in ROLES if role not in splits),
         )
-
-    def _normalization(self, images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and deviation, one a channel: those that are set, or of all pixels."""
-        channels = images.shape[1]
-        if self.mean is None or self.std is None:
-            pixels = [images[:, channel] for channel in range(channels)]
-            mean = tuple(round(float(values.mean()) / 255, 4) for values in pixels)
-            return mean, tuple(max(round(float(p.std()) / 255, 4), 1e-3) for p in pixels)
-        for key, values in (("mean", self.mean), ("std", self.std)):
-            rule = f"have {channels} numbers, one a channel"
-            require(len(values) == channels, f"dataset.{key}", rule, list(values))
-        return tuple(self.mean), tuple(self.std)
 
 
 def _read(file: Path) -> Mapping[str, Any]:
