@@ -3,6 +3,7 @@
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tests are small; waiting for threads costs more than it gains
+os.environ["COLUMNS"] = "140"  # tables lose no column; a worker of pytest's has 80 otherwise
 
 import shutil
 import subprocess

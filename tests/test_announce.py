@@ -51,7 +51,7 @@ def test_training_says_a_line_an_epoch_where_no_bar_is_drawn(
 def test_the_first_line_says_what_is_done_with_which_images_and_where_it_lies(
     tmp_path: Path,
 ) -> None:
-    asked = ("technique=prune", "training.epochs=0", "prune.epochs=0", "hydra.run.dir=here")
+    asked = ("technique=prune", "prune.epochs=0", "hydra.run.dir=here")
     done = run_here(tmp_path, *SMALL, *asked)
     assert done.returncode == 0, done.stderr
     first, second, *_ = done.stderr.splitlines()
@@ -64,7 +64,7 @@ def test_the_first_line_says_what_is_done_with_which_images_and_where_it_lies(
 
 
 def test_a_search_without_m_is_said_to_be_one_job(tmp_path: Path) -> None:
-    asked = ("experiment=pareto", "technique=baseline", "training.epochs=0")
+    asked = ("experiment=pareto", "technique=baseline")
     done = run_here(tmp_path, *SMALL, *asked)
     assert done.returncode == 0, done.stderr
     told = "this is one job and no search, which begins with -m: python run.py -m experiment=pareto"

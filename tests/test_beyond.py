@@ -345,6 +345,6 @@ def test_a_launcher_that_is_not_installed_is_named_with_its_extra(
 ) -> None:
     monkeypatch.setattr(sweep_module, "find_spec", lambda name: None)
     target = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
-    with pytest.raises(ConfigError, match=r"got 'ray'; pip install 'paredown\[ray\]'"):
+    with pytest.raises(ConfigError, match=r"got 'ray'; python -m pip install .*'\.\[ray\]'"):
         sweep_module._require_launcher(target)
     sweep_module._require_launcher("hydra._internal.core_plugins.basic_launcher.BasicLauncher")

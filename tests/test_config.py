@@ -5,15 +5,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from paredown.cli.exits import user_errors
-from paredown.config import (
-    ConfigError,
-    RunError,
-    build,
-    build_all,
-    check_type,
-    require,
-    require_one_of,
-)
+from paredown.config import build, build_all, check_type
+from paredown.errors import ConfigError, RunError, require, require_one_of
 from paredown.model.cnn4 import Cnn4
 from paredown.training.baseline import Baseline
 

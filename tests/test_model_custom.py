@@ -195,7 +195,7 @@ def test_a_user_s_error_ends_the_command_with_one_line_and_exit_code_2(folder: P
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "ImportError: mine (my_net.py, line 1)" in done.stderr
-    assert not list((folder / "store").iterdir())
+    assert not list((folder / "store").glob("*"))
 
 
 def test_planning_with_a_network_of_one_s_own_imports_neither_it_nor_torch(folder: Path) -> None:

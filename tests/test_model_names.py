@@ -71,7 +71,7 @@ def test_without_timm_its_names_are_taken_until_it_is_built(
 ) -> None:
     names_of.cache_clear()
     try:
-        monkeypatch.setattr("hydra_plugins.paredown_models._names.find_spec", lambda name: None)
+        monkeypatch.setitem(names_of.__wrapped__.__globals__, "find_spec", lambda name: None)
         assert composed("model=timm/whatever").model.architecture == "whatever"
     finally:
         names_of.cache_clear()

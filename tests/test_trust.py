@@ -222,8 +222,8 @@ def test_pick_builds_no_network_and_takes_the_runtime_s_own_files_alone(
     attacker.run(config, [lowered / "model.onnx", stray])  # the newest, which is picked
     command.run(asked(tracking, tmp_path / "bundle"))
     names = sorted(file.name for file in (tmp_path / "bundle").iterdir())
-    assert names == ["SHA256SUMS", "card.md", "model.onnx", "predict.py", "preprocess.json",
-                     "requirements.txt"]  # fmt: skip
+    assert names == ["SHA256SUMS", "answers.csv", "card.md", "model.onnx", "predict.py",
+                     "preprocess.json", "requirements.txt", "test.json"]  # fmt: skip
     assert not canary.exists()
 
 

@@ -49,9 +49,9 @@ def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> 
         Column(_head("accuracy", "accuracy, % [95 %]", budget), accuracy, 3, short),
         Column(_head("size_mb", "MB", budget), size),
         Column(
-            _head("latency_ms", "ms", budget), latency, 0 if "latency_ms" in budget.limits else 1
+            _head("latency_ms", "ms", budget), latency, 0 if "latency_ms" in budget.limits else 2
         ),
-        Column("misses by", misses, 2, number=False),
+        Column("misses by", misses, 1, number=False),
     ]
     elsewhere = any(not candidate.comparable for candidate in candidates)
     return Fitted(title, columns, [ELSEWHERE] if elsewhere else [], chosen[0] if chosen else -1)
