@@ -120,6 +120,8 @@ def test_values_of_other_types_are_other_jobs() -> None:
     jobs = [[f"x={value}"] for value in ("1", "true", "'1'", "null", "[1]", "{a: 1}", "1.5")]
     every = [OverridesParser.create().parse_overrides(job) for job in jobs]
     _require_distinct(jobs, every)
+    with pytest.raises(ConfigError, match="must make each job once"):
+        _require_distinct([*jobs, jobs[0]], [*every, every[0]])
 
 
 def swept(folder: Path, sweeper: str = "BasicSweeper") -> DictConfig:

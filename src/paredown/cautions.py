@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from paredown.dataset import Dataset
+from paredown.dataset import Dataset, DatasetSource
 from paredown.dataset.preprocessing import numbers
 from paredown.model.stated import preprocessing
 from paredown.model.weights import is_file
@@ -77,6 +77,39 @@ def of_split(sources: Iterable["ModelSource"], dataset: Dataset) -> list[Caution
         f"{drawn} {'were' if len(dataset.drawn) > 1 else 'was'} drawn here, and the weights of "
         f"{names} come from elsewhere: if these images trained them, the accuracies are too good; "
         "folders train, val and test are taken as they are"
+    )
+    return [Caution("", text)]
+
+
+def of_normalization(
+    stages: Iterable[Stage], node: DatasetSource, dataset: Dataset
+) -> list[Caution]:
+    """Warn where a user's weights are judged as they are, and nobody said how images were shown.
+
+    A wrong normalization may cost a few points, and be nowhere near chance.
+
+    Args:
+        stages: Of the run's networks.
+        node: Of conf/dataset, after published weights have filled in their own.
+        dataset: Loaded of it.
+    """
+    if getattr(node, "mean", dataset.mean) is not None:
+        return []
+    names = [
+        f"{stage.source.name} ({stage.source.weights})"
+        for stage in stages
+        if stage.source is not None
+        and stage.training is not None
+        and stage.training.epochs == 0
+        and stage.source.weights
+        and is_file(stage.source.weights)
+    ]
+    if not names:
+        return []
+    text = (
+        f"nobody said how images were normalized when {' and '.join(dict.fromkeys(names))} was "
+        f"trained: taken are {numbers(dataset.mean, dataset.std)}; dataset.mean and dataset.std "
+        "say it, and another normalization costs accuracy"
     )
     return [Caution("", text)]
 

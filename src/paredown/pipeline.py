@@ -127,7 +127,8 @@ def _run(
         ) as kept:
             log.info(line(dataset, parts.normalized_by))
             sources = [stage.source for stage in parts.networks.values() if stage.source]
-            warned = cautions.warn(cautions.of_split(sources, dataset))
+            unsaid = cautions.of_normalization(parts.networks.values(), parts.dataset, dataset)
+            warned = cautions.warn(cautions.of_split(sources, dataset) + unsaid)
             record.log_settings(record.effective(cfg, parts), kept)
             kept.log_dataset(dataset.name, dataset.fingerprint)
             over = _over_budget(parts, dataset, path)
