@@ -32,10 +32,10 @@ lint: .venv/ready  ## Check style and types
 	$(BIN)/mypy
 
 store: .venv/ready  ## List what the store keeps, its size and what made it, and what mlruns/ takes
-	$(BIN)/python -m paredown.store_command list
+	$(BIN)/python -m paredown.store.command list
 
 store-clean: .venv/ready  ## Tell what DAYS=30 unused and runs deleted in MLflow would free; YES=1 removes it
-	$(BIN)/python -m paredown.store_command clean --days $(or $(DAYS),30) $(if $(YES),--yes)
+	$(BIN)/python -m paredown.store.command clean --days $(or $(DAYS),30) $(if $(YES),--yes)
 
 docs: .venv/ready  ## Build the pages into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from paredown.commands import pick
+    from paredown.cli.commands import pick
 except ModuleNotFoundError as error:
     if error.name not in ("paredown", "hydra", "omegaconf"):
         raise

@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from paredown.commands import report
+    from paredown.cli.commands import report
 except ModuleNotFoundError as error:
     if error.name not in ("paredown", "hydra", "omegaconf"):
         raise

@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from paredown.commands import run
+    from paredown.cli.commands import run
 except ModuleNotFoundError as error:
     if error.name not in ("paredown", "hydra", "omegaconf"):
         raise

@@ -9,10 +9,10 @@ from typing import Any
 from paredown.config import composed
 from paredown.dataset import Dataset
 from paredown.host import machine
-from paredown.path import VariantPath
-from paredown.plan import Plan, plan
-from paredown.spread import mean_margin
-from paredown.store import Store
+from paredown.measure.statistics import mean_margin
+from paredown.run.path import VariantPath
+from paredown.run.plan import Plan, plan
+from paredown.store.local import Store
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")

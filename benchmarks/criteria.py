@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import ROOT, planned, setting, spread, walk
 
-from paredown.store import Store
+from paredown.store.local import Store
 
 SEEDS, AMOUNTS, CRITERIA = (0, 1, 2), (0.1, 0.3, 0.5, 0.7), ("l2", "taylor", "random")
 

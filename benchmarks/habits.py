@@ -13,10 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from habits import HABITS, Habit
 
-from paredown import measure
 from paredown.dataset import Dataset
 from paredown.dataset.digits import Digits
 from paredown.errors import ConfigError
+from paredown.measure import footprint
 from paredown.model.check import tried
 from paredown.model.custom import Custom
 from paredown.prune.channels import Pruning
@@ -55,11 +55,11 @@ def _row(name: str, habit: Habit, dataset: Dataset) -> str:
     require_fixed_flow(module, dataset)
     found = pruning.find(module)
     require_groups(module, pruning)
-    before = measure.params(module)
+    before = footprint.params(module)
     pruning.prune(module, 0.5, pruning.score(module, 0))
     heads = sum(group.attention is not None for group in found.groups)
     groups = f"{len(found.groups)}" + (f", {heads} of heads" if heads else "")
-    return f"{groups} | {measure.params(module) / before:.0%} | {_left(found)}"
+    return f"{groups} | {footprint.params(module) / before:.0%} | {_left(found)}"
 
 
 def _left(found: Found) -> str:

@@ -20,9 +20,9 @@ from typing import Any
 from bench import keep, planned, setting, spread, walk
 from omegaconf import OmegaConf
 
-from paredown import measure
+from paredown.measure import quality
+from paredown.measure.latency import time_side_by_side
 from paredown.runtime.torch import Torch
-from paredown.timing import time_side_by_side
 
 SEEDS = (0, 1, 2)
 SMALLER, FASTER = 100, 20  # eager PyTorch takes 3.0 to 3.4 times as long as the runtime: 60
@@ -60,7 +60,7 @@ def repeat(seed: int, overrides: list[str]) -> dict[str, Any]:
         path = walk(parts, store)
         last, data = len(path.names) - 1, parts.load()
         accuracies = [
-            measure.accuracy(parts.runtime.load(path.shipped(at)), data, data.test)["accuracy"]
+            quality.accuracy(parts.runtime.load(path.shipped(at)), data, data.test)["accuracy"]
             for at in (0, last)
         ]
         sizes = [path.measured(at)["size_mb"] for at in (0, last)]

@@ -63,19 +63,22 @@ def import_all() -> None:
     import torchvision  # noqa: F401
     from onnxruntime import quantization  # noqa: F401
 
-    from paredown import measure, pipeline, store, tracking
+    from paredown import tracking
     from paredown.dataset import digits
+    from paredown.measure import quality
+    from paredown.run import pipeline
     from paredown.runtime import onnxruntime as ort
+    from paredown.store import local
     from paredown.training import loop
 
     assert mlflow and onnxscript and torch_pruning
     book("training", loop, "fit")
     book("calibration", ort, "_quantize")
-    book("evaluation", measure, "accuracy")
+    book("evaluation", quality, "accuracy")
     book("timing", pipeline.Stopwatch, "time")
     book("export", ort, "_export")
     book("export's check", ort.OnnxRuntime, "_check")
-    book("store", store.Store, "get")
+    book("store", local.Store, "get")
     book("data", digits.Digits, "load")
     from paredown.tracking.run import Run
     from paredown.tracking.tracker import Tracker

@@ -30,18 +30,18 @@ from torch import nn, optim
 from torch.nn.utils import prune
 from torch.utils.data import DataLoader
 
-from paredown import measure
 from paredown.dataset import Dataset
 from paredown.distill.loss import distillation_loss, told_loss
 from paredown.front import front
+from paredown.measure import footprint, quality
+from paredown.measure.latency import time_side_by_side
 from paredown.model.torchvision import Torchvision
-from paredown.path import VariantPath
 from paredown.report import show
+from paredown.run.path import VariantPath
 from paredown.runtime import Runtime, calibration_batches
 from paredown.runtime.onnxruntime import FILE, OnnxRuntime
 from paredown.runtime.openvino import OpenVino
-from paredown.store import Store
-from paredown.timing import time_side_by_side
+from paredown.store.local import Store
 from paredown.training.loop import fit
 from paredown.training.recovery import Recovery
 from paredown.variant import Variant
@@ -247,8 +247,8 @@ def main() -> None:
         timed = time_side_by_side([(each.runtime, each.folder) for each in made], image, timing)
         for each, latency in zip(made, timed, strict=True):
             program = each.runtime.load(each.folder)
-            judged = measure.accuracy(program, dataset, dataset.test)
-            size = measure.size_mb(each.folder)
+            judged = quality.accuracy(program, dataset, dataset.test)
+            size = footprint.size_mb(each.folder)
             more = {"size_mb": size, "seconds": each.seconds, **latency.metrics()}
             rows.append({"who": each.who, **judged, **more})
     goals = {"accuracy": "maximize", "size_mb": "minimize", "speedup": "maximize"}

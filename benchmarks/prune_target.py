@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench import planned, setting, walk
 
-from paredown.costs import METRICS
-from paredown.store import Store
+from paredown.measure.meter import METRICS
+from paredown.store.local import Store
 
 
 def reach(metric: str, folder: Path) -> dict[str, float]:

@@ -14,8 +14,8 @@ from bench import planned, setting, walk
 from rich.table import Table
 
 from paredown.errors import ConfigError
+from paredown.measure.latency import time_side_by_side
 from paredown.report import show
-from paredown.timing import time_side_by_side
 
 ENGINES = {  # runtime -> its overrides; the first is what all are compared with
     "onnxruntime": [],

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from bench import planned, setting, walk
 
-from paredown.path import VariantPath
-from paredown.store import Store
-from paredown.timing import Lowered, time_side_by_side
+from paredown.measure.latency import Lowered, time_side_by_side
+from paredown.run.path import VariantPath
+from paredown.store.local import Store
 
 KINDS = ("structured", "masked", "unstructured", "semi_structured")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bench import planned, setting, walk
 
-from paredown.store import Store
-from paredown.timing import Latency, Lowered, time_side_by_side
+from paredown.measure.latency import Latency, Lowered, time_side_by_side
+from paredown.store.local import Store
 
 
 def lower(folder: Path) -> tuple[list[Lowered], object, object]:

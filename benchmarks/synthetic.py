@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from paredown.cli.exits import user_errors
-from paredown.results import write_result
+from paredown.run.results import write_result
 
 ConfigStore.instance().store(
     "synthetic",

@@ -29,7 +29,7 @@ from torchvision import datasets, transforms
 
 from paredown.dataset import Dataset, Split
 from paredown.dataset.fashion_mnist import DEBIAN
-from paredown.plan import Plan
+from paredown.run.plan import Plan
 from paredown.training.loop import fit, resolve_precision
 
 GOALS = {"resnet18": 1.4, "mobilenet_v2": 2.2}

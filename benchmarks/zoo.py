@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from test_zoo import noise
 from zoo import QUICK, WHOLE
 
-from paredown import measure
+from paredown.measure import footprint
 from paredown.model.torchvision import Torchvision
 from paredown.prune.channels import Pruning
 from paredown.prune.criterion.magnitude import Magnitude
@@ -33,8 +33,9 @@ def main() -> None:
         found = pruning.find(module)
         pruning.prune(module, 0.5, pruning.score(module, 0))
         counts = (
-            measure.params(module) / measure.params(whole),
-            measure.macs(module, dataset.input_shape) / measure.macs(whole, dataset.input_shape),
+            footprint.params(module) / footprint.params(whole),
+            footprint.macs(module, dataset.input_shape)
+            / footprint.macs(whole, dataset.input_shape),
         )
         reasons = dict.fromkeys(found.fixed.values())
         told = "; ".join(

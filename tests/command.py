@@ -44,7 +44,7 @@ def paredown(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def run_here(folder: Path, *arguments: str, verb: str = "run") -> subprocess.CompletedProcess[str]:
     """Do what `paredown` does, or run.py's neighbour `verb`.py, in this process."""
-    from paredown.commands import VERBS
+    from paredown.cli.commands import VERBS
 
     if verb == "run" and not any("store.folder" in argument for argument in arguments):
         arguments = (*arguments, f"store.folder={folder / 'store'}")

@@ -13,8 +13,8 @@ import pytest
 from command import ROOT, SMALL, paredown, run_here, runs_of
 from servers import MLflowServer, PostgreSQL
 
-from paredown import sweep as sweep_module
 from paredown.errors import ConfigError
+from paredown.sweep import callback as sweep_module
 from paredown.tracking import Tracking
 
 pytestmark = pytest.mark.slow

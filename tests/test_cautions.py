@@ -9,14 +9,14 @@ import torch
 from command import SMALL, run_here, without
 from safetensors.torch import save_file
 
-from paredown import cautions
 from paredown.dataset import Dataset, Split
 from paredown.errors import ConfigError
-from paredown.measure import wilson
+from paredown.measure.statistics import wilson
 from paredown.model.cnn4 import Cnn4
 from paredown.model.custom import Custom
 from paredown.model.fresh import random_weights, require_trained
 from paredown.model.torchvision import Torchvision
+from paredown.run import cautions
 from paredown.training import Training
 from paredown.training.baseline import Baseline
 

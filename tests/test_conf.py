@@ -12,7 +12,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from paredown.config import build_all, composed
-from paredown.plan import plan
+from paredown.run.plan import plan
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"

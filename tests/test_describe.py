@@ -5,13 +5,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from paredown.config import build
-from paredown.describe import describe, hide_passwords, sha256_of
 from paredown.distill.knowledge import Knowledge
+from paredown.measure.latency import Timing
 from paredown.model.cnn4 import Cnn4
+from paredown.printable import hide_passwords
 from paredown.prune.structured import Structured
 from paredown.quantize.static import Static
 from paredown.runtime.onnxruntime import OnnxRuntime
-from paredown.timing import Timing
+from paredown.store.hashing import describe, sha256_of
 from paredown.training import Training
 from paredown.training.baseline import Baseline
 
@@ -41,7 +42,7 @@ def test_a_part_is_rebuilt_from_its_description_written_as_json(
 
 
 def test_a_description_names_the_class_and_every_field() -> None:
-    target = "paredown.timing.Timing"
+    target = "paredown.measure.latency.Timing"
     expected = {
         "_target_": target,
         "processes": 2,

@@ -13,10 +13,10 @@ from paredown.distill.answers import FILE, ask, kept
 from paredown.distill.knowledge import Knowledge
 from paredown.errors import ConfigError
 from paredown.model.cnn4 import Cnn4
-from paredown.path import VariantPath
 from paredown.prune.structured import Structured
+from paredown.run.path import VariantPath
 from paredown.runtime.onnxruntime import OnnxRuntime
-from paredown.store import Store
+from paredown.store.local import Store
 from paredown.training import Training
 from paredown.training.baseline import Baseline
 

@@ -16,9 +16,9 @@ from paredown.distill.knowledge import Knowledge
 from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError
 from paredown.model.cnn4 import Cnn4
-from paredown.path import VariantPath
+from paredown.run.path import VariantPath
 from paredown.runtime.torch import Torch
-from paredown.store import Store
+from paredown.store.local import Store
 from paredown.training import Training
 from paredown.training.baseline import Baseline
 

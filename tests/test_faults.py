@@ -287,12 +287,12 @@ def test_a_server_that_dies_midway_loses_nothing(tmp_path: Path, straight: Path)
     out, err = job.communicate(timeout=240)
     assert job.returncode == 0, err
     assert err.count("does not answer; results stay on disk") == 1
-    assert "python -m paredown.upload" in out
+    assert "python -m paredown.tracking.upload" in out
     assert_as_straight(tmp_path, straight)
     shutil.rmtree(tmp_path / "store")  # the upload needs the job's folder alone
     with server(tmp_path, port):
         sent = subprocess.run(
-            [sys.executable, "-m", "paredown.upload", "run", f"http://127.0.0.1:{port}"],
+            [sys.executable, "-m", "paredown.tracking.upload", "run", f"http://127.0.0.1:{port}"],
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert sent.stdout == "1 runs uploaded\n", sent.stderr

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paredown.budget import Budget
 from paredown.errors import ConfigError
-from paredown.front import Budget, front, hypervolume
+from paredown.front import front, hypervolume
 
 NAMES = ("accuracy", "size_mb", "speedup")
 GRID = 6

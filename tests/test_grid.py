@@ -7,11 +7,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from paredown import sweep
 from paredown.config import CONF, composed
 from paredown.errors import ConfigError
-from paredown.grid import _configuration, _require_distinct, check_jobs
-from paredown.plan import plan
+from paredown.run.plan import plan
+from paredown.sweep import callback
+from paredown.sweep.grid import _configuration, _require_distinct, check_jobs
 
 
 class Composing:
@@ -131,18 +131,18 @@ def swept(folder: Path, sweeper: str = "BasicSweeper") -> DictConfig:
 
 
 def test_jobs_that_were_checked_are_not_composed_once_more() -> None:
-    sweeper = get_class(sweep.SWEEPER)(max_batch_size=None)
+    sweeper = get_class(callback.SWEEPER)(max_batch_size=None)
     sweeper.validate_batch_is_legal([["no.such.key=1"]])
-    assert not sweep._searches(swept(Path(), "GridSweeper"))
+    assert not callback._searches(swept(Path(), "GridSweeper"))
 
 
 @pytest.mark.parametrize("left", ["study.journal", "front.json"])
 def test_a_grid_is_refused_in_the_folder_of_a_search(tmp_path: Path, left: str) -> None:
-    sweep._require_own_folder(swept(tmp_path))
+    callback._require_own_folder(swept(tmp_path))
     (tmp_path / left).touch()
-    sweep._require_own_folder(swept(tmp_path, "ParetoSweeper"))
+    callback._require_own_folder(swept(tmp_path, "ParetoSweeper"))
     with pytest.raises(ConfigError, match=r"^hydra\.sweep\.dir must be a folder of its own"):
-        sweep._require_own_folder(swept(tmp_path))
+        callback._require_own_folder(swept(tmp_path))
 
 
 NET = """
@@ -161,16 +161,16 @@ def test_a_search_does_not_go_on_with_another_network_or_version(
     target = f"model.target={tmp_path}/net.py:Net"
     parts = plan(composed("model=custom", target, "technique=baseline"))
     folder = tmp_path / "search"
-    sweep._require_same(parts, folder)
+    callback._require_same(parts, folder)
     (folder / "study.journal").touch()
-    sweep._require_same(parts, folder)
+    callback._require_same(parts, folder)
     (tmp_path / "net.py").write_text(NET + "# edited\n")
     with pytest.raises(ConfigError, match="in which the code or weights of a network was another"):
-        sweep._require_same(parts, folder)
+        callback._require_same(parts, folder)
     (tmp_path / "net.py").write_text(NET)
-    monkeypatch.setattr("paredown.keys.version", lambda: "9.9-0")
+    monkeypatch.setattr("paredown.run.keys.version", lambda: "9.9-0")
     with pytest.raises(ConfigError, match="in which Paredown was another"):
-        sweep._require_same(parts, folder)
+        callback._require_same(parts, folder)
     (folder / "made_of.json").unlink()  # as an older version left it
     with pytest.raises(ConfigError, match="in which Paredown was another"):
-        sweep._require_same(parts, folder)
+        callback._require_same(parts, folder)

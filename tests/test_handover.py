@@ -16,8 +16,8 @@ from torchvision.models import squeezenet1_1
 from paredown.dataset import Dataset
 from paredown.dataset.arrays import as_split
 from paredown.errors import ConfigError
-from paredown.handover import data_overrides
 from paredown.session import Session
+from paredown.session.handover import data_overrides
 
 NET = """
 from torch import nn

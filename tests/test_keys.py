@@ -7,8 +7,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from paredown.config import composed
-from paredown.plan import plan
-from paredown.store import Store
+from paredown.run.plan import plan
+from paredown.store.local import Store
 
 BASE = ("model=cnn4", "model@student=cnn4", "student.width=16")
 ALL, NONE = ["baseline", "distill", "prune", "quantize"], []

@@ -13,11 +13,12 @@ import pytest
 from paredown.config import CONF, build, composed
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
-from paredown.keys import Keys, packages, version
 from paredown.model.cnn4 import Cnn4
-from paredown.path import VariantPath
+from paredown.run.keys import Keys, packages, version
+from paredown.run.path import VariantPath
 from paredown.runtime.onnxruntime import OnnxRuntime
-from paredown.store import Store, code_of
+from paredown.store.hashing import code_of
+from paredown.store.local import Store
 from paredown.training import Training
 from paredown.training.baseline import Baseline
 from paredown.variant import Context, Numerics, Stage, Variant

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from paredown.dataset import Batch, Dataset, Split
-from paredown.measure import BATCH, accuracy, answer, layers, macs, params, size_mb, wilson
+from paredown.measure.footprint import layers, macs, params, size_mb
+from paredown.measure.quality import BATCH, accuracy, answer
+from paredown.measure.statistics import wilson
 
 Z = 1.959963984540054
 SHARES = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

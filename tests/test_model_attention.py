@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paredown.dataset import Dataset
-from paredown.measure import params
+from paredown.measure.footprint import params
 from paredown.model.attention import HeadAttention
 from paredown.prune.channels import Pruning
 from paredown.prune.criterion.magnitude import Magnitude

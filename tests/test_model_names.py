@@ -7,9 +7,9 @@ from command import run_here
 
 from hydra_plugins.paredown_models._names import names_of
 from paredown.config import build, composed
-from paredown.grid import check_jobs
 from paredown.model.timm import Timm
 from paredown.model.torchvision import Torchvision
+from paredown.sweep.grid import check_jobs
 
 
 def test_the_names_are_those_that_the_libraries_list() -> None:

@@ -12,14 +12,14 @@ from paredown.dataset import Dataset, Split
 from paredown.distill.knowledge import Knowledge
 from paredown.model import WEIGHTS
 from paredown.model.cnn4 import Cnn4
-from paredown.path import VariantPath
 from paredown.prune.structured import Structured
 from paredown.prune.target import Target
+from paredown.run.path import VariantPath
 from paredown.runtime.torch import Torch
-from paredown.store import Store
+from paredown.store.local import Store
+from paredown.store.use import USE
 from paredown.training import Training
 from paredown.training.baseline import Baseline
-from paredown.use import USE
 from paredown.variant import Context, Stage, Variant
 
 PRUNE = 2  # its place on the path

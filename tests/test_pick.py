@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from command import run_here
 
+from paredown.budget import Budget
 from paredown.errors import BudgetError, ConfigError
-from paredown.front import Budget
 from paredown.host.machine import cpu_name
 from paredown.pick import Pick
 from paredown.pick.candidates import Candidate, Field, gather
 from paredown.pick.command import choose
 from paredown.pick.remeasure import remeasure
 from paredown.pick.walk import walk
-from paredown.pick.workbench import Workbench
-from paredown.sweep import SWEEP
+from paredown.sweep.callback import SWEEP
 from paredown.tracking import Tracking
-from paredown.tracking.shelf import find_sweep
+from paredown.tracking.artifacts import find_sweep
+from paredown.tracking.restore import Workbench
 from paredown.tracking.tracker import Tracker
 
 ROOT = Path(__file__).parents[1]

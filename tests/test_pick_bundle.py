@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from paredown.budget import Budget
 from paredown.dataset import Dataset
-from paredown.describe import sha256_of
 from paredown.errors import ConfigError
-from paredown.front import Budget
 from paredown.host.machine import cpu_name
 from paredown.pick import Pick
 from paredown.pick.bundle import find_place, predict
@@ -28,6 +27,7 @@ from paredown.runtime.executorch import ExecuTorch
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.runtime.openvino import OpenVino
 from paredown.runtime.torch import Torch
+from paredown.store.hashing import sha256_of
 
 ROOT = Path(__file__).parents[1]
 ALONE = """
@@ -301,8 +301,8 @@ def test_a_second_pick_replaces_the_bundle_and_leaves_nothing_beside_it(
     swept: Path, picked: Path, tmp_path: Path
 ) -> None:
     from paredown.pick import command
-    from paredown.pick.workbench import Workbench
     from paredown.tracking import Tracking
+    from paredown.tracking.restore import Workbench
 
     tracker = Tracking(f"sqlite:///{swept}/mlruns/mlflow.db", "paredown", None, None).visit()
     bench, place = Workbench(tracker, tmp_path / "work"), tmp_path / "out" / "bundle"

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from paredown.budget import Budget
 from paredown.errors import ConfigError
-from paredown.front import Budget
-from paredown.measure import wilson
+from paredown.measure.statistics import wilson
 from paredown.pick.bundle import find_place
 from paredown.pick.candidates import gather
 from paredown.pick.exam import Exam, mcnemar

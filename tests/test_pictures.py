@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from paredown.front import Budget, front, hypervolume
+from paredown.budget import Budget
+from paredown.front import front, hypervolume
 from paredown.pictures import front_page, front_picture
 from paredown.pictures.hover import hover_lines
 from paredown.pictures.labels import box, sides

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from command import ROOT
 
-from paredown import pipeline
 from paredown.config import composed
 from paredown.dataset import Dataset, Split
-from paredown.plan import plan
 from paredown.report import show
-from paredown.store import Store
+from paredown.run import pipeline
+from paredown.run.plan import plan
+from paredown.store.local import Store
 
 NET = """
 from torch import nn

@@ -2,19 +2,19 @@ from dataclasses import replace
 
 import pytest
 
+from paredown.budget import Budget
 from paredown.config import composed
 from paredown.dataset.digits import Digits
 from paredown.distill.knowledge import Knowledge
 from paredown.errors import ConfigError
-from paredown.front import Budget
+from paredown.measure.latency import Timing
 from paredown.model.torchvision import Torchvision
-from paredown.plan import Plan, _in_order, plan
 from paredown.prune.structured import Structured
 from paredown.quantize.static import Static
+from paredown.run.plan import Plan, _in_order, plan
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.runtime.torch import Torch
 from paredown.store import StoreFolder
-from paredown.timing import Timing
 from paredown.tracking import Tracking
 from paredown.training import Training
 from paredown.training.baseline import Baseline
@@ -136,7 +136,7 @@ CHEAP = [
 def test_what_shapes_and_settings_tell_is_refused_before_a_network_is_tried(
     parts: dict[str, object], monkeypatch: pytest.MonkeyPatch, bad: dict, told: str
 ) -> None:
-    monkeypatch.setattr("paredown.plan.tried", lambda *_: pytest.fail("it was tried"))
+    monkeypatch.setattr("paredown.run.plan.tried", lambda *_: pytest.fail("it was tried"))
     pruning = replace(parts["prune"], **bad)
     with pytest.raises(ConfigError, match=rf"^{told}"):
         planned(["prune"], parts | {"prune": pruning}).load()
@@ -145,7 +145,7 @@ def test_what_shapes_and_settings_tell_is_refused_before_a_network_is_tried(
 def test_a_batch_of_the_last_stage_is_refused_before_a_network_is_tried(
     parts: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("paredown.plan.tried", lambda *_: pytest.fail("it was tried"))
+    monkeypatch.setattr("paredown.run.plan.tried", lambda *_: pytest.fail("it was tried"))
     larger = replace(parts["distill"], training=replace(parts["training"], batch_size=1079))
     with pytest.raises(ConfigError, match=r"^training\.batch_size must be at most the 1078 images"):
         planned(["distill"], parts | {"distill": larger}).load()

@@ -14,7 +14,7 @@ from paredown.errors import ConfigError
 from paredown.model.timm import Timm
 from paredown.model.torchvision import Torchvision
 from paredown.pick.bundle import preprocess
-from paredown.plan import Plan, plan
+from paredown.run.plan import Plan, plan
 
 FOLDER = ("dataset=image_folder", "dataset.folder=photos")
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])

@@ -13,22 +13,22 @@ import pytest
 from rich.console import Console
 
 from hydra_plugins.paredown_sweeper._report import front_table
+from paredown.budget import Budget
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
-from paredown.front import Budget
+from paredown.measure.latency import Timing
 from paredown.pick.candidates import gather
 from paredown.pick.card import write_card
 from paredown.pick.exam import Exam
 from paredown.pick.table import walk_table
 from paredown.pick.walk import walk
-from paredown.pick.workbench import Parts
 from paredown.pictures import front_page, page
 from paredown.printable import in_markdown, one_line, printable
 from paredown.report import jobs_table, markdown, path_table, show
 from paredown.report.content import content
 from paredown.report.document import to_html, to_markdown
 from paredown.runtime.onnxruntime import OnnxRuntime
-from paredown.timing import Timing
+from paredown.tracking.restore import Parts
 from paredown.tracking.tracker import Logged
 from paredown.trust import require_allowed
 

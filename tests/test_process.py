@@ -142,7 +142,7 @@ def test_threads_wait_politely_unless_the_user_says_how(monkeypatch: pytest.Monk
 
 def test_a_command_waits_politely_before_torch_is_imported() -> None:
     script = (
-        "import os, sys, paredown.commands\n"
+        "import os, sys, paredown.cli.commands\n"
         "print('torch' in sys.modules, os.environ['GOMP_SPINCOUNT'])"
     )
     plain = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from paredown.dataset.digits import Digits
-from paredown.measure import params
+from paredown.measure.footprint import params
 from paredown.prune.channels import Pruning
 from paredown.prune.criterion.magnitude import Magnitude
 from paredown.prune.widths import kept_channels

@@ -9,7 +9,7 @@ from torch import nn
 
 from paredown.errors import ConfigError
 from paredown.prune.criterion.magnitude import Magnitude
-from paredown.prune.sensitivity import Sensitivity
+from paredown.studies.prune_sensitivity import Sensitivity
 
 
 @pytest.mark.parametrize("amounts", [[], [0.0], [1.0, 0.5]])

@@ -9,7 +9,7 @@ from torch import nn
 
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
-from paredown.measure import compressed_mb, params, zeros
+from paredown.measure.footprint import compressed_mb, params, zeros
 from paredown.model.cnn4 import Cnn4
 from paredown.prune.channels import Pruning
 from paredown.prune.criterion.magnitude import Lamp, Magnitude

@@ -9,15 +9,15 @@ from functools import partial
 import pytest
 from torch import nn
 
-from paredown import costs, measure
-from paredown.costs import METRICS, scale
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
+from paredown.measure import footprint, meter
+from paredown.measure.latency import Timing
+from paredown.measure.meter import METRICS, scale
 from paredown.model.cnn4 import Cnn4
 from paredown.prune.structured import Structured
 from paredown.prune.target import Target
 from paredown.runtime.onnxruntime import OnnxRuntime
-from paredown.timing import Timing
 from paredown.variant import Context, Variant, Weigh
 
 SOURCE = Cnn4(width=32, name="cnn4")
@@ -41,9 +41,9 @@ def context(dataset: Dataset, module: nn.Module) -> Context:
 
 def cost(module: nn.Module, dataset: Dataset, metric: str) -> float:
     if metric == "params":
-        return measure.params(module)
+        return footprint.params(module)
     if metric == "macs":
-        return measure.macs(module, dataset.input_shape)
+        return footprint.macs(module, dataset.input_shape)
     with scale(RUNTIME, dataset, Variant(module, SOURCE), metric) as weigh:
         return weigh(Variant(module, SOURCE))
 
@@ -70,7 +70,7 @@ def test_an_absolute_number_is_met_in_every_scope(
 ) -> None:
     asked = replace(stage, target=target(params=100_000), scope=scope)
     found = asked(Variant(cnn4, SOURCE), context(few, cnn4))
-    assert 97_000 <= measure.params(found.module) <= 100_000
+    assert 97_000 <= footprint.params(found.module) <= 100_000
 
 
 def test_wide_steps_come_within_one_step(stage: Structured, cnn4: nn.Module, few: Dataset) -> None:
@@ -79,7 +79,7 @@ def test_wide_steps_come_within_one_step(stage: Structured, cnn4: nn.Module, few
     amount, limit = found.facts["amount"], found.facts["target_params"]
     less = replace(rough, amount=amount - 2**-10, target=target())
     before = less(Variant(cnn4, SOURCE), context(few, cnn4))
-    assert measure.params(found.module) <= limit < measure.params(before.module)
+    assert footprint.params(found.module) <= limit < footprint.params(before.module)
 
 
 def test_a_network_within_its_target_stays_as_it_is(
@@ -87,7 +87,7 @@ def test_a_network_within_its_target_stays_as_it_is(
 ) -> None:
     found = replace(stage, target=target(params=10**9))(Variant(cnn4, SOURCE), context(few, cnn4))
     assert found.module is cnn4
-    assert found.facts == {"target_params": 10**9, "before_params": measure.params(cnn4)}
+    assert found.facts == {"target_params": 10**9, "before_params": footprint.params(cnn4)}
 
 
 @pytest.mark.parametrize("metric", ["params", "macs", "size_mb"])
@@ -108,7 +108,7 @@ def test_the_smallest_that_is_told_can_be_reached(
         replace(stage, target=target(params=1))(Variant(cnn4, SOURCE), context(few, cnn4))
     smallest = float(str(told.value).partition("at least ")[2].partition(",")[0])
     found = replace(stage, target=target(params=smallest))
-    assert measure.params(found(Variant(cnn4, SOURCE), context(few, cnn4)).module) == smallest
+    assert footprint.params(found(Variant(cnn4, SOURCE), context(few, cnn4)).module) == smallest
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_latency_is_met_within_10_percent_by_a_steady_clock(
     @contextmanager
     def steady(given: Variant, metric: str) -> Iterator[Weigh]:
         assert metric == "latency_ms"
-        yield lambda variant: 0.01 + 1e-8 * measure.macs(variant.module, few.input_shape)
+        yield lambda variant: 0.01 + 1e-8 * footprint.macs(variant.module, few.input_shape)
 
     asked = replace(stage, target=target(latency_ms="50%"), round_to=8)
     found = asked(Variant(cnn4, SOURCE), replace(context(few, cnn4), scale=steady)).facts
@@ -150,10 +150,10 @@ def test_latency_is_met_within_10_percent_by_a_steady_clock(
 def test_latency_is_searched_by_the_clock_of_the_runtime(  # benchmarks/prune_target.py: how well
     stage: Structured, cnn4: nn.Module, few: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs, "TIMING", Timing(processes=1, rounds=3, turn_ms=1))
+    monkeypatch.setattr(meter, "TIMING", Timing(processes=1, rounds=3, turn_ms=1))
     asked = replace(stage, target=target(latency_ms="50%"), round_to=8)
     found = asked(Variant(cnn4, SOURCE), context(few, cnn4))
     half = pytest.approx(found.facts["before_latency_ms"] / 2)  # 50 / 100 rounds otherwise
     assert found.facts["target_latency_ms"] == half
     assert found.facts["reached_latency_ms"] > 0
-    assert measure.macs(found.module, few.input_shape) < measure.macs(cnn4, few.input_shape)
+    assert footprint.macs(found.module, few.input_shape) < footprint.macs(cnn4, few.input_shape)

@@ -14,10 +14,10 @@ from paredown.dataset import Dataset, Split
 from paredown.errors import RunError
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
-from paredown.quantize import guard
-from paredown.quantize.guard import Guarded
 from paredown.quantize.layers import resolved
 from paredown.quantize.recipe import recipe
+from paredown.run import guard
+from paredown.run.guard import Guarded
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.training import Training
 from paredown.training.baseline import Baseline

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from command import SMALL, run_here, runs_of
 
-from paredown.quantize.zero_point import signal_to_noise
+from paredown.studies.zero_point import signal_to_noise
 
 CNN4_LAYERS = ["0", "12", "17", "4", "8"]
 

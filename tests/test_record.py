@@ -3,7 +3,7 @@
 import pytest
 
 from paredown.config import composed
-from paredown.record import settings, used
+from paredown.run.record import settings, used
 
 STUDENT, AMOUNT, ALPHA, BITS = "student.name", "prune.amount", "distill.alpha", "quantize.bits"
 REHEARSE = "rehearse.epochs"

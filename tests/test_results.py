@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from hydra_plugins.paredown_sweeper._outcome import read_outcome
-from paredown.results import (
+from paredown.run.results import (
     RESULT,
     own_overrides,
     read_result,

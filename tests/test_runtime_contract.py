@@ -15,7 +15,7 @@ from paredown.config import build, composed
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError, install_command
 from paredown.model.cnn4 import Cnn4
-from paredown.plan import plan
+from paredown.run.plan import plan
 from paredown.runtime import RANGES, SCHEMES, Conversion, Runtime, require_engine
 from paredown.runtime.torch import Torch
 from paredown.variant import Numerics, Variant
@@ -261,7 +261,7 @@ def test_an_operator_that_an_engine_lacks_is_named_with_its_layer(
         built(name).lower(Variant(Odd().eval(), SOURCE), few, tmp_path)
 
 
-@pytest.mark.parametrize("first", ["paredown.timing", "paredown.runtime.openvino"])
+@pytest.mark.parametrize("first", ["paredown.measure.latency", "paredown.runtime.openvino"])
 def test_openvino_sends_nothing_when_it_is_imported(first: str) -> None:
     built("openvino")
     asked = f"import sys, {first}, openvino, nncf; print('openvino_telemetry.main' in sys.modules)"

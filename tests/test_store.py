@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paredown.errors import ConfigError, RunError
-from paredown.store import MANIFEST, Store, StoreFolder, code_of, find_fault, key_of
+from paredown.store import StoreFolder
+from paredown.store.hashing import code_of, key_of
+from paredown.store.local import MANIFEST, Store, find_fault
 
 ABOUT = {"stage": "baseline"}
 PLAIN = st.recursive(

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from paredown.store import Store, StoreFolder
-from paredown.store_command import Entry, entries, main, remove, superfluous
+from paredown.store import StoreFolder
+from paredown.store.command import Entry, entries, main, remove, superfluous
+from paredown.store.local import Store
+from paredown.store.use import USE
 from paredown.tracking import Tracking
 from paredown.tracking.deleted import kept_runs
 from paredown.tracking.deleted import remove as remove_runs
-from paredown.use import USE
 
 ABOUT = {"stage": "prune", "kind": "weights", "dataset": "digits", "seed": 0, "path": "a-prune0.50"}
 
@@ -30,7 +31,7 @@ def filled(tmp_path: Path) -> Path:
 
 
 def command(store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    asked = [sys.executable, "-m", "paredown.store_command", "--folder", str(store), *arguments]
+    asked = [sys.executable, "-m", "paredown.store.command", "--folder", str(store), *arguments]
     return subprocess.run(asked, capture_output=True, text=True, check=False)
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from paredown import remote
 from paredown.errors import ConfigError
-from paredown.remote import RemoteStore
-from paredown.store import MANIFEST, StoreFolder
+from paredown.store import StoreFolder, remote
+from paredown.store.local import MANIFEST
+from paredown.store.remote import RemoteStore
 from paredown.trust import allow
 
 URL, KEY = "s3://bucket/store", "0" * 32

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from command import SMALL, run_here, runs_of
 
-from paredown.spread import mean_margin
+from paredown.measure.statistics import mean_margin
 from paredown.studies import order, temperature, tradeoff
-from paredown.study import Job, read_jobs
+from paredown.studies.contract import Job, read_jobs
 
 TINY = (
     *("model.width=8", "training.epochs=1", "prune.epochs=1", "prune.round_to=4"),

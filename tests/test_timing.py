@@ -18,11 +18,18 @@ import torch
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
 from paredown.host.process import own_folder
+from paredown.measure.latency import (
+    Lowered,
+    Stopwatch,
+    Timing,
+    _alone,
+    _summarize,
+    time_side_by_side,
+)
+from paredown.measure.statistics import student_t
 from paredown.model.cnn4 import Cnn4
 from paredown.report import told_busy
 from paredown.runtime.onnxruntime import OnnxRuntime
-from paredown.spread import student_t
-from paredown.timing import Lowered, Stopwatch, Timing, _alone, _summarize, time_side_by_side
 from paredown.variant import Variant
 
 

@@ -10,7 +10,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from paredown.config import composed
 from paredown.errors import ConfigError
-from paredown.host.patience import patiently
+from paredown.host.retry import patiently
 from paredown.report.command import run as report
 from paredown.tracking import Tracking, as_params
 from paredown.tracking.contact import connect, is_away
@@ -272,7 +272,7 @@ def test_what_a_run_that_is_deleted_meanwhile_logs_is_kept_and_told_in_one_line(
     assert caplog.text.count("was deleted in MLflow; results stay in") == 1
     assert '"accuracy", 0.75' in (folder / UNSENT).read_text()
     assert (folder / "prune" / "model.onnx").read_bytes() == b"weights"
-    assert any("paredown.upload" in line for line in tracker.where(run))
+    assert any("paredown.tracking.upload" in line for line in tracker.where(run))
 
 
 @pytest.mark.parametrize("folder", ["it's", 'a "b"', 'it\'s "b"', "a\\b", "plain", "50%_"])

@@ -11,21 +11,22 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 
-from paredown import deferred, model
+from paredown import model
 from paredown.cli.exits import user_errors
 from paredown.config import build, composed
 from paredown.dataset import Dataset
 from paredown.dataset.digits import Digits
-from paredown.describe import describe, sha256_of
 from paredown.errors import ConfigError
 from paredown.foreign import own_classes, rebuild
 from paredown.model.cnn4 import Cnn4
-from paredown.path import VariantPath
 from paredown.pick import command
-from paredown.plan import plan
+from paredown.run.path import VariantPath
+from paredown.run.plan import plan
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.runtime.torch import Torch
-from paredown.store import MANIFEST, Store, find_fault
+from paredown.store.hashing import describe, sha256_of
+from paredown.store.local import MANIFEST, Store, find_fault
+from paredown.sweep import latency
 from paredown.tracking import Tracking
 from paredown.tracking.run import UNSENT, Run, upload
 from paredown.tracking.tracker import STAGES, Tracker
@@ -62,7 +63,12 @@ RUNTIME = {
     "threads": 1,
     "name": "onnxruntime",
 }
-TIMING = {"_target_": "paredown.timing.Timing", "processes": 1, "rounds": 1, "turn_ms": 1.0}
+TIMING = {
+    "_target_": "paredown.measure.latency.Timing",
+    "processes": 1,
+    "rounds": 1,
+    "turn_ms": 1.0,
+}
 DIGITS = {
     "_target_": "paredown.dataset.digits.Digits",
     "split_seed": 0,
@@ -348,7 +354,7 @@ def test_timing_the_files_of_a_sweep_afterwards_runs_no_code(
     (logged,) = attacker.tracker.finished()
     waiting = replace(logged, metrics={})
     with pytest.raises(ConfigError, match=r"trust\.allow=\[hostile\.(Evil|Net)\] runs it"):
-        deferred._time(deferred.Workbench(attacker.tracker, tmp_path), waiting)
+        latency._time(latency.Workbench(attacker.tracker, tmp_path), waiting)
     assert run.id == waiting.id
     assert not canary.exists()
 

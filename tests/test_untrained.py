@@ -5,14 +5,14 @@ import pytest
 from command import SMALL
 from torch import nn
 
+from paredown.budget import Budget
 from paredown.config import composed
 from paredown.dataset import Dataset
-from paredown.front import Budget
-from paredown.path import VariantPath
-from paredown.plan import Plan, plan
-from paredown.store import Store
+from paredown.run.estimate import cost
+from paredown.run.path import VariantPath
+from paredown.run.plan import Plan, plan
+from paredown.store.local import Store
 from paredown.training import loop
-from paredown.untrained import cost
 from paredown.variant import Context
 
 ANY = Budget(None, 1.0, None)

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 from zoo import QUICK, WHOLE
 
-from paredown import measure, model
+from paredown import model
 from paredown.dataset import Dataset, Split
+from paredown.measure import footprint
 from paredown.model import ModelSource
 from paredown.model.torchvision import Torchvision
 from paredown.prune.channels import Cut, Pruning
@@ -90,7 +91,7 @@ def walk(name: str, size: int, lowered: Sequence[float], folder: Path) -> list[t
         if amount == 0:
             assert torch.equal(logits, expected)
         require_widths(found, cuts, amount)
-        costs.append((measure.params(module), measure.macs(module, dataset.input_shape)))
+        costs.append((footprint.params(module), footprint.macs(module, dataset.input_shape)))
         require_same_after_reload(module, source, dataset, logits, folder / f"saved{amount}")
         if amount in lowered:
             require_same_when_lowered(module, source, dataset, folder / f"lowered{amount}")

@@ -1,13 +1,15 @@
 """What can go wrong for a known reason, told in one line. Imports nothing heavy."""
 
 import difflib
+import errno
 import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from paredown.describe import hide_passwords
+from paredown.printable import hide_passwords
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SEEDS = 2**32  # as many as NumPy's generators take
 LAUNCHERS = ("joblib", "ray", "submitit")  # packages, each an extra and a plugin of Hydra
 

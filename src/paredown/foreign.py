@@ -12,8 +12,8 @@ from typing import Any, get_type_hints
 from hydra.utils import get_class
 
 from paredown.config import CONF, check_type
-from paredown.describe import describe
 from paredown.errors import ConfigError, require, require_one_of
+from paredown.store.hashing import describe
 from paredown.trust import CUSTOM, MACHINE_CODE, require_allowed
 
 ARCHITECTURE = "architecture.json"

@@ -5,6 +5,15 @@ import re
 # C0 and C1 but tab and newline, separators of lines, turns of the direction, halves of surrogates
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MARKUP = re.compile(r"[\\`*<>\[\]|#~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_USER = re.compile(  # a password may hold an @ or a / itself; digits alone are a port
+    r"(://[^:/@\[\s]*):(?!\d*(?:[/?#\s]|$))(?:[^/\s]+@|(?:(?!://)\S)+@)"
+)
+_QUERY = re.compile(
+    r"([?&;](?:[\w.-]*(?:passw|passphrase|pwd|token|secret|api_?key|access_?key|credential|signature"
+    r"|bearer|[_-]key)[\w.-]*|key|pass|sig|auth|authorization|jwt)=)"
+    r"(?:'[^']*'|\"[^\"]*\"|[^&;#\s'\"]+)",
+    re.IGNORECASE,
+)
 
 
 def printable(text: str) -> str:
@@ -23,3 +32,8 @@ def in_markdown(text: str) -> str:
     An underscore within a word is none.
     """
     return _MARKUP.sub(r"\\\g<0>", one_line(text))
+
+
+def hide_passwords(text: str) -> str:
+    """Put stars in the place of the passwords, keys and tokens of every URL in a text."""
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1:***@", text))

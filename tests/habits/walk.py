@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from paredown import measure, model
+from paredown import model
+from paredown.budget import Budget
 from paredown.dataset import Dataset
-from paredown.front import Budget
+from paredown.measure import footprint
+from paredown.measure.latency import Timing
 from paredown.model import ModelSource
-from paredown.plan import Plan
 from paredown.prune.channels import Cut, Pruning
 from paredown.prune.criterion.magnitude import Magnitude
 from paredown.prune.groups import Found
@@ -23,9 +24,9 @@ from paredown.prune.masks import channel_masks, masked
 from paredown.prune.structured import Structured
 from paredown.prune.target import Target
 from paredown.quantize.static import Static
+from paredown.run.plan import Plan
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.store import StoreFolder
-from paredown.timing import Timing
 from paredown.tracking import Tracking
 from paredown.training import Training
 from paredown.training.baseline import Baseline
@@ -117,10 +118,10 @@ class Walk:
         self.step = "train"
         torch.manual_seed(0)
         module = self.reloaded(self.trained(), "baseline")
-        whole = measure.params(module)
+        whole = footprint.params(module)
         self.step = "prune"
         smaller, found = self.pruned(module)
-        left = measure.params(smaller) / whole
+        left = footprint.params(smaller) / whole
         assert left < 1
         self.step = "recover"
         STRUCTURED.recover(smaller, self.context(deepcopy(module)), epochs=1)
@@ -184,8 +185,8 @@ class Walk:
             expected, found = module(self.images), loaded(self.images)
         assert torch.equal(found, expected), f"off by {(found - expected).abs().max():.2g}"
         self.step = f"count {name}"
-        assert measure.macs(loaded, shape) > 0
-        assert measure.layers(loaded, shape)
+        assert footprint.macs(loaded, shape) > 0
+        assert footprint.layers(loaded, shape)
         return loaded
 
     def pruned(self, module: nn.Module) -> tuple[nn.Module, Found]:

@@ -9,7 +9,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 
 from paredown.cli.exits import user_errors
-from paredown.results import OVER_BUDGET, write_result
+from paredown.run.results import OVER_BUDGET, write_result
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

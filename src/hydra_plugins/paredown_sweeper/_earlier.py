@@ -8,8 +8,8 @@ from hydra_plugins.paredown_sweeper._outcome import Outcome
 from hydra_plugins.paredown_sweeper._space import Space, Value
 from paredown.errors import require
 from paredown.front import METRICS
-from paredown.plan import plan
-from paredown.record import conditions, group_of, optional, settings
+from paredown.run.plan import plan
+from paredown.run.record import conditions, group_of, optional, settings
 from paredown.tracking.tracker import Logged
 
 JUDGES = ("budget", "experiment")  # params that make no difference to what a run measured

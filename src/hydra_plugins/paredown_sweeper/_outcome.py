@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from paredown.errors import first_line
-from paredown.results import OVER_BUDGET, RESULT, read_any_result
+from paredown.run.results import OVER_BUDGET, RESULT, read_any_result
 
 Metrics = dict[str, float]
 

@@ -12,9 +12,10 @@ from optuna.trial import FrozenTrial
 
 from hydra_plugins.paredown_sweeper._space import Value
 from hydra_plugins.paredown_sweeper._study import BASELINE, JOB, METRICS, SECONDS, UNTRAINED
-from paredown.front import MAXIMIZE, Budget, front, hypervolume
+from paredown.budget import Budget
+from paredown.front import MAXIMIZE, front, hypervolume
 from paredown.report.fitted import Column, Fitted
-from paredown.results import FRONT, write_json
+from paredown.run.results import FRONT, write_json
 
 FEW = 10  # trials; importances of fewer are noise
 FORMS = {"accuracy": ".2%", "sparsity": ".1%", "params": ",.0f", "macs": ",.0f", "speedup": ".2f"}

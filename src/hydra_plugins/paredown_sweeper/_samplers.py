@@ -14,7 +14,7 @@ from optuna.samplers import (
 )
 
 from hydra_plugins.paredown_sweeper._space import Space, Value, marks, values_of
-from paredown.store import key_of
+from paredown.store.hashing import key_of
 
 AMOUNT = "prune.amount"
 GRID = "grid"

@@ -22,12 +22,13 @@ from hydra_plugins.paredown_sweeper._space import Space, Value, marks, parse, va
 from hydra_plugins.paredown_sweeper._storage import where
 from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
 from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf, ParetoSweeper
+from paredown.budget import Budget
 from paredown.config import build, build_all
 from paredown.errors import RunError, first_line, require, require_one_of, require_seed, worker_died
-from paredown.front import MAXIMIZE, METRICS, MINIMIZE, Budget
-from paredown.host.patience import PATIENCE, patiently
+from paredown.front import MAXIMIZE, METRICS, MINIMIZE
+from paredown.host.retry import PATIENCE, patiently
 from paredown.report import show
-from paredown.results import DEFERRED, TRIAL, read_any_result
+from paredown.run.results import DEFERRED, TRIAL, read_any_result
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from hydra_plugins.paredown_sweeper._outcome import Outcome
 from hydra_plugins.paredown_sweeper._space import Space, Value
 from hydra_plugins.paredown_sweeper._storage import open_study
 from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf
-from paredown.front import Budget
+from paredown.budget import Budget
 from paredown.host.process import LOCK, died, is_free, living, owner
-from paredown.results import read_result
+from paredown.run.results import read_result
 
 log = logging.getLogger(__name__)
 

@@ -99,7 +99,7 @@ class ParetoSweeper(Sweeper):
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's own grid, of jobs that `paredown.grid` has composed and checked."""
+    """Hydra's own grid, of jobs that `paredown.sweep.grid` has composed and checked."""
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose no job again, which takes 0.1 s each."""

@@ -8,7 +8,7 @@ from hydra.types import RunMode
 
 from paredown.config import typed
 from paredown.dataset import Dataset
-from paredown.plan import Plan
+from paredown.run.plan import Plan
 from paredown.store import OFF
 
 log = logging.getLogger(__name__)

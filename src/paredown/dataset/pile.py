@@ -18,7 +18,8 @@ from paredown.dataset.listing import Listing
 from paredown.dataset.rows import LEFT_OUT, PIXELS, UNSURE, Decoded, Mapped, look_through
 from paredown.errors import ConfigError
 from paredown.host import machine
-from paredown.store import MANIFEST, Store, code_of, key_of
+from paredown.store.hashing import code_of, key_of
+from paredown.store.local import MANIFEST, Store
 
 TOLD = 5  # broken images that are named; the file has all
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from paredown.dataset.preprocessing import Preprocessing
-from paredown.describe import describe, sha256_of
 from paredown.errors import require
 from paredown.foreign import ARCHITECTURE, rebuild, require_same_model
 from paredown.model.form import arrange
 from paredown.model.tensors import distinct, fill
+from paredown.store.hashing import describe, sha256_of
 from paredown.trust import allow, code_in
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import json
 from typing import TYPE_CHECKING
 
 from paredown.dataset import Dataset
-from paredown.describe import describe
 from paredown.model import ModelSource
 from paredown.model.trial import try_out
+from paredown.store.hashing import describe
 from paredown.training import Training
 
 if TYPE_CHECKING:

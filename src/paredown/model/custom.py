@@ -17,7 +17,7 @@ from paredown.dataset.preprocessing import channels_hint
 from paredown.errors import ConfigError, require
 from paredown.model import weights as own
 from paredown.model.form import complete
-from paredown.store import code_of
+from paredown.store.hashing import code_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -10,7 +10,7 @@ from paredown.model.seeds import seeded
 from paredown.model.weights import fresh_heads
 
 if TYPE_CHECKING:
-    from paredown.plan import Plan
+    from paredown.run.plan import Plan
     from paredown.variant import Stage
 
 

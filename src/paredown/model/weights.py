@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paredown.describe import sha256_of
 from paredown.errors import ConfigError, require
 from paredown.model.checkpoint import as_float32, opened, without_prefix, without_settings
 from paredown.model.form import not_finite, settle
+from paredown.store.hashing import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

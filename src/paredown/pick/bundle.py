@@ -14,10 +14,10 @@ from string import Template
 
 from paredown.dataset import Dataset
 from paredown.dataset.images import MODES, fit
-from paredown.describe import sha256_of
 from paredown.errors import ConfigError, require
 from paredown.pick.candidates import Candidate
 from paredown.runtime import Runtime
+from paredown.store.hashing import sha256_of
 
 SUMS = "SHA256SUMS"
 PLAIN = {"numpy": "numpy>=1.24,<3", "pillow": "pillow>=9.4"}  # older ones were not tried

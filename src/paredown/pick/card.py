@@ -4,15 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from paredown import cautions
+from paredown.budget import Budget
 from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import numbers
-from paredown.front import Budget
 from paredown.host import machine
 from paredown.pick.candidates import Candidate
 from paredown.pick.exam import Exam
-from paredown.pick.workbench import Parts
 from paredown.printable import in_markdown
+from paredown.run import cautions
+from paredown.tracking.restore import Parts
 
 ROWS = (  # title, metric, how it is written, how much of it a unit is
     ("validation accuracy", "accuracy", "{:.2%}", 1),

@@ -10,10 +10,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from paredown import cautions
+from paredown.budget import Budget
 from paredown.config import build_all, typed
 from paredown.errors import BudgetError, ConfigError, require_one_of
-from paredown.front import Budget
 from paredown.host import machine
 from paredown.pick import Pick, bundle, result
 from paredown.pick.candidates import Candidate, Field, gather
@@ -22,10 +21,11 @@ from paredown.pick.exam import Exam, sit
 from paredown.pick.remeasure import remeasure
 from paredown.pick.table import say_gives, say_misses, walk_table
 from paredown.pick.walk import Walk, walk
-from paredown.pick.workbench import Parts, Workbench
 from paredown.report import show
+from paredown.run import cautions
 from paredown.tracking import Tracking
-from paredown.tracking.shelf import ALIAS, find_sweep, register
+from paredown.tracking.artifacts import ALIAS, find_sweep, register
+from paredown.tracking.restore import Parts, Workbench
 from paredown.tracking.tracker import Tracker
 
 

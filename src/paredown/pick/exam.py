@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paredown.dataset import Dataset, Labels
-from paredown.measure import wilson
-from paredown.pick.workbench import Parts
+from paredown.measure.statistics import mcnemar, wilson
 from paredown.runtime import Program
+from paredown.tracking.restore import Parts
 
 log = logging.getLogger(__name__)
 
@@ -88,24 +88,6 @@ class Exam:
             f"{self.lost} images only the baseline names rightly, {self.won} only this variant: "
             f"{abs(points):.2f} points {way}, p = {self.p:.2g} (exact McNemar): {real}"
         )
-
-
-def mcnemar(lost: int, won: int) -> float:
-    """Give the two-sided p value of the exact McNemar test.
-
-    p = min(1, 2 sum_{k=0}^{min(b, c)} C(b+c, k) / 2^(b+c))
-
-    Source: Q. McNemar, Note on the sampling error of the difference between correlated
-    proportions or percentages, Psychometrika 12, 1947.
-
-    Args:
-        lost: Discordant pairs of one kind, b.
-        won: Of the other, c.
-    """
-    count, tail, ways = lost + won, 0, 1
-    for k in range(min(lost, won) + 1):  # ways: C(count, k), whole numbers of any length
-        tail, ways = tail + ways, ways * (count - k) // (k + 1)
-    return min(1.0, 2 * tail / (1 << count))
 
 
 def sit(parts: Parts, variant: Path, baseline: Path) -> Exam:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from itertools import islice
 from math import inf
 
-from paredown.front import Budget
+from paredown.budget import Budget
+from paredown.measure.latency import time_side_by_side
 from paredown.pick.candidates import Candidate
 from paredown.pick.walk import equal, walk
-from paredown.pick.workbench import Workbench
-from paredown.timing import time_side_by_side
+from paredown.tracking.restore import Workbench
 
 log = logging.getLogger(__name__)
 

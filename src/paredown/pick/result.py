@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from paredown import cautions
+from paredown.budget import Budget
 from paredown.dataset import Dataset
-from paredown.describe import sha256_of
-from paredown.front import Budget
 from paredown.pick.candidates import Candidate
 from paredown.pick.exam import Exam
+from paredown.run import cautions
+from paredown.store.hashing import sha256_of
 
 
 def picked(

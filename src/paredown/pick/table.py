@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import ceil, floor, isinf, log10
 
-from paredown.front import Budget
+from paredown.budget import Budget
 from paredown.pick.candidates import Candidate
 from paredown.pick.walk import Walk
 from paredown.report.fitted import Column, Fitted

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paredown.front import Budget, Metrics
+from paredown.budget import Budget
+from paredown.front import Metrics
 
 ROUNDING = 1e-9  # accuracies are quotients; 0.99 - 0.98 is a little more than 0.01
 

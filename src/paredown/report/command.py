@@ -10,11 +10,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from paredown.config import build_all, typed
-from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, first_line, require, require_one_of
+from paredown.printable import hide_passwords
 from paredown.report.tables import show
 from paredown.report.widths import Layers, read_layers
-from paredown.tracking.shelf import find_sweep
+from paredown.tracking.artifacts import find_sweep
 from paredown.tracking.tracker import Logged, Named, Tracker
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def _made_by(sweep: str | None) -> str:
 
 def _layers(tracker: Tracker, runs: Sequence[Logged]) -> dict[int, Mapping[str, Layers]]:
     """Read the layers of runs, the newest first, by the run's number; warn of what is no layers."""
-    from paredown.path import LAYERS
+    from paredown.run.path import LAYERS
 
     found: dict[int, Mapping[str, Layers]] = {}
     for number in range(len(runs), max(0, len(runs) - MOST), -1):

@@ -6,7 +6,7 @@ from typing import Any
 
 from paredown.pictures.grid import Point, grid_picture
 from paredown.report.jobs import FINISHED, one_baseline
-from paredown.study import settings
+from paredown.studies.contract import settings
 
 GROUPS = ("dataset", "model", "technique", "runtime")  # groups that a title names
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.config import typed
-from paredown.describe import hide_passwords
 from paredown.host import machine
+from paredown.printable import hide_passwords
 from paredown.report.about import pick_words
-from paredown.results import own_overrides
+from paredown.run.results import own_overrides
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from paredown.plan import Plan
+    from paredown.run.plan import Plan
 
 SET_BY_HYDRA = ("hydra.mode=",)
 

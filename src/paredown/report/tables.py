@@ -11,7 +11,7 @@ from rich.table import Table
 from paredown.host.logs import told_if_lost
 from paredown.printable import in_markdown, one_line, printable
 from paredown.report.fitted import Column, Fitted
-from paredown.results import titled
+from paredown.run.results import titled
 
 Row = Mapping[str, Any]
 """A variant: its stage and its metrics by name."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from paredown.errors import require
 from paredown.pictures.words import BARS
-from paredown.plan import Plan
 from paredown.report.tables import markdown
-from paredown.results import titled
-from paredown.study import Job
+from paredown.run.plan import Plan
+from paredown.run.results import titled
+from paredown.studies.contract import Job
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paredown.errors import require
+from paredown.measure.statistics import mean_margin
 from paredown.pictures.words import BARS
-from paredown.plan import Plan
-from paredown.spread import mean_margin
-from paredown.study import Job
+from paredown.run.plan import Plan
+from paredown.studies.contract import Job
 
 SWEPT = "technique.stages"
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from paredown.dataset import Dataset
 from paredown.errors import require
-from paredown.measure import BATCH
+from paredown.measure.quality import BATCH
+from paredown.measure.statistics import mean_margin
 from paredown.pictures.words import BARS
-from paredown.plan import Plan
-from paredown.spread import mean_margin
-from paredown.study import Job
+from paredown.run.plan import Plan
+from paredown.studies.contract import Job
 
 SWEPT = "distill.temperature"
 STAGES = {"distill": "float32", "quantize": "int8"}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from paredown.errors import require, require_one_of
 from paredown.pictures.words import BARS
-from paredown.plan import Plan
-from paredown.study import Job
+from paredown.run.plan import Plan
+from paredown.studies.contract import Job
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

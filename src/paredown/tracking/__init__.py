@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from paredown.config import typed
-from paredown.describe import hide_passwords
 from paredown.errors import ConfigError, install_command, require, require_one_of
-from paredown.host.patience import patiently
+from paredown.host.retry import patiently
+from paredown.printable import hide_passwords
 from paredown.tracking import view
 from paredown.tracking.contact import connect, is_away, knock, prepare, refusal, twice
 from paredown.tracking.database import SQLITE, canonical, file_of, make_whole

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from paredown.describe import NO_SPACE
-from paredown.errors import first_line
+from paredown.errors import NO_SPACE, first_line
 from paredown.tracking.database import SQLITE, without_stray_folders
 
 if TYPE_CHECKING:

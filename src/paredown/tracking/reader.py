@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from paredown.front import METRICS
-from paredown.results import titled
+from paredown.run.results import titled
 from paredown.tracking.contact import PARENT, without_cycles
 from paredown.tracking.tables import Row, read_tables
 

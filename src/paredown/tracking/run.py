@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paredown.describe import NO_SPACE, hide_passwords
-from paredown.errors import ConfigError, RunError, first_line, require
+from paredown.errors import NO_SPACE, ConfigError, RunError, first_line, require
+from paredown.printable import hide_passwords
 from paredown.tracking.contact import connect, lost_contact, may_answer_later, twice
 from paredown.trust import stays_within
 
@@ -26,7 +26,7 @@ class Run:
     """One MLflow run.
 
     What the store cannot take, since it is down or locked, is written to the job's folder
-    instead, and so is everything after it, in order; `paredown.upload` sends it later.
+    instead, and so is everything after it, in order; `paredown.tracking.upload` sends it later.
     """
 
     def __init__(self, client: "MlflowClient", run_id: str, uri: str, folder: Path) -> None:
@@ -246,7 +246,7 @@ def deleted(run_id: str, folder: Path, uri: str) -> str:
 def upload_command(folder: Path, uri: str) -> str:
     """Give the command that sends what jobs under a folder could not; passwords are starred."""
     words = shlex.join([str(folder), hide_passwords(uri)])
-    return f"python -m paredown.upload {words}"
+    return f"python -m paredown.tracking.upload {words}"
 
 
 def file_tag(sha256: str) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from paredown.describe import hide_passwords
 from paredown.errors import first_line
 from paredown.host.process import MACHINE, died, owner, user_name
-from paredown.results import OVER_BUDGET, where_line
+from paredown.printable import hide_passwords
+from paredown.run.results import OVER_BUDGET, where_line
 from paredown.tracking.contact import PARENT, lost_contact, twice
 from paredown.tracking.reader import NOTE, STAGES, Logged, read, under
 from paredown.tracking.run import Run, file_tag, upload_command

@@ -1,0 +1,74 @@
+"""What a variant may cost, and what it must reach."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from paredown.errors import require
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a variant may cost, and what it must reach.
+
+    Args:
+        accuracy: At least this share, [0, 1]; None: any.
+        size_mb: At most this, in 1e6 bytes; None: any.
+        latency_ms: At most this, in ms of one inference; None: any.
+    """
+
+    accuracy: float | None
+    size_mb: float | None
+    latency_ms: float | None
+
+    def __post_init__(self) -> None:
+        if self.accuracy is not None:
+            require(0 <= self.accuracy <= 1, "accuracy", "lie in [0, 1]", self.accuracy)
+        for name in ("size_mb", "latency_ms"):
+            limit = getattr(self, name)
+            if limit is not None:
+                require(0 < limit < math.inf, name, "be above 0", limit)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by metric."""
+        names = ("accuracy", "size_mb", "latency_ms")
+        return {name: limit for name in names if (limit := getattr(self, name)) is not None}
+
+    def misses(self, metrics: Metrics) -> dict[str, float]:
+        """Say by how much each limit is missed, in its own unit; 0 and below meets it.
+
+        A limit on what was not measured is left out.
+        """
+        return {
+            name: (limit - metrics[name]) if name == "accuracy" else (metrics[name] - limit)
+            for name, limit in self.limits.items()
+            if name in metrics
+        }
+
+    def complaint(self, metrics: Metrics) -> str:
+        """Name each limit that is missed: `size_mb 2.14 for 1`; empty if none is."""
+        return ", ".join(
+            f"{name} {metrics[name]:.4g} for {self.limits[name]:.4g}"
+            for name, miss in self.misses(metrics).items()
+            if miss > 0
+        )
+
+    def meets(self, metrics: Metrics) -> bool:
+        """Tell whether no limit is missed."""
+        return all(miss <= 0 for miss in self.misses(metrics).values())
+
+    def nearest(self, points: Sequence[Metrics]) -> int:
+        """Find the point whose worst miss, as a share of its limit, is the smallest.
+
+        Args:
+            points: At least one.
+        """
+
+        def worst(point: Metrics) -> float:
+            misses, limits = self.misses(point), self.limits
+            return max((miss / (limits[name] or 1) for name, miss in misses.items()), default=0.0)
+
+        return min(range(len(points)), key=lambda index: worst(points[index]))

@@ -1,0 +1,1 @@
+"""Quality, latency and cost of the files that ship, and their statistics."""

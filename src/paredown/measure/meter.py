@@ -1,0 +1,66 @@
+"""What a network costs as the files that ship, whatever its weights are."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from paredown.dataset import Dataset
+from paredown.measure import footprint
+from paredown.measure.latency import Timing, time_side_by_side
+from paredown.runtime import Runtime
+from paredown.variant import Variant, Weigh
+
+METRICS = ("params", "macs", "size_mb", "latency_ms")
+TIMING = Timing(processes=8, rounds=10, turn_ms=3)
+"""A minute or two of bisection. Where a network comes to fit a cache, processes differ by 20 %."""
+
+
+@contextmanager
+def scale(runtime: Runtime, dataset: Dataset, given: Variant, metric: str) -> Iterator[Weigh]:
+    """Give a function that tells what variants cost in one metric, in float32.
+
+    Latency is measured beside that of the given variant, whose milliseconds are taken once: a
+    machine's mood then moves none of them against another.
+
+    Args:
+        runtime: Lowers and runs them.
+        dataset: Gives the image that is timed.
+        given: The variant that the others are compared with.
+        metric: One of METRICS.
+    """
+    counts = {
+        "params": lambda variant: footprint.params(variant.module),
+        "macs": lambda variant: footprint.macs(variant.module, dataset.input_shape),
+    }
+    if metric in counts:
+        yield counts[metric]
+        return
+    with tempfile.TemporaryDirectory(prefix="paredown-") as name:
+        lowered: dict[int, Path] = {}
+        kept: list[Variant] = []  # so that no two get the same id
+
+        def lower(variant: Variant) -> Path:
+            if id(variant.module) not in lowered:
+                folder = Path(name) / str(len(kept))
+                folder.mkdir()
+                runtime.lower(variant, dataset, folder)
+                lowered[id(variant.module)] = folder
+                kept.append(variant)
+            return lowered[id(variant.module)]
+
+        def size_mb(variant: Variant) -> float:
+            return footprint.size_mb(lower(variant))
+
+        reference: list[float] = []
+
+        def latency_ms(variant: Variant) -> float:
+            if variant is given and reference:
+                return reference[0]
+            image = dataset.normalize(dataset.val.images[:1])
+            programs = [(runtime, lower(given)), (runtime, lower(variant))]
+            own, other = time_side_by_side(programs, image, TIMING)
+            reference.append(own.latency_ms)
+            return own.latency_ms if variant is given else reference[0] / other.speedup
+
+        yield size_mb if metric == "size_mb" else latency_ms

@@ -1,0 +1,64 @@
+"""The interval of a mean."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+
+def student_t(freedom: int) -> float:
+    """Give the 97.5 % quantile of Student's t distribution.
+
+    Args:
+        freedom: Degrees of freedom, at least 1.
+    """
+    from scipy.special import stdtrit  # scipy.stats takes most of a second to import
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def mean_margin(values: Sequence[float]) -> tuple[float, float]:
+    """Give a mean and half of its 95 % interval, by Student's t; 0 for a single value.
+
+    t(n - 1) * standard deviation / sqrt(n)
+    """
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, 0.0
+    return mean, student_t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def wilson(hits: int, count: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Give the Wilson score interval of a share.
+
+    center = (p + z^2/2n) / (1 + z^2/n), half width = z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n)
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
+    JASA 22, 1927.
+
+    Args:
+        hits: Successes, 0..count.
+        count: Trials, at least 1.
+        z: Quantile of the normal distribution; 1.96 for 95 %.
+    """
+    p, spread = hits / count, z * z / count
+    center = (p + spread / 2) / (1 + spread)
+    half = z * math.sqrt(p * (1 - p) / count + spread / (4 * count)) / (1 + spread)
+    return max(0.0, center - half), min(1.0, center + half)
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """Give the two-sided p value of the exact McNemar test.
+
+    p = min(1, 2 sum_{k=0}^{min(b, c)} C(b+c, k) / 2^(b+c))
+
+    Source: Q. McNemar, Note on the sampling error of the difference between correlated
+    proportions or percentages, Psychometrika 12, 1947.
+
+    Args:
+        lost: Discordant pairs of one kind, b.
+        won: Of the other, c.
+    """
+    count, tail, ways = lost + won, 0, 1
+    for k in range(min(lost, won) + 1):  # ways: C(count, k), whole numbers of any length
+        tail, ways = tail + ways, ways * (count - k) // (k + 1)
+    return min(1.0, 2 * tail / (1 << count))

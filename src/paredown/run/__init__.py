@@ -1,0 +1,1 @@
+"""One job: plan, path, keys, pipeline, what is logged."""

@@ -1,0 +1,155 @@
+"""What determines the results on a path: the names of the store's entries, and stages' seeds."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import paredown
+from paredown import dataset, distill, model, quantize, runtime, training
+from paredown.dataset import Dataset
+from paredown.host import machine
+from paredown.measure import footprint, meter, quality
+from paredown.runtime import Runtime
+from paredown.store.hashing import code_of, describe, key_of
+from paredown.variant import Measures, Stage
+
+if TYPE_CHECKING:
+    from paredown.model import ModelSource
+    from paredown.training import Training
+
+
+def version() -> str:
+    """Name what makes results here: two workers of one sweep must be the same in it."""
+    versions = machine.versions("torch", "torchvision", "torch-pruning")
+    own = machine.versions("paredown")["paredown"]
+    return f"{own}-{key_of(code_of(paredown), versions)[:12]}"
+
+
+class Keys:
+    """Names the results of every stage of a path, and draws its seed.
+
+    Args:
+        stages: In order; stage 0 is the baseline.
+        dataset: Whose images everything learns from.
+        runtime: That lowers every variant.
+        seed: Of the run.
+        tutors: The keys of networks that teach besides the baseline, or in its place.
+        baseline_teaches: Whether it does.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        dataset: Dataset,
+        runtime: Runtime,
+        seed: int,
+        tutors: Sequence["Keys"],
+        baseline_teaches: bool,
+    ) -> None:
+        self._stages, self._dataset, self._runtime, self._seed = stages, dataset, runtime, seed
+        self._tutors, self._baseline_teaches = tutors, baseline_teaches
+        self._resolved: dict[int, list[str]] = {}
+
+    def program(self, index: int) -> str:
+        """Name the store's entry for the files that ship and what was measured on them."""
+        return key_of(
+            self.weights(index),
+            describe(self._stages[index].numerics),
+            describe(self._runtime, key_only=True),
+            self._runtime.fingerprint,
+            code_of(*packages(self._runtime), runtime, quantize, footprint, quality, dataset),
+        )
+
+    def weights(self, index: int) -> str:
+        """Name the store's entry for a stage's weights, whether it fits them or not."""
+        code = code_of(
+            *packages(self._stages[index]),
+            *packages(self.source(index)),
+            *(training, distill, model, dataset),
+        )
+        versions = machine.versions("torch", "torchvision", "torch-pruning")
+        upstream = [self.weights(index - 1)] if index else []
+        tutors = [tutor.weights(0) for tutor in self._tutors] if index else []
+        return key_of(self._identity(index), code, versions, upstream, tutors)
+
+    def answers(self, views: int, how: "Training") -> str:
+        """Name the store's entry for the teacher's answers to the training images."""
+        from paredown.training.loop import resolve_precision
+
+        teaching = [self] * self._baseline_teaches + list(self._tutors)
+        given = len(self._dataset.classes), self._dataset.input_shape
+        networks = [model.outline(each.source(0), *given) for each in teaching]
+        return key_of(
+            [each.weights(0) for each in teaching],
+            [resolve_precision(how, network) for network in networks],
+            self._dataset.fingerprint,
+            views,
+            code_of(training, distill, dataset),
+        )
+
+    def seed(self, index: int) -> int:
+        """Give each stage a seed of its own, the same whether what came before was read or made."""
+        return int(key_of(self._identity(index))[:8], 16)
+
+    def _identity(self, index: int) -> list[Any]:
+        """Say everything that determines the weights, versions and sources aside."""
+        stage = self._stages[index]
+        own = [describe(stage, key_only=True), self._precisions(index)]
+        if stage.source is not None:
+            own.append(stage.source.fingerprint)
+        if isinstance(stage, Measures) and stage.measures:
+            code = code_of(*packages(self._runtime), runtime, meter)
+            own += [describe(self._runtime), self._runtime.fingerprint, code]
+        if index == 0:
+            return [*own, self._dataset.fingerprint, self._seed]
+        taught = [self._baseline_teaches, *(tutor._identity(0) for tutor in self._tutors)]
+        return [*own, self._identity(index - 1), taught]
+
+    def _precisions(self, index: int) -> list[str]:
+        """Name the precision of a stage's network, and of those that teach it, in training."""
+        from paredown.training.loop import resolve_precision
+
+        how = self._stages[index].training
+        if how is None:
+            return []
+        if index not in self._resolved:
+            sources = [self.source(index)]
+            if index:
+                sources += [self.source(0)] * self._baseline_teaches
+                sources += [tutor.source(0) for tutor in self._tutors]
+            given = len(self._dataset.classes), self._dataset.input_shape
+            networks = (model.outline(source, *given) for source in sources)
+            self._resolved[index] = [resolve_precision(how, each) for each in networks]
+        return self._resolved[index]
+
+    def source(self, index: int) -> "ModelSource":
+        """Return the node of conf/model that builds a stage's network."""
+        source = self._stages[index].source
+        return source if source is not None else self.source(index - 1)
+
+
+def packages(part: Any) -> list[ModuleType]:
+    """List what the code of a part lies in: its class, those it inherits from, and its fields'.
+
+    Of a class the whole package counts, so that its neighbours are its source, too.
+    """
+    classes = [cls for each in _parts(part) for cls in type(each).__mro__]
+    names = dict.fromkeys(cls.__module__ for cls in classes)
+    outer = (name for name in names if name.partition(".")[0] not in sys.stdlib_module_names)
+    own = dict.fromkeys(name.rpartition(".")[0] or name for name in outer)
+    return [import_module(name) for name in own]
+
+
+def _parts(part: Any) -> Iterator[Any]:
+    """Walk a part and those in its fields, however deep."""
+    if is_dataclass(part):
+        yield part
+        part = [getattr(part, field.name) for field in fields(part)]
+    if isinstance(part, Mapping):
+        part = list(part.values())
+    if isinstance(part, list | tuple):
+        for each in part:
+            yield from _parts(each)

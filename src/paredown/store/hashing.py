@@ -1,0 +1,77 @@
+"""Tell in plain data what an object is, so that it can be hashed, logged and rebuilt."""
+
+import hashlib
+import json
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from paredown.errors import require
+
+
+def describe(part: Any, key_only: bool = False) -> Any:
+    """Turn a part of the configuration back into the plain node that builds it.
+
+    Args:
+        part: A frozen dataclass, or what stands in its fields.
+        key_only: Leave out fields marked `metadata={"key": False}`: those that do not change
+            what the part computes, such as the number of threads.
+
+    Returns:
+        Dictionaries, lists, texts and numbers; a dataclass carries its class as `_target_`.
+    """
+    if is_dataclass(part) and not isinstance(part, type):
+        cls = type(part)
+        node = {
+            field.name: describe(getattr(part, field.name), key_only)
+            for field in fields(part)
+            if not (key_only and field.metadata.get("key") is False)
+        }
+        return {"_target_": f"{cls.__module__}.{cls.__qualname__}", **node}
+    if isinstance(part, dict):
+        return {str(name): describe(value, key_only) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [describe(value, key_only) for value in part]
+    return part
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key_of(*parts: Any) -> str:
+    """Hash plain data into a key; equal data give equal keys in any process."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@cache
+def code_of(*modules: ModuleType) -> str:
+    """Hash the sources of modules, a package with all in it, nested ones too.
+
+    Mended code gets new keys.
+
+    Raises:
+        ConfigError: For a module without a file: its code could change unseen.
+    """
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, file in _sources(module):
+            digest.update(f"{name}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources(module: ModuleType) -> list[tuple[str, Path]]:
+    """List the source files of a module, each with its name within the package."""
+    roots = [Path(root) for root in getattr(module, "__path__", ())]
+    files = [(f.relative_to(root).as_posix(), f) for root in roots for f in root.rglob("*.py")]
+    if not roots and (origin := getattr(module, "__file__", None)):
+        files = [(Path(origin).name, Path(origin))]
+    rule, hint = "have its source in a file, which counts in every key", "write it into one"
+    there = bool(files) and all(file.is_file() for _, file in files)
+    require(there, f"module {module.__name__}", rule, getattr(module, "__file__", None), hint)
+    return sorted(files)

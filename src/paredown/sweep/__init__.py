@@ -1,0 +1,1 @@
+"""Many jobs: Hydra's callback, the grid's check, latency taken at the end."""

@@ -1,0 +1,78 @@
+"""Latency of a sweep whose jobs took none: all of their files, on one worker, when all is done."""
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from paredown.host import machine
+from paredown.measure.latency import Stopwatch
+from paredown.pick.candidates import Candidate
+from paredown.report import markdown, show, told_busy
+from paredown.run.results import DEFERRED, RESULT, read_any_result, rounded, write_result
+from paredown.tracking.reader import under
+from paredown.tracking.restore import Workbench
+from paredown.tracking.tracker import Logged, Tracker
+
+log = logging.getLogger(__name__)
+
+
+def time_sweep(tracker: Tracker, parent: str, sweep: Path) -> None:
+    """Time every stage of every finished job of a sweep that has no latency yet, here and now.
+
+    A job's files are fetched from MLflow and timed beside its own baseline, as the job would have.
+
+    Args:
+        tracker: Of the sweep.
+        parent: Id of the sweep's run.
+        sweep: Its folder; results of jobs that left them here are completed.
+    """
+    waiting = [run for run in tracker.finished(parent) if not _is_timed(run)]
+    if not waiting:
+        return
+    log.info("timing the files of %d jobs, one job at a time", len(waiting))
+    busy = []
+    with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
+        bench = Workbench(tracker, Path(scratch))
+        for run in reversed(waiting):
+            found, others = _time(bench, run)
+            busy.append(others)
+            _keep(tracker, run, found, others, sweep)
+    show(*told_busy(max(busy)))
+
+
+def _is_timed(run: Logged) -> bool:
+    return all(f"{stage}/latency_ms" in run.metrics for stage in run.stages)
+
+
+def _time(bench: Workbench, run: Logged) -> tuple[dict[str, dict[str, float]], float]:
+    """Give the figures of each stage of a run, and how many cores other work kept busy."""
+    parts = bench.parts(run)
+    digests = [run.tags[f"{stage}/sha256"] for stage in run.stages]
+    made = zip(run.stages, digests, strict=True)
+    folders = [bench.program(Candidate(run, stage, {}, digest)) for stage, digest in made]
+    image = parts.dataset.normalize(parts.dataset.val.images[:1])
+    with Stopwatch(parts.timing.processes, parts.runtime.engine) as watch:
+        timed = watch.time([(parts.runtime, folder) for folder in folders], image, parts.timing)
+    figures = (latency.metrics() for latency in timed)
+    return dict(zip(run.stages, figures, strict=True)), watch.busy_cores
+
+
+def _keep(
+    tracker: Tracker, run: Logged, found: dict[str, dict[str, float]], busy: float, sweep: Path
+) -> None:
+    """Log a run's figures, with the machine that they were taken on, and complete its result."""
+    metrics = {"timing/busy_cores": busy, **rounded(found[run.stages[-1]])}
+    for stage, figures in found.items():
+        metrics |= {f"{stage}/{name}": value for name, value in figures.items()}
+    rows: list[dict[str, Any]] = [
+        {"stage": stage, **under(stage, run.metrics), **found[stage]} for stage in run.stages
+    ]
+    where = {"cpu": machine.cpu_name(), "int8_instructions": machine.int8_instructions()}
+    tags = {**where, "latency": DEFERRED, "mlflow.note.content": markdown(rows)}
+    tracker.resume(run.id, sweep).log(metrics=metrics, tags=tags)
+    for file in sweep.glob(f"*/{RESULT}"):
+        result = read_any_result(file.parent)
+        if result.get("run_id") == run.id:
+            timed = [{**row, **found[row["stage"]]} for row in result["rows"]]
+            write_result(file.parent, {**result, "rows": timed})
