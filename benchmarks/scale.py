@@ -32,10 +32,10 @@ RATE = "trials_a_second"
 
 def work(url: str, studies: str, name: str, folder: str, total: int, logged: Any) -> None:
     """Ask, log and tell until a study has its trials."""
+    from hydra_plugins.paredown_sweeper._config import ParetoConf
     from hydra_plugins.paredown_sweeper._outcome import Outcome
     from hydra_plugins.paredown_sweeper._space import Space
     from hydra_plugins.paredown_sweeper._study import SharedStudy
-    from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf
 
     params, metrics, tags = logged
     swept = {"prune.amount": FloatDistribution(0.1, 0.9), "distill.alpha": FloatDistribution(0, 1)}

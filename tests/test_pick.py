@@ -23,10 +23,10 @@ from paredown.pick.candidates import Candidate, Field, gather
 from paredown.pick.command import choose
 from paredown.pick.remeasure import remeasure
 from paredown.pick.walk import walk
-from paredown.sweep.callback import SWEEP
 from paredown.tracking import Tracking
 from paredown.tracking.artifacts import find_sweep
 from paredown.tracking.restore import Workbench
+from paredown.tracking.tags import SWEEP
 from paredown.tracking.tracker import Tracker
 
 ROOT = Path(__file__).parents[1]

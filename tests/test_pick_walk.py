@@ -18,7 +18,7 @@ from paredown.pick.bundle import find_place
 from paredown.pick.candidates import gather
 from paredown.pick.exam import Exam, mcnemar
 from paredown.pick.walk import walk
-from paredown.tracking.tracker import Logged
+from paredown.tracking.reader import Logged
 
 IMAGES = 50
 

@@ -28,8 +28,8 @@ from paredown.report import jobs_table, markdown, path_table, show
 from paredown.report.content import content
 from paredown.report.document import to_html, to_markdown
 from paredown.runtime.onnxruntime import OnnxRuntime
+from paredown.tracking.reader import Logged
 from paredown.tracking.restore import Parts
-from paredown.tracking.tracker import Logged
 from paredown.trust import require_allowed
 
 EVIL = "<script>alert(1)</script>|`x`*\n\n# <b>up</b>\n\x1b[31mred\x9b2J\u202e\ud800\\|end"

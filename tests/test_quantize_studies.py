@@ -3,11 +3,8 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from command import SMALL, run_here, runs_of
-
-from paredown.studies.zero_point import signal_to_noise
 
 CNN4_LAYERS = ["0", "12", "17", "4", "8"]
 
@@ -38,25 +35,6 @@ def test_the_sensitivity_study_wants_a_stage_that_quantizes(tmp_path: Path) -> N
     assert done.returncode == 2
     assert "technique.stages must end with quantize" in done.stderr
     assert not list(tmp_path.rglob("model.safetensors"))  # nothing was trained
-
-
-def test_the_zero_point_study_shows_what_symmetric_ranges_cost(tmp_path: Path) -> None:
-    done = run_here(tmp_path, "experiment=zero_point", *SMALL)
-    assert done.returncode == 0, done.stderr
-    found = json.loads((artifacts(tmp_path) / "study" / "zero_point.json").read_text())
-    noise = {name: np.median(rows, axis=0) for name, rows in found["signal_to_noise_db"].items()}
-    gain = noise["affine"] - noise["symmetric"]
-    assert len(found["signal_to_noise_db"]["affine"]) == 4  # a ReLU each
-    assert gain[-1] == pytest.approx(6, abs=1.5)
-    assert "dB with a zero point" in done.stdout
-    assert (artifacts(tmp_path) / "study" / "zero_point.png").is_file()
-
-
-def test_signal_to_noise_of_a_uniform_value_is_as_by_hand() -> None:
-    # error of a step s: s^2/12; of 0..1 in b bits: 20 log10(2^b - 1) + 10 log10(12/3)
-    values = np.linspace(0, 1, 100_001)
-    assert signal_to_noise(values, 8, symmetric=False) == pytest.approx(48.13 + 6.02, abs=0.05)
-    assert signal_to_noise(values, 8, symmetric=True) == pytest.approx(42.08 + 6.02, abs=0.05)
 
 
 @pytest.mark.parametrize(

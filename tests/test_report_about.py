@@ -5,7 +5,7 @@ import pytest
 from paredown.report.about import dates, listed, pick_command, round_up
 from paredown.report.content import setting_titles
 from paredown.report.measured import Setting, against_of, best, variants
-from paredown.tracking.tracker import Logged
+from paredown.tracking.reader import Logged
 
 NOON = 1_795_867_200_000  # 2026-11-28 12:00 UTC, in milliseconds
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from paredown.report.content import different_cpus
 from paredown.report.measured import Measured, Setting, best, not_faster, spans, variants
-from paredown.tracking.tracker import Logged
+from paredown.tracking.reader import Logged
 
 TAGS = {"dataset": "digits abc", "cpu": "some CPU", "runtime": "onnxruntime, 1 threads"}
 SETTING = Setting("digits abc", "some CPU", "onnxruntime, 1 threads")

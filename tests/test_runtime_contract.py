@@ -298,12 +298,6 @@ def test_float32_alone_needs_no_quantizer(monkeypatch: pytest.MonkeyPatch) -> No
     assert plan(composed("runtime=openvino", "technique=prune")).runtime.name == "openvino"
 
 
-def test_tensorrt_is_refused_before_any_work_without_its_package() -> None:
-    told = r"must have an NVIDIA GPU and its engine here, got no package tensorrt; .*pip install"
-    with pytest.raises(ConfigError, match=told):
-        plan(composed("runtime=tensorrt"))
-
-
 def test_a_compiled_package_is_one_of_its_number_of_threads() -> None:
     one, other, two = (Torch(threads, "torch", compile=True) for threads in (1, 1, 2))
     assert one.fingerprint == other.fingerprint != two.fingerprint

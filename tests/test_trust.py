@@ -29,7 +29,8 @@ from paredown.store.local import MANIFEST, Store, find_fault
 from paredown.sweep import latency
 from paredown.tracking import Tracking
 from paredown.tracking.run import UNSENT, Run, upload
-from paredown.tracking.tracker import STAGES, Tracker
+from paredown.tracking.tags import STAGES
+from paredown.tracking.tracker import Tracker
 from paredown.training import Training
 from paredown.training.baseline import Baseline
 from paredown.trust import allow, stays_within

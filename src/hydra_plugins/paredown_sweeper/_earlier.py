@@ -10,7 +10,7 @@ from paredown.errors import require
 from paredown.front import METRICS
 from paredown.run.plan import plan
 from paredown.run.record import conditions, group_of, optional, settings
-from paredown.tracking.tracker import Logged
+from paredown.tracking.reader import Logged
 
 JUDGES = ("budget", "experiment")  # params that make no difference to what a run measured
 

@@ -9,19 +9,20 @@ from typing import Any, TypeVar
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState
 from sqlalchemy.exc import OperationalError
 
 from hydra_plugins.paredown_sweeper import _report, _samplers
+from hydra_plugins.paredown_sweeper._config import ParetoConf
 from hydra_plugins.paredown_sweeper._objectives import objectives_of
 from hydra_plugins.paredown_sweeper._outcome import Outcome, outcome_of, read_outcome
 from hydra_plugins.paredown_sweeper._space import Space, Value, marks, parse, values_of
 from hydra_plugins.paredown_sweeper._storage import where
 from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
-from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf, ParetoSweeper
 from paredown.budget import Budget
 from paredown.config import build, build_all
 from paredown.errors import RunError, first_line, require, require_one_of, require_seed, worker_died
@@ -42,21 +43,26 @@ class Search:
     """One process's part in a search.
 
     Args:
-        sweeper: Holds the settings, the configuration and the launcher.
+        settings: Of the search.
+        config: Of the sweep.
+        launcher: Runs the jobs.
+        loader: Composes them.
         arguments: The overrides of the command line.
 
     Raises:
         ConfigError: For what the user can mend; no job was launched then.
     """
 
-    def __init__(self, sweeper: ParetoSweeper, arguments: Sequence[str]) -> None:
-        assert sweeper.config is not None
-        assert sweeper.hydra_context is not None
-        assert sweeper.launcher is not None
-        self._settings, self._config = sweeper.settings, sweeper.config
-        self._launcher = sweeper.launcher
+    def __init__(
+        self,
+        settings: ParetoConf,
+        config: DictConfig,
+        launcher: Launcher,
+        loader: ConfigLoader,
+        arguments: Sequence[str],
+    ) -> None:
+        self._settings, self._config, self._launcher = settings, config, launcher
         check(self._settings)
-        loader = sweeper.hydra_context.config_loader
         self._space = parse(self._settings.params, arguments, loader)
         self._objectives = objectives_of(self._settings.objectives, self._space.swept)
         for corner in _corners(self._space):

@@ -11,10 +11,10 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from hydra_plugins.paredown_sweeper import _samplers
+from hydra_plugins.paredown_sweeper._config import ParetoConf
 from hydra_plugins.paredown_sweeper._outcome import Outcome
 from hydra_plugins.paredown_sweeper._space import Space, Value
 from hydra_plugins.paredown_sweeper._storage import open_study
-from hydra_plugins.paredown_sweeper.paredown_sweeper import ParetoConf
 from paredown.budget import Budget
 from paredown.host.process import LOCK, died, is_free, living, owner
 from paredown.run.results import read_result

@@ -1,8 +1,6 @@
-"""What Hydra reads at every start: the sweeper's settings and its name; nothing heavy."""
+"""What Hydra reads at every start: the sweepers, which import nothing heavy."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -13,56 +11,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-
-@dataclass
-class ParetoConf:
-    """The settings of `hydra/sweeper=pareto`, under hydra.sweeper.
-
-    Args:
-        n_trials: COMPLETE trials of the study in all, those of earlier sweeps counted.
-        n_jobs: Jobs given to the launcher at once; None: as many as `width` says it runs.
-        timeout: No job starts after this many seconds; None: no limit.
-        max_failure_rate: The sweep ends when more than this share of n_trials failed, [0, 1].
-        seed: Of the sampler.
-        sampler: tpe, nsga2, gp, qmc, random, grid, or auto: gp for 48 trials, then tpe.
-        objectives: Metric -> maximize or minimize, one to three; None: accuracy and speedup
-            maximize, size_mb minimize.
-        params: The search space, in the syntax of Hydra's overrides.
-        enqueue: Points to start with, each a mapping of swept names to values, the rest is
-            sampled; None: the configuration's own values, then the ends and the middle of
-            prune.amount.
-        storage: A postgresql:// URL; None: the file study.journal in the sweep's folder.
-        study_name: Of the study in a storage that others share; None: the sweep's folder.
-        warm_start: Let finished runs of the experiment with the same fixed settings, machine and
-            data into a new study; they do not count as its trials.
-    """
-
-    _target_: str = "hydra_plugins.paredown_sweeper.paredown_sweeper.ParetoSweeper"
-    n_trials: int = 32
-    n_jobs: int | None = None
-    timeout: float | None = None
-    max_failure_rate: float = 0.25
-    seed: int = 0
-    sampler: str = "auto"
-    objectives: Any = None  # not a typed dict: OmegaConf cannot merge one into None
-    params: dict[str, Any] = field(default_factory=dict)
-    enqueue: list[dict[str, Any]] | None = None
-    storage: str | None = None
-    study_name: str | None = None
-    warm_start: bool = False
-
-
-def width(launcher: DictConfig) -> int:
-    """Say how many jobs a launcher runs at once, from its settings; 1 for Hydra's own.
-
-    Of Ray and of submitit's local jobs they do not tell: 4 and 2 then.
-    """
-    target = str(launcher._target_)
-    if "joblib" in target:
-        return os.cpu_count() or 1 if launcher.n_jobs == -1 else int(launcher.n_jobs)
-    if "Slurm" in target:
-        return int(launcher.array_parallelism)
-    return 4 if "ray" in target else 2 if "submitit" in target else 1
+from hydra_plugins.paredown_sweeper._config import ParetoConf, width
 
 
 class ParetoSweeper(Sweeper):
@@ -72,18 +21,15 @@ class ParetoSweeper(Sweeper):
         plain = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
         assert isinstance(plain, dict)
         self.settings = ParetoConf(**{str(name): value for name, value in plain.items()})
-        self.hydra_context: HydraContext | None = None
-        self.config: DictConfig | None = None
-        self.launcher: Launcher | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what Hydra hands over, and make the launcher."""
-        self.hydra_context, self.config = hydra_context, config
+        self._loader, self._config = hydra_context.config_loader, config
         if self.settings.n_jobs is None:
             self.settings.n_jobs = width(config.hydra.launcher)
-        self.launcher = Plugins.instance().instantiate_launcher(
+        self._launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
@@ -95,7 +41,7 @@ class ParetoSweeper(Sweeper):
         """
         from hydra_plugins.paredown_sweeper._search import Search
 
-        return Search(self, arguments).run()
+        return Search(self.settings, self._config, self._launcher, self._loader, arguments).run()
 
 
 class GridSweeper(BasicSweeper):

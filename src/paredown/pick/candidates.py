@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from paredown.printable import one_line
-from paredown.tracking.tracker import Logged
+from paredown.tracking.reader import Logged
 
 FIGURES = ("accuracy", "accuracy_low", "accuracy_high", "size_mb", "latency_ms")
 """What a stage must have been measured for to be picked."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from paredown.config import typed
 from paredown.report.document import Facts
 from paredown.report.measured import Measured
-from paredown.tracking.tracker import Logged
+from paredown.tracking.reader import Logged
 
 SHOWN = 6  # names of a kind
 

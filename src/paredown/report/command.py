@@ -15,7 +15,8 @@ from paredown.printable import hide_passwords
 from paredown.report.tables import show
 from paredown.report.widths import Layers, read_layers
 from paredown.tracking.artifacts import find_sweep
-from paredown.tracking.tracker import Logged, Named, Tracker
+from paredown.tracking.reader import Logged
+from paredown.tracking.tracker import Named, Tracker
 
 log = logging.getLogger(__name__)
 

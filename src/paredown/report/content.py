@@ -20,7 +20,7 @@ from paredown.report.measured import (
 )
 from paredown.report.tables import PATH, path_cells
 from paredown.report.widths import Layers
-from paredown.tracking.tracker import Logged
+from paredown.tracking.reader import Logged
 
 NEEDED = ("accuracy", "accuracy_low", "accuracy_high", "size_mb", "latency_ms", "latency_ms_p95",
           "speedup", "params", "macs", "sparsity")  # fmt: skip

@@ -7,7 +7,7 @@ from itertools import groupby
 from statistics import median
 
 from paredown.front import MAXIMIZE, MINIMIZE, Metrics, front
-from paredown.tracking.tracker import Logged
+from paredown.tracking.reader import Logged
 
 OBJECTIVES = {"accuracy": MAXIMIZE, "size_mb": MINIMIZE, "latency_ms": MINIMIZE}
 

@@ -62,6 +62,12 @@ class VariantPath:
 
     Nothing is computed before it is needed: a program that the store has needs no weights, and
     weights that it has need no stage before them.
+
+    Attributes:
+        names, stages: Of the variants, in order.
+        dataset: Whose `train` split teaches, and whose `val` split judges.
+        runtime: Lowers and runs every variant.
+        seed: Of the run.
     """
 
     def __init__(
@@ -74,20 +80,20 @@ class VariantPath:
         teacher: "Teacher | None" = None,
     ) -> None:
         self.names = tuple(stages)
-        self._stages = tuple(stages.values())
-        self._dataset, self._runtime, self._store, self._seed = dataset, runtime, store, seed
+        self.stages = tuple(stages.values())
+        self.dataset, self.runtime, self._store, self.seed = dataset, runtime, store, seed
         self._kept: dict[tuple[str, int], Any] = {}
-        allow(*code_in(describe(self._stages)))  # whoever laid the path has named it
+        allow(*code_in(describe(self.stages)))  # whoever laid the path has named it
         other = teacher.stage if teacher else None
         self._baseline_teaches = other is None
         members = teacher.members if teacher else 1
         self._tutors = tuple(  # each at the start of a path of its own, kept like any baseline
-            VariantPath({"teacher": other or self._stages[0]}, dataset, runtime, store, seed + at)
+            VariantPath({"teacher": other or self.stages[0]}, dataset, runtime, store, seed + at)
             for at in range(self._baseline_teaches, members)
         )
         tutors = [tutor.keys for tutor in self._tutors]
         teaches = self._baseline_teaches
-        self.keys: Keys = Keys(self._stages, dataset, runtime, seed, tutors, teaches)
+        self.keys: Keys = Keys(self.stages, dataset, runtime, seed, tutors, teaches)
 
     @_once
     def program(self, index: int) -> Path:
@@ -98,22 +104,22 @@ class VariantPath:
             shipped = folder / SHIPPED
             shipped.mkdir()
             lowered = self._lower(variant, index, folder)
-            program = self._runtime.load(shipped)
+            program = self.runtime.load(shipped)
             measured = {
-                **quality.accuracy(program, self._dataset, self._dataset.val),
+                **quality.accuracy(program, self.dataset, self.dataset.val),
                 **lowered,
                 **self.facts(index),
                 "size_mb": footprint.size_mb(shipped),
                 "compressed_mb": footprint.compressed_mb(shipped),
                 "zeros": footprint.zeros(variant.module),
                 "params": footprint.params(variant.module),
-                "macs": footprint.macs(variant.module, self._dataset.input_shape),
+                "macs": footprint.macs(variant.module, self.dataset.input_shape),
             }
             (folder / MEASURED).write_text(json.dumps(measured, indent=1) + "\n")
-            layers = footprint.layers(variant.module, self._dataset.input_shape)
+            layers = footprint.layers(variant.module, self.dataset.input_shape)
             (folder / LAYERS).write_text(json.dumps(layers, indent=1) + "\n")
 
-        about = self._about(index, self._runtime.name)
+        about = self._about(index, self.runtime.name)
         return self._get(self.keys.program(index), about, make)
 
     def _lower(self, variant: Variant, index: int, folder: Path) -> dict[str, float]:
@@ -121,10 +127,10 @@ class VariantPath:
         source = self.shipped(index - 1) if self._keeps_weights(index) else None
         shipped = folder / SHIPPED
         if variant.numerics is None:
-            converted = self._runtime.lower(variant, self._dataset, shipped, source)
+            converted = self.runtime.lower(variant, self.dataset, shipped, source)
             return {"integer_layers": converted.integer, "layers": converted.layers}
         guarded = guard.lower(
-            self._runtime, variant, self._dataset, shipped, source, self.shipped(index - 1)
+            self.runtime, variant, self.dataset, shipped, source, self.shipped(index - 1)
         )
         (folder / RECIPE).write_text(json.dumps(guarded.describe(), indent=1) + "\n")
         kept = guarded.kept
@@ -133,7 +139,7 @@ class VariantPath:
 
     def _keeps_weights(self, index: int) -> bool:
         """Tell whether a stage gives the network of the stage before, untouched."""
-        if self._stages[index].training is not None:
+        if self.stages[index].training is not None:
             return False
         return self.variant(index).module is self.variant(index - 1).module
 
@@ -165,16 +171,21 @@ class VariantPath:
         return [(file, sha256_of(file)) for file in sorted(self.shipped(index).iterdir())]
 
     @property
+    def name(self) -> str:
+        """What the path is: resnet18-mobilenet_v2-prune0.30-int8."""
+        return "-".join(stage.label for stage in self.stages)
+
+    @property
     def image(self) -> Batch:
         """The image that programs are timed on, (1, C, H, W)."""
-        return self._dataset.normalize(self._dataset.val.images[:1])
+        return self.dataset.normalize(self.dataset.val.images[:1])
 
     def weights(self, index: int) -> Path:
         """Return the folder that holds weights, architecture and curves."""
 
         def make(folder: Path) -> None:
             variant = self._apply(index)
-            dataset = self._dataset
+            dataset = self.dataset
             classes, shape = len(dataset.classes), dataset.input_shape
             model.save(variant.module, variant.source, classes, shape, folder)
             (folder / CURVES).write_text(json.dumps(list(variant.curves)) + "\n")
@@ -190,14 +201,14 @@ class VariantPath:
 
     def curves(self, index: int) -> list[dict[str, float]]:
         """What training logged, one mapping an epoch; empty for a stage that fits no weights."""
-        if self._stages[index].training is None:
+        if self.stages[index].training is None:
             return []
         found: list[dict[str, float]] = json.loads((self.weights(index) / CURVES).read_text())
         return found
 
     def facts(self, index: int) -> dict[str, float]:
         """What a stage that fits weights found out besides, such as what a target came to."""
-        if self._stages[index].training is None:
+        if self.stages[index].training is None:
             return {}
         found: dict[str, float] = json.loads((self.weights(index) / FACTS).read_text())
         return found
@@ -205,35 +216,35 @@ class VariantPath:
     @_once
     def variant(self, index: int) -> Variant:
         """Read a variant's network from the store, or make it."""
-        stage = self._stages[index]
+        stage = self.stages[index]
         if stage.training is None:
             return self._apply(index)
         module, source = model.load(self.weights(index), self.keys.source(index))
         asked = stage.numerics
-        shape = self._dataset.input_shape
+        shape = self.dataset.input_shape
         numerics = None if asked is None else resolved(asked, module, shape)
         return Variant(module, source, numerics)
 
     def _apply(self, index: int) -> Variant:
-        stage = self._stages[index]
+        stage = self.stages[index]
         goes_on = index > 0 and stage.source is None
         return stage(self.variant(index - 1) if goes_on else None, self._context(index))
 
     def _context(self, index: int) -> Context:
         return Context(
-            self._dataset,
+            self.dataset,
             self.keys.seed(index),
             self._teacher,
             self.names[index],
             early=partial(self._early, index - 1),
             answers=self.answers,
-            scale=partial(scale, self._runtime, self._dataset),
+            scale=partial(scale, self.runtime, self.dataset),
         )
 
     def _early(self, index: int, epochs: int) -> "nn.Module":
         """Begin a stage's training again, and end it after some epochs: a seed gives equal bits."""
         context = replace(self._context(index), stop=epochs)
-        return self._stages[index](None, context).module
+        return self.stages[index](None, context).module
 
     def answers(self, views: int, training: "Training") -> "Told":
         """Give what the teacher said to every training image; it is asked once, and never again."""
@@ -241,11 +252,11 @@ class VariantPath:
 
         def make(folder: Path) -> None:
             file = folder / answers.FILE
-            answers.ask(self._teacher(), self._dataset, views, training, file)
+            answers.ask(self._teacher(), self.dataset, views, training, file)
 
         about = {**self._about(0, "answers"), "stage": "teacher"}
         key = self.keys.answers(views, training)
-        return answers.kept(self._dataset, self._store.get(key, about, make))
+        return answers.kept(self.dataset, self._store.get(key, about, make))
 
     def _teacher(self) -> "nn.Module":
         from paredown.distill.ensemble import Ensemble
@@ -254,7 +265,7 @@ class VariantPath:
             row: dict[str, Any] = {"stage": "teacher", **tutor.measured(0)}
             name, share = tutor._about(0, "")["path"], row["accuracy"]
             log.info("teacher %s: accuracy %.2f%%", name, 100 * share)
-            cautions.warn(cautions.of_quality(row, tutor._stages[0], self._dataset))
+            cautions.warn(cautions.of_quality(row, tutor.stages[0], self.dataset))
         paths = (self,) * self._baseline_teaches + self._tutors
         networks = [path.variant(0).module for path in paths]
         return networks[0] if len(networks) == 1 else Ensemble(networks)
@@ -263,8 +274,8 @@ class VariantPath:
         return {
             "stage": self.names[index],
             "kind": kind,
-            "path": "-".join(stage.label for stage in self._stages[: index + 1]),
-            "dataset": self._dataset.name,
-            "seed": self._seed,
-            "made_of": describe(self._stages[index]),
+            "path": "-".join(stage.label for stage in self.stages[: index + 1]),
+            "dataset": self.dataset.name,
+            "seed": self.seed,
+            "made_of": describe(self.stages[index]),
         }

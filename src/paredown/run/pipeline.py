@@ -37,7 +37,7 @@ from paredown.store.hashing import key_of
 from paredown.studies.contract import STUDY, keep
 from paredown.tracking.contact import lost_contact
 from paredown.tracking.run import Run
-from paredown.tracking.tracker import COMMAND, ERROR, JOB, OVER
+from paredown.tracking.tags import COMMAND, ERROR, JOB, OVER
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ def _look_into(
         return []
     place = folder / STUDY
     place.mkdir(exist_ok=True)
-    told = parts.study(path, parts, dataset, place)
+    told = parts.study(path, place)
     keep(place, kept)
     return [told]
 

@@ -1,7 +1,8 @@
 """A run's parts, built and checked before any work."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -90,6 +91,12 @@ class Plan:
     def path(self, dataset: Dataset, store: Store) -> VariantPath:
         """Give the variants of a run, none of them made yet."""
         return VariantPath(self.stages, dataset, self.runtime, store, self.seed, self.teacher)
+
+    @contextmanager
+    def open_path(self) -> Iterator[VariantPath]:
+        """Load the images and open the store of a path; what the store has is not made again."""
+        with self.store.open() as store:
+            yield self.path(self.load(), store)
 
     def load(self) -> Dataset:
         """Load the images and check what only they can tell.

@@ -22,7 +22,8 @@ from paredown.run.results import own_overrides, rounded, where_line
 from paredown.store.hashing import describe
 from paredown.tracking import as_params
 from paredown.tracking.run import Run
-from paredown.tracking.tracker import COMMAND, JOB, NOTE, STAGES, Tracker
+from paredown.tracking.tags import COMMAND, JOB, NOTE, STAGES
+from paredown.tracking.tracker import Tracker
 
 OPTIONAL = ("distill", "prune", "quantize", "student")  # nodes that a run need not use
 ALWAYS = ("model", "training", "study", "comparison")  # parts that are no stage, beside NEEDED

@@ -1,19 +1,19 @@
 """The contracts of studies: of one run, and of the finished jobs of a sweep."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-
-from paredown.dataset import Dataset
 
 if TYPE_CHECKING:
     from torch import nn
 
     from paredown.run.path import VariantPath
-    from paredown.run.plan import Plan
     from paredown.tracking.run import Run
     from paredown.variant import Stage
+
+    OpenPath = Callable[[], AbstractContextManager[VariantPath]]
 
 STUDY = "study"  # what a study leaves, in the folder of its run and in MLflow
 
@@ -31,13 +31,11 @@ class Study(Protocol):
         """
         ...
 
-    def __call__(self, path: "VariantPath", parts: "Plan", dataset: Dataset, folder: Path) -> str:
+    def __call__(self, path: "VariantPath", folder: Path) -> str:
         """Look into the path; every variant on it has been made and measured.
 
         Args:
             path: Gives variants, programs and what was measured on them.
-            parts: Of the run.
-            dataset: Its val split judges.
             folder: Exists; what is written here is kept in MLflow under study/.
 
         Returns:
@@ -78,21 +76,21 @@ class Job:
 class Comparison(Protocol):
     """The node `comparison` of a sweep; a file of conf/experiment sets it."""
 
-    def check(self, settings: Sequence[Mapping[str, str]], parts: "Plan") -> None:
+    def check(self, settings: Sequence[Mapping[str, str]], stages: Sequence[str]) -> None:
         """Raise ConfigError, before any work, if the jobs to come cannot be compared.
 
         Args:
             settings: Of each job, as `Job` has them.
-            parts: Of the first job.
+            stages: Names of the first job's, the baseline first.
         """
         ...
 
-    def __call__(self, jobs: Sequence[Job], parts: "Plan", folder: Path) -> str:
+    def __call__(self, jobs: Sequence[Job], open_path: "OpenPath", folder: Path) -> str:
         """Compare the jobs of a sweep, once all of them are finished.
 
         Args:
             jobs: In the order of their numbers.
-            parts: Of the first job; what they trained is in its store.
+            open_path: Context manager of the first job's path; what was trained is in its store.
             folder: Exists; what is written here is kept in MLflow under study/ of the sweep's run.
 
         Returns:

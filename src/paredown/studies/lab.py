@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from paredown.errors import require
 from paredown.pictures.words import BARS
 from paredown.report.tables import markdown
-from paredown.run.plan import Plan
 from paredown.run.results import titled
-from paredown.studies.contract import Job
+from paredown.studies.contract import Job, OpenPath
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,17 +29,16 @@ NEEDED = {("structured", "static"), ("masked", "static"), ("structured", "dynami
 class Lab:
     """Compare four jobs: pruned or masked channels, static or dynamic integers."""
 
-    def check(self, settings: Sequence[Mapping[str, str]], parts: Plan) -> None:
+    def check(self, settings: Sequence[Mapping[str, str]], stages: Sequence[str]) -> None:
         """Raise ConfigError unless the jobs that are compared are there, of the whole path."""
         pairs = [(job.get("prune"), job.get("quantize")) for job in settings]
         rule, hint = "have each once", "prune=structured,masked quantize=static,dynamic, one seed"
         ok = set(pairs) >= NEEDED and len(set(pairs)) == len(pairs)
         require(ok, "prune and quantize", rule, pairs, hint)
-        stages = list(parts.stages)
         whole = ["baseline", "distill", "prune", "quantize"]
-        require(stages == whole, "technique", "be stack for this study", stages)
+        require(list(stages) == whole, "technique", "be stack for this study", list(stages))
 
-    def __call__(self, jobs: Sequence[Job], parts: Plan, folder: Path) -> str:
+    def __call__(self, jobs: Sequence[Job], open_path: OpenPath, folder: Path) -> str:
         """Write lab.png, .md and .json; tell what masks, dynamic integers and the runtime do."""
         rows = _rows({(job.settings["prune"], job.settings["quantize"]): job for job in jobs})
         (folder / "lab.json").write_text(json.dumps(rows, indent=1) + "\n")

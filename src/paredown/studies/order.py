@@ -10,8 +10,7 @@ from pathlib import Path
 from paredown.errors import require
 from paredown.measure.statistics import mean_margin
 from paredown.pictures.words import BARS
-from paredown.run.plan import Plan
-from paredown.studies.contract import Job
+from paredown.studies.contract import Job, OpenPath
 
 SWEPT = "technique.stages"
 
@@ -28,13 +27,13 @@ class Order:
     recipe: list[str]
     letters: Mapping[str, str]
 
-    def check(self, settings: Sequence[Mapping[str, str]], parts: Plan) -> None:
+    def check(self, settings: Sequence[Mapping[str, str]], stages: Sequence[str]) -> None:
         """Raise ConfigError unless orders are swept, and the recipe is one of them."""
         orders = {self._short(_stages(job.get(SWEPT, ""))) for job in settings}
         recipe = self._short(self.recipe)
         require(recipe in orders, "comparison.recipe", f"be one of {sorted(orders)}", recipe)
 
-    def __call__(self, jobs: Sequence[Job], parts: Plan, folder: Path) -> str:
+    def __call__(self, jobs: Sequence[Job], open_path: OpenPath, folder: Path) -> str:
         """Write order.png and order.json; say whether the recipe is better than the others."""
         found: dict[str, dict[str, float]] = defaultdict(dict)
         for job in jobs:

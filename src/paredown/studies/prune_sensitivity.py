@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from paredown.run.path import VariantPath
-    from paredown.run.plan import Plan
     from paredown.variant import Stage
 
 BATCH = 256
@@ -48,14 +47,14 @@ class Sensitivity:
         """Raise ConfigError if no channel of the last network could go; see `study.Study`."""
         require_rounding(self.round_to, lambda: network, "study.round_to")
 
-    def __call__(self, path: "VariantPath", parts: "Plan", dataset: Dataset, folder: Path) -> str:
+    def __call__(self, path: "VariantPath", folder: Path) -> str:
         """Write sensitivity.png, .json and .md into the folder; name the most sensitive groups."""
         from paredown.prune.channels import Pruning
 
-        module = path.variant(len(path.names) - 1).module
+        dataset, module = path.dataset, path.variant(len(path.names) - 1).module
         pruning = Pruning(self.criterion, "local", self.round_to, dataset)
         scored = copy.deepcopy(module)
-        scores = pruning.score(scored, parts.seed)
+        scores = pruning.score(scored, path.seed)
         whole, amounts = _accuracy(module, dataset), sorted(self.amounts)
         groups = []
         for group in pruning.find(scored).groups:
@@ -65,7 +64,7 @@ class Sensitivity:
                 pruning.prune(smaller, amount, scores, only=group.name)
                 accuracies.append(_accuracy(smaller, dataset))
             groups.append(Sensitive(group.name, group.channels, tuple(accuracies)))
-        title = f"{parts.name}, one group pruned at a time, without recovery; {dataset.name}"
+        title = f"{path.name}, one group pruned at a time, without recovery; {dataset.name}"
         sensitivity_picture(title, amounts, whole, groups, folder / "sensitivity.png")
         found = {"whole": whole, "amounts": amounts, "groups": [asdict(each) for each in groups]}
         (folder / "sensitivity.json").write_text(json.dumps(found, indent=1) + "\n")

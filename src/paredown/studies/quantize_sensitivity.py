@@ -14,7 +14,6 @@ from paredown.errors import require
 from paredown.measure.quality import answer
 from paredown.quantize.layers import running
 from paredown.run.path import VariantPath
-from paredown.run.plan import Plan
 from paredown.runtime import Logits
 from paredown.variant import Numerics, Stage, Variant
 
@@ -55,23 +54,22 @@ class Sensitivity:
         quantizes = list(stages.values())[-1].numerics is not None
         require(quantizes, "technique.stages", rule, list(stages)[1:])
 
-    def __call__(self, path: VariantPath, parts: Plan, dataset: Dataset, folder: Path) -> str:
+    def __call__(self, path: VariantPath, folder: Path) -> str:
         """Write sensitivity.json and sensitivity.png; name the layers that keep_float should."""
-        numerics = list(parts.stages.values())[-1].numerics
+        numerics = path.stages[-1].numerics
         assert numerics is not None  # checked before any work
-        costs = self._measure(path, parts, dataset, numerics)
+        costs = self._measure(path, numerics)
         costs.sort(key=lambda cost: (-cost.error, cost.layer))
         told = json.dumps([asdict(cost) for cost in costs], indent=1)
         (folder / "sensitivity.json").write_text(told + "\n")
         _draw(costs[: self.shown], numerics.name, folder / "sensitivity.png")
         return _words(costs, numerics)
 
-    def _measure(
-        self, path: VariantPath, parts: Plan, dataset: Dataset, numerics: Numerics
-    ) -> list[Cost]:
+    def _measure(self, path: VariantPath, numerics: Numerics) -> list[Cost]:
+        dataset, runtime = path.dataset, path.runtime
         before = len(path.names) - 2
         variant, source = path.variant(before), path.shipped(before)
-        expected = answer(parts.runtime.load(source), dataset, dataset.val)
+        expected = answer(runtime.load(source), dataset, dataset.val)
         names = running(variant.module, dataset.input_shape).names
         costs = []
         for layer in names:
@@ -79,8 +77,8 @@ class Sensitivity:
             alone = replace(numerics, keep_float=others, fallbacks=())
             with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
                 made = Variant(variant.module, variant.source, alone)
-                parts.runtime.lower(made, dataset, Path(scratch), source)
-                found = answer(parts.runtime.load(Path(scratch)), dataset, dataset.val)
+                runtime.lower(made, dataset, Path(scratch), source)
+                found = answer(runtime.load(Path(scratch)), dataset, dataset.val)
             costs.append(_compare(layer, dataset, expected, found))
         return costs
 

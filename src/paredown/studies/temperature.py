@@ -14,8 +14,7 @@ from paredown.errors import require
 from paredown.measure.quality import BATCH
 from paredown.measure.statistics import mean_margin
 from paredown.pictures.words import BARS
-from paredown.run.plan import Plan
-from paredown.studies.contract import Job
+from paredown.studies.contract import Job, OpenPath
 
 SWEPT = "distill.temperature"
 STAGES = {"distill": "float32", "quantize": "int8"}
@@ -33,14 +32,13 @@ class Temperature:
 
     shown: float
 
-    def check(self, settings: Sequence[Mapping[str, str]], parts: Plan) -> None:
+    def check(self, settings: Sequence[Mapping[str, str]], stages: Sequence[str]) -> None:
         """Raise ConfigError unless temperatures are swept, and what they make is quantized."""
         swept = [job.get(SWEPT) for job in settings]
         require(None not in swept, SWEPT, "be swept in this study", swept)
-        stages = list(parts.stages)
-        require(set(STAGES) <= set(stages), "technique", "distill and quantize", stages)
+        require(set(STAGES) <= set(stages), "technique", "distill and quantize", list(stages))
 
-    def __call__(self, jobs: Sequence[Job], parts: Plan, folder: Path) -> str:
+    def __call__(self, jobs: Sequence[Job], open_path: OpenPath, folder: Path) -> str:
         """Write temperature.png, confusion.png and temperature.json."""
         by: dict[float, list[Job]] = defaultdict(list)
         for job in jobs:
@@ -49,9 +47,9 @@ class Temperature:
             stage: {each: [job.row(stage)["accuracy"] for job in by[each]] for each in sorted(by)}
             for stage in STAGES
         }
-        dataset = parts.load()
-        with parts.store.open() as store:
-            logits = _answers(parts.path(dataset, store).variant(0).module, dataset)
+        with open_path() as path:
+            dataset = path.dataset
+            logits = _answers(path.variant(0).module, dataset)
         entropy = {each: entropies(soften(logits, each)) for each in sorted(by)}
         mass = confusion(soften(logits, self.shown), dataset.train.labels, len(dataset.classes))
         found = {

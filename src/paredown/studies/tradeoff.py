@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from paredown.errors import require, require_one_of
 from paredown.pictures.words import BARS
-from paredown.run.plan import Plan
-from paredown.studies.contract import Job
+from paredown.studies.contract import Job, OpenPath
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,14 +31,14 @@ class Tradeoff:
 
     amount: float
 
-    def check(self, settings: Sequence[Mapping[str, str]], parts: Plan) -> None:
+    def check(self, settings: Sequence[Mapping[str, str]], stages: Sequence[str]) -> None:
         """Raise ConfigError unless an amount is there that the savings are told of."""
         for job in settings:
             require_one_of(WAYS, "prune in this study", job.get("prune"))
         amounts = {float(job["prune.amount"]) for job in settings if job["prune"] == "structured"}
         require(self.amount in amounts, "comparison.amount", "be swept", self.amount)
 
-    def __call__(self, jobs: Sequence[Job], parts: Plan, folder: Path) -> str:
+    def __call__(self, jobs: Sequence[Job], open_path: OpenPath, folder: Path) -> str:
         """Write tradeoff.png and .json; reconcile bytes, MACs and latency in words."""
         kept: dict[str, dict[float, list[Job]]] = {way: defaultdict(list) for way in WAYS}
         for job in jobs:

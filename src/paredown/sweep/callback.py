@@ -38,6 +38,7 @@ from paredown.run.results import (
     read_results,
     write_json,
 )
+from paredown.tracking.tags import SWEEP
 
 if TYPE_CHECKING:
     from paredown.run.plan import Plan
@@ -47,7 +48,6 @@ log = logging.getLogger(__name__)
 
 SWEEPER = "hydra_plugins.paredown_sweeper.paredown_sweeper.GridSweeper"  # composes no job again
 
-SWEEP = "paredown.sweep"
 GRID = "sweep.png"  # the picture of a grid's jobs, in the sweep's folder and on its run
 MADE_OF = "made_of.json"  # in a search's folder: what its trials have in common
 
@@ -153,7 +153,7 @@ class SweepCallback(Callback):
 
         place = _folder(config) / STUDY
         place.mkdir(exist_ok=True)
-        told = self._parts.comparison(read_jobs(jobs), self._parts, place)
+        told = self._parts.comparison(read_jobs(jobs), self._parts.open_path, place)
         keep(place, self._parent)
         self._parent.log(tags={"mlflow.note.content": told})
         show(told)
@@ -233,7 +233,7 @@ def _check_comparison(parts: Any, jobs: Sequence[Sequence[str]]) -> None:
 
     hint = "leave hydra/sweeper out"
     require(bool(jobs), "comparison", "be of a grid of jobs", "a search", hint)
-    parts.comparison.check([settings(job) for job in jobs], parts)
+    parts.comparison.check([settings(job) for job in jobs], list(parts.stages))
 
 
 def _require_launcher(target: str) -> None:

@@ -10,9 +10,9 @@ from paredown.measure.latency import Stopwatch
 from paredown.pick.candidates import Candidate
 from paredown.report import markdown, show, told_busy
 from paredown.run.results import DEFERRED, RESULT, read_any_result, rounded, write_result
-from paredown.tracking.reader import under
+from paredown.tracking.reader import Logged, under
 from paredown.tracking.restore import Workbench
-from paredown.tracking.tracker import Logged, Tracker
+from paredown.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from paredown.errors import ConfigError, first_line
 from paredown.host import machine
-from paredown.sweep.callback import SWEEP
 from paredown.tracking.contact import lost_contact
+from paredown.tracking.tags import SWEEP
 
 if TYPE_CHECKING:
     from paredown.dataset import Batch

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PARENT = "mlflow.parentRunId"
 
 # A tracking server that does not answer is given up after seconds, not after MLflow's 4 minutes.
 MANNERS = {

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from paredown.front import METRICS
 from paredown.run.results import titled
-from paredown.tracking.contact import PARENT, without_cycles
+from paredown.tracking.contact import without_cycles
 from paredown.tracking.tables import Row, read_tables
+from paredown.tracking.tags import NOTE, PARENT, STAGES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
 
-STAGES, NOTE = "stages", "note"
 LARGEST = 1e300  # MLflow keeps the largest float for an infinite one
 PAGE = 500  # runs a query; MLflow takes 50,000, but holds 0.4 MB a run until the query is done
 

@@ -23,7 +23,8 @@ from paredown.pick.candidates import Candidate
 from paredown.runtime import Runtime, require_engine
 from paredown.store.hashing import key_of, sha256_of
 from paredown.tracking.artifacts import fetch
-from paredown.tracking.tracker import Logged, Tracker
+from paredown.tracking.reader import Logged
+from paredown.tracking.tracker import Tracker
 from paredown.trust import stays_within
 
 CONFIG = "config.yaml"

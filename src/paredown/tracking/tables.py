@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from paredown.tracking.contact import PARENT
 from paredown.tracking.database import SQLITE, file_of
+from paredown.tracking.tags import PARENT
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

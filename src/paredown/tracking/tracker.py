@@ -17,9 +17,22 @@ from paredown.errors import first_line
 from paredown.host.process import MACHINE, died, owner, user_name
 from paredown.printable import hide_passwords
 from paredown.run.results import OVER_BUDGET, where_line
-from paredown.tracking.contact import PARENT, lost_contact, twice
-from paredown.tracking.reader import NOTE, STAGES, Logged, read, under
+from paredown.tracking.contact import lost_contact, twice
+from paredown.tracking.reader import Logged, read, under
 from paredown.tracking.run import Run, file_tag, upload_command
+from paredown.tracking.tags import (
+    COMMAND,
+    ERROR,
+    HOST,
+    JOB,
+    NOTE,
+    ON_MACHINE,
+    OVER,
+    PARENT,
+    PID,
+    STAGES,
+    STARTED,
+)
 from paredown.tracking.view import link
 
 if TYPE_CHECKING:
@@ -27,12 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-JOB, COMMAND, ERROR, OVER = "job", "command", "error", "over_budget"
-HOST, PID, STARTED = "paredown.host", "paredown.pid", "paredown.started"
-ON = "paredown.machine"
 Tags = Mapping[str, str]
-
-__all__ = ["NOTE", "STAGES", "Logged", "Tracker"]
 
 
 @dataclass(frozen=True)
@@ -228,14 +236,14 @@ def _owner() -> dict[str, str]:
     """Tag a run with the process that owns it."""
     who = owner()
     start = f"{who['started']:.2f}"
-    return {HOST: who["host"], PID: str(who["pid"]), STARTED: start, ON: who[MACHINE]}
+    return {HOST: who["host"], PID: str(who["pid"]), STARTED: start, ON_MACHINE: who[MACHINE]}
 
 
 def _read_owner(tags: Tags) -> dict[str, Any]:
     """Read the owner that a run's tags name; a pid of 0 runs nowhere."""
     start = float(tags.get(STARTED, 0))
     who = {"host": tags[HOST], "pid": int(tags.get(PID, 0)), "started": start}
-    return {**who, MACHINE: tags.get(ON)}
+    return {**who, MACHINE: tags.get(ON_MACHINE)}
 
 
 def git_commit() -> str | None:
