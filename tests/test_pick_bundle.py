@@ -169,7 +169,7 @@ def test_the_card_says_how_it_was_made_and_what_it_is_worth(picked: Path) -> Non
     card = (picked / "card.md").read_text()
     for text in ("python run.py ", "prune.amount=0.", "model=cnn4", "onnxruntime, 1 threads",
                  "Against the float32 baseline", "size_mb at most 0.05", "validation accuracy",
-                 "## Limits", "| MMACs |"):  # fmt: skip
+                 "## Limits", "| MACs, millions |"):  # fmt: skip
         assert text in card
     assert "None" not in card
     assert str(ROOT) not in card

@@ -103,7 +103,7 @@ def test_a_failed_job_shows_its_error_word_by_word(error: str) -> None:
 def test_markdown_has_a_line_a_row_and_a_cell_a_column() -> None:
     lines = markdown([BASELINE, PRUNED]).splitlines()
     assert len(lines) == 4
-    assert {line.count("|") for line in lines} == {8}
+    assert {line.count("|") for line in lines} == {9}
     assert lines[3].startswith("| prune | 97.50% | 44.700 | 2.500 | 3.46 |")
 
 

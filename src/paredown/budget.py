@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from paredown.errors import require
+from paredown.metric import metric_of
 
 Metrics = Mapping[str, float]
 
@@ -24,18 +25,17 @@ class Budget:
     latency_ms: float | None
 
     def __post_init__(self) -> None:
-        if self.accuracy is not None:
-            require(0 <= self.accuracy <= 1, "accuracy", "lie in [0, 1]", self.accuracy)
-        for name in ("size_mb", "latency_ms"):
-            limit = getattr(self, name)
-            if limit is not None:
+        for name, limit in self.limits.items():
+            if metric_of(name).is_share:
+                require(0 <= limit <= 1, name, "lie in [0, 1]", limit)
+            else:
                 require(0 < limit < math.inf, name, "be above 0", limit)
 
     @property
     def limits(self) -> dict[str, float]:
         """The limits that are set, by metric."""
-        names = ("accuracy", "size_mb", "latency_ms")
-        return {name: limit for name in names if (limit := getattr(self, name)) is not None}
+        limits = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
     def misses(self, metrics: Metrics) -> dict[str, float]:
         """Say by how much each limit is missed, in its own unit; 0 and below meets it.
@@ -43,7 +43,7 @@ class Budget:
         A limit on what was not measured is left out.
         """
         return {
-            name: (limit - metrics[name]) if name == "accuracy" else (metrics[name] - limit)
+            name: metric_of(name).shortfall(metrics[name], limit)
             for name, limit in self.limits.items()
             if name in metrics
         }

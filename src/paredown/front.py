@@ -1,19 +1,8 @@
-"""The Pareto front of variants, its hypervolume, and the budget that they must meet."""
+"""The Pareto front of variants, and its hypervolume."""
 
 from collections.abc import Mapping, Sequence
 
-MAXIMIZE, MINIMIZE = "maximize", "minimize"
-METRICS = (
-    "accuracy",
-    "size_mb",
-    "latency_ms",
-    "latency_ms_p95",
-    "speedup",
-    "params",
-    "macs",
-    "sparsity",
-)
-"""What every variant is measured for, and so what can be an objective."""
+from paredown.metric import MAXIMIZE
 
 Metrics = Mapping[str, float]
 Objectives = Mapping[str, str]

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from hydra_plugins.paredown_sweeper._outcome import Outcome
 from hydra_plugins.paredown_sweeper._space import Space, Value
 from paredown.errors import require
-from paredown.front import METRICS
+from paredown.metric import metric_names
 from paredown.run.plan import plan
 from paredown.run.record import conditions, group_of, optional, settings
 from paredown.tracking.reader import Logged
@@ -72,7 +72,7 @@ def _outcome(run: Logged) -> Outcome:
     """Read the metrics of a run's last stage and of its first."""
 
     def of(prefix: str) -> dict[str, float]:
-        names = (*METRICS, "speedup_low", "speedup_high")
+        names = (*metric_names(), "speedup_low", "speedup_high")
         return {name: run.metrics[prefix + name] for name in names if prefix + name in run.metrics}
 
     return Outcome(of(f"{run.stages[-1]}/"), of(f"{run.stages[0]}/"))  # rounded without a stage

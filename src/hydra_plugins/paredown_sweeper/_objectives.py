@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from paredown.errors import require
-from paredown.front import MAXIMIZE, MINIMIZE
+from paredown.metric import MAXIMIZE, MINIMIZE
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from optuna.trial import FrozenTrial
 from hydra_plugins.paredown_sweeper._space import Value
 from hydra_plugins.paredown_sweeper._study import BASELINE, JOB, METRICS, SECONDS, UNTRAINED
 from paredown.budget import Budget
-from paredown.front import MAXIMIZE, front, hypervolume
+from paredown.front import front, hypervolume
+from paredown.metric import MAXIMIZE, metric_of
 from paredown.report.fitted import Column, Fitted
 from paredown.run.results import FRONT, write_json
 
 FEW = 10  # trials; importances of fewer are noise
-FORMS = {"accuracy": ".2%", "sparsity": ".1%", "params": ",.0f", "macs": ",.0f", "speedup": ".2f"}
 
 
 def summary(
@@ -150,7 +150,7 @@ def front_table(found: dict[str, Any]) -> Fitted:
         *(
             Column(
                 name,
-                [format(row["metrics"][name], FORMS.get(name, ".3f")) for row in rows],
+                [metric_of(name).write(row["metrics"][name]) for row in rows],
                 0 if name in found["objectives"] or name in found["budget"] else 1,
             )
             for name in metrics

@@ -26,8 +26,8 @@ from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
 from paredown.budget import Budget
 from paredown.config import build, build_all
 from paredown.errors import RunError, first_line, require, require_one_of, require_seed, worker_died
-from paredown.front import MAXIMIZE, METRICS, MINIMIZE
 from paredown.host.retry import PATIENCE, patiently
+from paredown.metric import MAXIMIZE, MINIMIZE, metric_names
 from paredown.report import show
 from paredown.run.results import DEFERRED, TRIAL, read_any_result
 
@@ -260,7 +260,7 @@ def check(settings: ParetoConf) -> None:
     count = len(settings.objectives)
     require(1 <= count <= 3, f"{at}objectives", "name one to three metrics", count)
     for name, way in settings.objectives.items():
-        require_one_of(METRICS, f"a name in {at}objectives", name)
+        require_one_of(metric_names(), f"a name in {at}objectives", name)
         require_one_of((MAXIMIZE, MINIMIZE), f"{at}objectives.{name}", way)
 
 

@@ -5,10 +5,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from paredown.metric import METRICS, QUALITY
 from paredown.printable import one_line
 from paredown.tracking.reader import Logged
 
-FIGURES = ("accuracy", "accuracy_low", "accuracy_high", "size_mb", "latency_ms")
+FIGURES = (
+    *(metric.name for metric in METRICS if metric.limited),
+    f"{QUALITY.name}_low",
+    f"{QUALITY.name}_high",
+)
 """What a stage must have been measured for to be picked."""
 
 

@@ -1,29 +1,19 @@
 """The model card of a bundle: what it is, how it is made again, what it was measured at."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from paredown.budget import Budget
 from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import numbers
 from paredown.host import machine
+from paredown.metric import MAXIMIZE, metric_of, table_metrics
 from paredown.pick.candidates import Candidate
 from paredown.pick.exam import Exam
 from paredown.printable import in_markdown
 from paredown.run import cautions
+from paredown.tracking.reader import under
 from paredown.tracking.restore import Parts
 
-ROWS = (  # title, metric, how it is written, how much of it a unit is
-    ("validation accuracy", "accuracy", "{:.2%}", 1),
-    ("size, MB (1e6 bytes)", "size_mb", "{:.3f}", 1),
-    ("latency, ms (median)", "latency_ms", "{:.3f}", 1),
-    ("latency, ms (p95)", "latency_ms_p95", "{:.3f}", 1),
-    ("speed-up in the runtime", "speedup", "{:.2f}", 1),
-    ("parameters", "params", "{:,.0f}", 1),
-    ("MMACs", "macs", "{:.2f}", 1e6),
-    ("sparsity", "sparsity", "{:.1%}", 1),
-)
 SHOWN = 20  # classes in the table
 TOP = 5
 
@@ -55,7 +45,7 @@ classes: {_classes(dataset.classes)}. Stages: {one_line(" → ".join(path))}. Tr
 ({exam.baseline_hits / exam.count:.2%}): {exam.verdict()}.
 - Picked for: {say(budget)}.
 
-| measured | {one_line(run.stages[0])} | {title} |
+| measured, validation split | {one_line(run.stages[0])} | {title} |
 |---|---|---|
 {_rows(candidate)}
 {_where(candidate)}
@@ -108,7 +98,10 @@ def one_line(text: str, escapes: bool = True) -> str:
 
 def say(budget: Budget) -> str:
     """Tell a budget in words, by the keys that set it."""
-    signs = {name: "at least" if name == "accuracy" else "at most" for name in budget.limits}
+    signs = {
+        name: "at least" if metric_of(name).direction == MAXIMIZE else "at most"
+        for name in budget.limits
+    }
     return ", ".join(f"{name} {signs[name]} {limit:g}" for name, limit in budget.limits.items())
 
 
@@ -146,20 +139,10 @@ def _rows(candidate: Candidate) -> str:
     metrics = candidate.run.metrics
     stages = (candidate.run.stages[0], candidate.stage)
     lines = []
-    for title, metric, form, unit in ROWS:
-        cells = [_cell(metrics, f"{stage}/{metric}", form, unit) for stage in stages]
-        lines.append(f"| {title} | {' | '.join(cells)} |\n")
+    for metric in table_metrics():
+        cells = [metric.cell(under(stage, metrics)) for stage in stages]
+        lines.append(f"| {metric.axis} | {' | '.join(cells)} |\n")
     return "".join(lines)
-
-
-def _cell(metrics: Mapping[str, float], name: str, form: str, unit: float) -> str:
-    if name not in metrics:
-        return ""
-    told = form.format(metrics[name] / unit)
-    if f"{name}_low" in metrics and f"{name}_high" in metrics:
-        ends = (form.format(metrics[f"{name}_{end}"]) for end in ("low", "high"))
-        told += f" [{', '.join(ends)}]"
-    return told
 
 
 def _cautions(candidate: Candidate) -> str:

@@ -4,20 +4,17 @@ from collections.abc import Iterator, Sequence
 from math import ceil, floor, isinf, log10
 
 from paredown.budget import Budget
+from paredown.metric import MAXIMIZE, METRICS, Metric, metric_of
 from paredown.pick.candidates import Candidate
 from paredown.pick.walk import Walk
 from paredown.report.fitted import Column, Fitted
 
+LIMITED = [metric for metric in METRICS if metric.limited]
 ENDS = 8  # rows shown at the start, and before and after each that matters
 ELSEWHERE = (
     "* timed on another CPU, in another runtime or with other threads: not comparable; "
     "pick.remeasure=true times it here"
 )
-UNITS = {
-    "accuracy": ("{:.2f} points", 100),
-    "size_mb": ("{:.3f} MB", 1),
-    "latency_ms": ("{:.3f} ms", 1),
-}
 
 
 def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> Fitted:
@@ -38,56 +35,53 @@ def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> 
         for at in places
     ]
     chosen = [at for at, row in enumerate(rows) if row[0]]
-    mark, run, stage, accuracy, size, latency, misses = map(list, zip(*rows, strict=True))
-    short = Column(
-        _head("accuracy", "accuracy", budget), [cell.partition(" ")[0] for cell in accuracy]
-    )
+    mark, run, stage, *figures, misses = map(list, zip(*rows, strict=True))
     columns = [
         Column("", mark, number=False),
         Column("run", run, number=False),
         Column("stage", stage, number=False),
-        Column(_head("accuracy", "accuracy, % [95 %]", budget), accuracy, 3, short),
-        Column(_head("size_mb", "MB", budget), size),
-        Column(
-            _head("latency_ms", "ms", budget), latency, 0 if "latency_ms" in budget.limits else 2
-        ),
+        *(_figures(metric, cells, budget) for metric, cells in zip(LIMITED, figures, strict=True)),
         Column("misses by", misses, 1, number=False),
     ]
     elsewhere = any(not candidate.comparable for candidate in candidates)
     return Fitted(title, columns, [ELSEWHERE] if elsewhere else [], chosen[0] if chosen else -1)
 
 
-def _head(name: str, title: str, budget: Budget) -> str:
-    """Name a column, with the budget's limit."""
-    limit = budget.limits.get(name)
-    sign = "≥" if name == "accuracy" else "≤"
-    return title if limit is None else f"{title} {sign} {limit:g}"
+def _figures(metric: Metric, cells: Sequence[str], budget: Budget) -> Column:
+    """Lay out a metric, headed by its limit; where room is short, without its interval."""
+    limit = budget.limits.get(metric.name)
+    title = metric.column if limit is None else f"{metric.column} {metric.sign} {limit:g}"
+    if not any("[" in cell for cell in cells):
+        return Column(title, cells, metric.rank if limit is None else 0)
+    short = Column(title, [cell.partition(" ")[0] for cell in cells])
+    return Column(title.replace(metric.column, f"{metric.column} [95 %]"), cells, 3, short)
 
 
 def _row(candidates: Sequence[Candidate], found: Walk, index: int) -> list[str]:
     candidate = candidates[index]
-    figures = candidate.figures
-    latency = figures["latency_ms"]
     return [
         "►" if index == found.chosen else "",
         candidate.run.name,
         candidate.run.title(candidate.stage),
-        "{accuracy:.2%} [{accuracy_low:.1%}, {accuracy_high:.1%}]".format(**figures),
-        f"{figures['size_mb']:.3f}",
-        f"{candidate.logged_ms:.3f}*" if isinf(latency) else f"{latency:.3f}",
+        *(_cell(metric, candidate) for metric in LIMITED),
         say_misses(found.misses[index]) or _why(found, index),
     ]
+
+
+def _cell(metric: Metric, candidate: Candidate) -> str:
+    if isinf(candidate.figures[metric.name]):
+        return f"{metric.write(candidate.logged_ms)}*"
+    return metric.cell(candidate.figures)
 
 
 def say_misses(misses: dict[str, float]) -> str:
     """Tell by how much each limit is missed; empty if none is."""
     told = []
     for name, miss in misses.items():
-        form, factor = UNITS[name]
         if isinf(miss):
             told.append("ms not comparable")
         elif miss > 0:
-            told.append(form.format(miss * factor))
+            told.append(metric_of(name).write_difference(miss))
     return ", ".join(told)
 
 
@@ -148,6 +142,6 @@ def _say_loosened(candidate: Candidate, budget: Budget, names: Sequence[str]) ->
         if isinf(value):
             return f"{candidate.title} was timed elsewhere; pick.remeasure=true times it here"
         step = 10.0 ** (floor(log10(value)) - 3) if value else 1.0
-        round_to = floor if name == "accuracy" else ceil
+        round_to = floor if metric_of(name).direction == MAXIMIZE else ceil
         told.append(f"budget.{name}={round_to(value / step) * step:.4g}")
     return f"{' '.join(told)} would take {candidate.title}"

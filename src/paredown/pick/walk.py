@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from paredown.budget import Budget
 from paredown.front import Metrics
+from paredown.metric import QUALITY
 
 ROUNDING = 1e-9  # accuracies are quotients; 0.99 - 0.98 is a little more than 0.01
 
@@ -51,7 +52,7 @@ def walk(points: Sequence[Metrics], budget: Budget, tolerance: float = 0.0) -> W
         return points[index]["size_mb"], points[index]["latency_ms"]
 
     indices = range(len(points))
-    order = sorted(indices, key=lambda index: (-points[index]["accuracy"], *cost(index), index))
+    order = sorted(indices, key=lambda index: (-points[index][QUALITY.name], *cost(index), index))
     misses = [budget.misses(point) for point in points]
     inside = [index for index in order if all(miss <= 0 for miss in misses[index].values())]
     if not inside:
@@ -64,8 +65,8 @@ def walk(points: Sequence[Metrics], budget: Budget, tolerance: float = 0.0) -> W
 
 def equal(point: Metrics, best: Metrics, tolerance: float) -> bool:
     """Tell whether a point is as accurate as a better one, as far as tolerance and data say."""
-    near = best["accuracy"] - point["accuracy"] <= tolerance + ROUNDING
-    return near and point["accuracy_high"] >= best["accuracy_low"]
+    near = best[QUALITY.name] - point[QUALITY.name] <= tolerance + ROUNDING
+    return near and point[f"{QUALITY.name}_high"] >= best[f"{QUALITY.name}_low"]
 
 
 def _gives(

@@ -3,12 +3,12 @@
 import math
 from typing import Any
 
+from paredown.metric import MAXIMIZE, metric_of
 from paredown.pictures.hover import hover
 from paredown.pictures.page import Figure, shown
 from paredown.pictures.scale import Range, ticks
 from paredown.pictures.scatter import Row, Scatter
 from paredown.pictures.words import (
-    AXES,
     BARS,
     BASELINE,
     BELOW,
@@ -23,8 +23,6 @@ from paredown.pictures.words import (
     SLOW,
     TOLD,
     UNTRAINED,
-    form,
-    say,
 )
 
 ROOM, LETTER, RADIUS = (270.0, 270.0), 12, 6  # px of a panel in a narrow window
@@ -128,7 +126,7 @@ def shares_figure(told: tuple[list[str], dict[str, list[float]]]) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "name": shown(say(goal)),
+            "name": shown(metric_of(goal).label),
             "x": of,
             "y": [shown(name) for name in names],
             "marker": {"color": BARS[at % len(BARS)]},
@@ -155,7 +153,7 @@ def _legend(data: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _axis(name: str, ends: Range, log: bool) -> dict[str, Any]:
-    title = {"text": shown(AXES.get(name, name)) + (", logarithmic" if log else "")}
+    title = {"text": shown(metric_of(name).axis) + (", logarithmic" if log else "")}
     axis = {"title": title, "range": list(ends), "zeroline": False}
     if log:
         round_values = ticks(ends)
@@ -165,7 +163,7 @@ def _axis(name: str, ends: Range, log: bool) -> dict[str, Any]:
             "tickvals": round_values,  # left to itself Plotly writes 2 for 0.2
             "ticktext": [f"{tick:g}" for tick in round_values],
         }
-    if name in ("accuracy", "sparsity"):
+    if metric_of(name).is_share:
         axis["tickformat"] = ".0%" if ends[1] - ends[0] > 0.05 else ".1%"
     return axis
 
@@ -212,13 +210,13 @@ def _limits(panel: Scatter) -> dict[str, Any]:
         along, across = ("x", "y") if name == panel.x else ("y", "x")
         low, high = panel.x_range if along == "x" else panel.y_range
         is_log = panel.x_log if along == "x" else panel.y_log
-        floor = name == "accuracy"  # the one limit from below
+        floor = metric_of(name).direction == MAXIMIZE  # the one limit from below
         end = min(low, 0.0) if floor else 10 * high  # beyond the axis, for who zooms out
         whole = {f"{across}ref": "paper", f"{across}0": 0, f"{across}1": 1, f"{along}0": limit}
         line = {"type": "line", f"{along}1": limit, "line": {"color": COLORS[LIMIT], "width": 1.5}}
         shapes += [line | whole, SHADE | whole | {f"{along}1": end}]
         note = {
-            "text": f"budget {form(name, limit)}",
+            "text": f"budget {metric_of(name).write(limit)}",
             along: math.log10(limit) if is_log else limit,
             across: 1,
             f"{across}ref": "paper",

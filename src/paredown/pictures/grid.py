@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paredown.metric import QUALITY, metric_of
 from paredown.pictures.sheet import save, sheet
-from paredown.pictures.words import AXES, SERIES
+from paredown.pictures.words import SERIES
 from paredown.printable import one_line
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ def grid_picture(points: Sequence[Point], title: str, one_baseline: bool, file: 
         return False
     along = axis_of(points)
     speed = "speedup" if one_baseline else "latency_ms"
-    have = [name for name in ("accuracy", "size_mb", speed) if _all_have(points, name)]
+    have = [name for name in (QUALITY.name, "size_mb", speed) if _all_have(points, name)]
     figure, panels = sheet(plain(title), len(have), WIDTH, HEIGHT)
     lines = lines_of(points, along)
     for axes, metric in zip(panels, have, strict=True):
         _draw(axes, lines, along, metric)
-    if one_baseline and "accuracy" in have:
-        level = 100 * points[0].baseline["accuracy"]
+    if one_baseline and QUALITY.name in have:
+        level = 100 * points[0].baseline[QUALITY.name]
         panels[0].axhline(level, color="#5b6472", lw=1, ls=(0, (6, 3)), label="baseline")
     handles, labels = panels[0].get_legend_handles_labels()
     if labels and len(labels) <= len(MARKERS) + 1:
@@ -118,7 +119,8 @@ def _draw(
 ) -> None:
     places = list(dict.fromkeys(place for line in lines.values() for place, _ in line))
     numbers = all(map(is_number, places))
-    factor = 100 if metric == "accuracy" else 1
+    known = metric_of(metric)
+    factor = 100 if known.is_share else 1
     values = [float(place) if numbers else index for index, place in enumerate(places)]
     apart = BESIDE * (max(values) - min(values))  # else intervals of two lines hide each other
     for index, (label, line) in enumerate(lines.items()):
@@ -146,8 +148,8 @@ def _draw(
     elif len(places) <= TICKS:
         axes.set_xticks(values, [f"{value:.4g}" for value in values])
     axes.set_xlabel(plain(along))
-    axes.set_ylabel("accuracy, validation split, %" if metric == "accuracy" else AXES[metric])
-    if metric != "accuracy":
+    axes.set_ylabel(f"{known.label}, validation split, %" if known.is_share else known.axis)
+    if not known.is_share:
         axes.set_ylim(0, 1.04 * axes.get_ylim()[1])
 
 

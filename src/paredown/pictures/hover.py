@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 
+from paredown.metric import MINIMIZE, QUALITY, Metric, metric_of, table_metrics
 from paredown.pictures.page import shown
 from paredown.pictures.scatter import Row
-from paredown.pictures.words import form, with_interval
+from paredown.pictures.words import value_text
 
 LINES = 6  # of a hover box
-TOGETHER = (("accuracy",), ("size_mb", "latency_ms", "params"), ("speedup",))  # a line each
-UNITS = {  # what stands before and after a figure
-    "accuracy": ("accuracy ", ""),
-    "size_mb": ("", " MB"),
-    "latency_ms": ("", " ms"),
-    "params": ("", " parameters"),
-    "speedup": ("speed-up ", ""),
-}
+TOGETHER = (  # a line each
+    [QUALITY],
+    [metric for metric in table_metrics() if metric.direction == MINIMIZE],
+    [metric_of("speedup")],
+)
 
 
 def hover(row: Row) -> str:
@@ -30,21 +28,21 @@ def hover_lines(row: Row) -> list[str]:
     elif "trial" in row:
         job = "from an earlier sweep" if row["job"] is None else f"job {row['job']}"
         first = f"<b>trial {row['trial']}</b>, {job}"
-    values = [f"{name} = {form(name, value)}" for name, value in row.get("params", {}).items()]
+    values = [f"{name} = {value_text(value)}" for name, value in row.get("params", {}).items()]
     half = (len(values) + 1) // 2 if len(values) > 2 else len(values)
     lines = [", ".join(values[:half]), ", ".join(values[half:]), *row.get("notes", [])]
     figures = row["metrics"]
     known = [
-        " · ".join(_figure(name, figures) for name in names if name in figures)
-        for names in TOGETHER
+        " · ".join(_figure(metric, figures) for metric in metrics if metric.name in figures)
+        for metrics in TOGETHER
     ]
     if not any(known):  # metrics of somebody else's
-        known = [f"{name}: {form(name, value)}" for name, value in figures.items()]
+        known = [f"{name}: {metric_of(name).write(value)}" for name, value in figures.items()]
     return [first, *map(shown, [line for line in (*lines, *known) if line][: LINES - 1])]
 
 
-def _figure(name: str, figures: Mapping[str, float]) -> str:
-    """Write a figure with its unit and its 95 % interval."""
-    before, after = UNITS[name]
-    value, bracket, interval = with_interval(name, figures).partition(" [")
-    return f"{before}{value}{after}{bracket}{interval}"
+def _figure(metric: Metric, figures: Mapping[str, float]) -> str:
+    """Write a figure with its unit, or else its label, and its 95 % interval."""
+    value, bracket, interval = metric.cell(figures).partition(" ")
+    text = f"{value} {metric.column}" if metric.direction == MINIMIZE else f"{metric.label} {value}"
+    return text + bracket + interval

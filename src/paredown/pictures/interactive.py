@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from paredown.front import MAXIMIZE
+from paredown.metric import MAXIMIZE, METRICS, metric_of
 from paredown.pictures import page
 from paredown.pictures.figures import growth_figure, points_figure, shares_figure
 from paredown.pictures.panels import growth, headline, scatters, shares
 from paredown.pictures.scatter import Found
-from paredown.pictures.words import AXES, form, say, with_interval
+from paredown.pictures.words import value_text
 
 
 def front_page(found: Found, file: Path) -> None:
@@ -25,7 +25,7 @@ def front_parts(found: Found) -> list[str]:
     drawn: dict[str, tuple[str, page.Figure]] = {}
     more: dict[str, tuple[str, page.Figure]] = {}
     for panel in scatters(found):
-        caption = f"{say(panel.y)} against {say(panel.x)}"
+        caption = f"{metric_of(panel.y).label} against {metric_of(panel.x).label}"
         drawn[f"{panel.y}-{panel.x}"] = (caption, points_figure(panel))
     if grown := growth(found):
         more["hypervolume"] = (f"hypervolume by trial: {grown[2]}", growth_figure(grown))
@@ -43,19 +43,23 @@ def _front_table(found: Found) -> list[str]:
     rows = [row for row in found["trials"] if row["on_front"]]
     if not rows:
         return []
-    wanted = [*found["objectives"], *found["budget"], "accuracy", "size_mb", "latency_ms"]
+    wanted = [
+        *found["objectives"],
+        *found["budget"],
+        *(metric.name for metric in METRICS if metric.limited),
+    ]
     metrics = [
         name for name in dict.fromkeys(wanted) if any(name in row["metrics"] for row in rows)
     ]
     first, way = next(iter(found["objectives"].items()))
     rows.sort(key=lambda row: float(row["metrics"][first]), reverse=way == MAXIMIZE)
     params = list(dict.fromkeys(name for row in rows for name in row["params"]))
-    head = ["trial", *(AXES.get(name, name) for name in metrics), *params, "job"]
+    head = ["trial", *(metric_of(name).axis for name in metrics), *params, "job"]
     lines = [
         [
             str(row["trial"]),
-            *(with_interval(name, row["metrics"]) for name in metrics),
-            *(form(name, row["params"].get(name, "")) for name in params),
+            *(metric_of(name).cell(row["metrics"]) for name in metrics),
+            *(value_text(row["params"].get(name, "")) for name in params),
             "earlier sweep" if row["job"] is None else str(row["job"]),
         ]
         for row in rows

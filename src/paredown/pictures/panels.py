@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from paredown.front import MAXIMIZE
+from paredown.metric import MAXIMIZE, METRICS, QUALITY, metric_of
 from paredown.pictures.scatter import Found, Scatter, value
-from paredown.pictures.words import BASELINE, say
+from paredown.pictures.words import BASELINE
 
 
 def scatters(found: Found) -> list[Scatter]:
@@ -16,11 +16,11 @@ def scatters(found: Found) -> list[Scatter]:
 
     objectives = have(list(found["objectives"]))
     gains = [name for name in objectives if found["objectives"][name] == MAXIMIZE]
-    y = next(iter(have(["accuracy"]) + gains + objectives), None)
+    y = next(iter(have([QUALITY.name]) + gains + objectives), None)
     if y is None:
         return []
     asked = [*objectives, *found["budget"]]
-    costs = asked if {*asked} - {y} else ["size_mb", "latency_ms"]
+    costs = asked if {*asked} - {y} else [metric.name for metric in METRICS if metric.limited]
     x = [name for name in have(list(dict.fromkeys(costs))) if name != y] or ["trial"]
     panels = [Scatter(name, y, found) for name in x]
     return [panel for panel in panels if panel.points.keys() - {BASELINE}]
@@ -31,7 +31,7 @@ def headline(found: Found) -> str:
     if found["missed"]:
         return str(found["missed"])
     count, all_ = len(found["front"]), len(found["trials"])
-    names = [say(name) for name in found["objectives"]]
+    names = [metric_of(name).label for name in found["objectives"]]
     goals = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
     if not all_:
         return "no trial came to its end"

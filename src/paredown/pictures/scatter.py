@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from paredown.metric import QUALITY, metric_of
 from paredown.pictures.labels import Place, sides
 from paredown.pictures.scale import Range, share, widen, widen_log
 from paredown.pictures.words import (
@@ -26,7 +27,7 @@ Row = Mapping[str, Any]
 """A trial of it."""
 
 KINDS = (DOMINATED, MISSED, FAST, SLOW, FRONT, NEAREST)  # as they are drawn, one over the other
-LEAST = {"accuracy": 0.004, "sparsity": 0.02}  # of room beside the outermost points
+LEAST = 0.004  # of room beside the outermost points of a share
 READABLE = 40  # labels in a panel
 FAILED = 0.5  # of the best accuracy; what has less came to nothing
 FAR, LEAST_SPREAD = 6, 0.01  # below the median by so many times what the best is above it
@@ -75,12 +76,12 @@ class Scatter:
     @cached_property
     def below(self) -> list[Row]:
         """The trials so much less accurate than most that they would squeeze all others."""
-        if self.y != "accuracy" or len(self._whole) < 4:
+        if self.y != QUALITY.name or len(self._whole) < 4:
             return []
         accuracies = sorted(self.column(self.y, self._whole))
         best, middle = accuracies[-1], statistics.median(accuracies)
         floor = max(FAILED * best, middle - FAR * max(best - middle, LEAST_SPREAD))
-        return [row for row in self._whole if row["metrics"]["accuracy"] < floor]
+        return [row for row in self._whole if row["metrics"][self.y] < floor]
 
     def interval(self, name: str, row: Row) -> Range | None:
         """Return the 95 % interval of a metric of a trial; None if it has none."""
@@ -116,7 +117,7 @@ class Scatter:
     def x_range(self) -> Range:
         """Ends of the x axis, as values."""
         have = list(self._values(self.x))
-        return widen_log(have) if self.x_log else widen(have, LEAST.get(self.x, 0))
+        return widen_log(have) if self.x_log else widen(have, _least(self.x))
 
     @cached_property
     def y_range(self) -> Range:
@@ -124,7 +125,7 @@ class Scatter:
         have = list(self._values(self.y))
         if self.y_log:
             return widen_log(have)
-        low, high = widen(have, LEAST.get(self.y, 0))
+        low, high = widen(have, _least(self.y))
         return (low - 0.06 * (high - low) if self.rug or self.below else low), high
 
     @property
@@ -160,7 +161,7 @@ class Scatter:
 
     def _spans_much(self, name: str) -> bool:
         have = list(self._values(name))
-        is_amount = name not in ("trial", "accuracy", "sparsity")
+        is_amount = name != "trial" and not metric_of(name).is_share
         return is_amount and min(have) > 0 and max(have) / min(have) >= LARGE
 
     def _values(self, name: str) -> Iterator[float]:
@@ -169,6 +170,10 @@ class Scatter:
         ends = (self.interval(name, row) for row in self.labelled)
         yield from (end for both in ends if both and name == self.y for end in both)
         yield from (limit for metric, limit in self.limits.items() if metric == name)
+
+
+def _least(name: str) -> float:
+    return LEAST if metric_of(name).is_share else 0
 
 
 def kind_of(row: Row, found: Found) -> str:
@@ -183,6 +188,8 @@ def kind_of(row: Row, found: Found) -> str:
 
 
 def value(row: Row, name: str) -> float | None:
-    """Read a metric of a trial; None if it is absent, or no number."""
-    at = row["trial"] if name == "trial" and "trial" in row else row["metrics"].get(name)
-    return float(at) if isinstance(at, int | float) and math.isfinite(at) else None
+    """Return a metric of a trial in its written unit; None if it is absent or no number."""
+    number = row["trial"] if name == "trial" and "trial" in row else row["metrics"].get(name)
+    if not isinstance(number, int | float) or not math.isfinite(number):
+        return None
+    return number / metric_of(name).scale

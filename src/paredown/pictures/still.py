@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paredown.metric import MAXIMIZE, metric_of
 from paredown.pictures.panels import growth, headline, scatters, shares
 from paredown.pictures.scatter import Found, Scatter
 from paredown.pictures.sheet import logarithmic
 from paredown.pictures.words import (
-    AXES,
     BARS,
     BASELINE,
     BELOW,
@@ -20,7 +20,6 @@ from paredown.pictures.words import (
     NEAREST,
     TOLD,
     UNTRAINED,
-    say,
 )
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def _draw_limit(axes: "Axes", panel: Scatter, name: str, limit: float) -> None:
         axes.axvline(limit, color=red, linewidth=1.2, label=told)
         axes.axvspan(limit, panel.x_range[1], color=red, alpha=0.08, linewidth=0, label=shaded)
     else:
-        end = panel.y_range[0 if name == "accuracy" else 1]
+        end = panel.y_range[0 if metric_of(name).direction == MAXIMIZE else 1]
         axes.axhline(limit, color=red, linewidth=1.2, label=told)
         axes.axhspan(limit, end, color=red, alpha=0.08, linewidth=0, label=shaded)
 
@@ -129,17 +128,19 @@ def _draw_limit(axes: "Axes", panel: Scatter, name: str, limit: float) -> None:
 def _scale(axes: "Axes", panel: Scatter) -> None:
     from matplotlib import ticker
 
-    axes.set_title(f"{say(panel.y)} against {say(panel.x)}", loc="left", fontsize=10)
+    axes.set_title(
+        f"{metric_of(panel.y).label} against {metric_of(panel.x).label}", loc="left", fontsize=10
+    )
     axes.set_xscale("log" if panel.x_log else "linear")
     axes.set_yscale("log" if panel.y_log else "linear")
     for axis, name, log, ends in (
         (axes.xaxis, panel.x, panel.x_log, panel.x_range),
         (axes.yaxis, panel.y, panel.y_log, panel.y_range),
     ):
-        axis.set_label_text(AXES.get(name, name) + (", logarithmic" if log else ""))
+        axis.set_label_text(metric_of(name).axis + (", logarithmic" if log else ""))
         if log:
             logarithmic(axis, ends)
-        elif name in ("accuracy", "sparsity"):
+        elif metric_of(name).is_share:
             axis.set_major_formatter(ticker.PercentFormatter(1.0))
     axes.set_xlim(*panel.x_range)
     axes.set_ylim(*panel.y_range)
@@ -186,7 +187,9 @@ def _draw_shares(axes: "Axes", told: tuple[list[str], dict[str, list[float]]]) -
     thick = 0.8 / len(by_goal)
     for at, (goal, of) in enumerate(by_goal.items()):
         y = [group + 0.4 - thick * (at + 0.5) for group in range(len(names))]
-        axes.barh(y, of, height=thick * 0.92, color=BARS[at % len(BARS)], label=say(goal))
+        axes.barh(
+            y, of, height=thick * 0.92, color=BARS[at % len(BARS)], label=metric_of(goal).label
+        )
     axes.set_yticks(range(len(names)), names)
     axes.grid(visible=False, axis="y")
     axes.set_xlim(0, 1)

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from paredown.metric import QUALITY, Metric, metric_of, table_metrics
 from paredown.pictures.scatter import FAILED
-from paredown.pictures.words import form, with_interval
 from paredown.report.about import about, pick_command
 from paredown.report.document import Block, Commands, Figures, Fold, Heading, Table, Text
 from paredown.report.figures import front_figures, more_figures, named
@@ -18,17 +18,12 @@ from paredown.report.measured import (
     stage_metrics,
     variants,
 )
-from paredown.report.tables import PATH, path_cells
+from paredown.report.tables import head
 from paredown.report.widths import Layers
 from paredown.tracking.reader import Logged
 
-NEEDED = ("accuracy", "accuracy_low", "accuracy_high", "size_mb", "latency_ms", "latency_ms_p95",
-          "speedup", "params", "macs", "sparsity")  # fmt: skip
 AGAINST = "against"
-HEAD = ("variant", "stage", "accuracy [95 %]", "MB", "ms", "speed-up [95 %]", AGAINST, "params",
-        "MMACs", "run", "name")  # fmt: skip
 TEXTS = ("stage", AGAINST, "run", "name")
-OWN = "speed-up, own baseline [95 %]"  # of a table that has several
 
 
 def content(
@@ -106,8 +101,8 @@ def _front(setting: Setting, title: str, several: Sequence[Measured], prefix: st
 
 def _divided(several: Sequence[Measured], front: Sequence[int]) -> tuple[list[int], list[int]]:
     """Set apart what is on a front and yet came to nothing."""
-    floor = FAILED * max((one.metrics["accuracy"] for one in several), default=0.0)
-    good = [at for at in front if several[at].metrics["accuracy"] >= floor]
+    floor = FAILED * max((one.metrics[QUALITY.name] for one in several), default=0.0)
+    good = [at for at in front if several[at].metrics[QUALITY.name] >= floor]
     return good, [at for at in front if at not in good]
 
 
@@ -120,7 +115,10 @@ def _failed(several: Sequence[Measured], failed: Sequence[int]) -> list[Block]:
 
 def _variants(several: Sequence[Measured], places: Sequence[int]) -> Table:
     """Lay out variants, a row each."""
-    return Table(HEAD, [_cells(several[at], at) for at in places], TEXTS)
+    metrics = [metric for metric in table_metrics() if metric.name != "sparsity"]
+    rows = [_cells(several[at], at, metrics) for at in places]
+    heads = [head(metric, [row[2 + at] for row in rows]) for at, metric in enumerate(metrics)]
+    return Table(["variant", "stage", *heads, AGAINST, "run", "name"], rows, TEXTS)
 
 
 def _without(table: Table, name: str) -> Table:
@@ -148,10 +146,10 @@ def _more(setting: Setting, several: Sequence[Measured], prefix: str) -> list[Bl
     for at, than in sorted(slow.items()):
         one, other = several[at], several[than]
         rows.append([*_who(one, at), *_pace(one), named(other, than), *_pace(other), one.against])
-    head = ["variant", "run", "name", "stage", "MMACs", "speed-up", "not faster than", "its MMACs",
+    heads = ["variant", "run", "name", "stage", "MMACs", "speed-up", "not faster than", "its MMACs",
             "its speed-up", AGAINST]  # fmt: skip
     texts = ("run", "name", "stage", "not faster than", AGAINST)
-    return [*blocks, Text(f"Fewer MACs, but not faster {how}:"), Table(head, rows, texts)]
+    return [*blocks, Text(f"Fewer MACs, but not faster {how}:"), Table(heads, rows, texts)]
 
 
 def _who(one: Measured, at: int) -> list[str]:
@@ -160,19 +158,13 @@ def _who(one: Measured, at: int) -> list[str]:
 
 
 def _pace(one: Measured) -> list[str]:
-    return [f"{one.metrics['macs'] / 1e6:.2f}", form("speedup", one.metrics["speedup"])]
+    return [metric_of(name).cell(one.metrics, alone=True) for name in ("macs", "speedup")]
 
 
-def _cells(one: Measured, at: int) -> list[str]:
-    of = one.metrics
+def _cells(one: Measured, at: int, metrics: Sequence[Metric]) -> list[str]:
     number, runs, name, stage = _who(one, at)
-    macs = f"{of['macs'] / 1e6:.2f}" if "macs" in of else ""
-    plain = {name: form(name, of[name]) if name in of else "" for name in ("size_mb", "latency_ms",
-             "params")}  # fmt: skip
-    return [
-        number, stage, with_interval("accuracy", of), plain["size_mb"], plain["latency_ms"],
-        with_interval("speedup", of), one.against, plain["params"], macs, runs, name,
-    ]  # fmt: skip
+    figures = [metric.cell(one.metrics) for metric in metrics]
+    return [number, stage, *figures, one.against, runs, name]
 
 
 def _paths(runs: Sequence[Logged]) -> Block:
@@ -181,11 +173,13 @@ def _paths(runs: Sequence[Logged]) -> Block:
     for number, run in enumerate(runs, start=1):
         for stage in run.stages:
             metrics = stage_metrics(run, stage)
-            whole = all(name in metrics for name in NEEDED)
-            cells = path_cells({"stage": stage, **metrics}) if whole else [stage, *[""] * 7]
-            rows.append([str(number), run.name, *cells])
-    head = [OWN if name.startswith("speed-up") else name for name in PATH]
-    table = Table(["run", "name", *head], rows, ("name", "stage"))
+            cells = [metric.cell(metrics) for metric in table_metrics()]
+            rows.append([str(number), run.name, stage, *cells])
+    heads = [
+        head(metric, [row[3 + at] for row in rows]) for at, metric in enumerate(table_metrics())
+    ]
+    heads = [f"{name}, own baseline" if name.startswith("speed-up") else name for name in heads]
+    table = Table(["run", "name", "stage", *heads], rows, ("name", "stage"))
     return Fold("The path of each run", [table])
 
 

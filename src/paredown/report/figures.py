@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paredown.metric import QUALITY, metric_of
 from paredown.pictures.figures import points_figure
 from paredown.pictures.page import Figure, shown
 from paredown.pictures.scatter import Found, Scatter
-from paredown.pictures.words import BASELINE, FAST, SERIES, SLOW, say
+from paredown.pictures.words import BASELINE, FAST, SERIES, SLOW
 from paredown.report.measured import OBJECTIVES, Measured, best, not_faster, spans
 from paredown.report.widths import Widths
 
@@ -24,7 +25,7 @@ def _against(
     """Draw accuracy against costs, a figure each."""
     drawn = {}
     for x in costs:
-        panel = Scatter(x, "accuracy", _found(several))
+        panel = Scatter(x, QUALITY.name, _found(several))
         if panel.points:
             drawn[f"{prefix}-{x}"] = (_caption(panel), points_figure(panel))
     return drawn
@@ -32,7 +33,7 @@ def _against(
 
 def _caption(panel: Scatter) -> str:
     """Name a figure, with how many variants have no room in it."""
-    told = f"accuracy against {say(panel.x)}"
+    told = f"{QUALITY.label} against {metric_of(panel.x).label}"
     count = len(panel.below)
     return f"{told}; {count} far less accurate, at the lower edge" if count else told
 
@@ -41,7 +42,7 @@ def more_figures(several: Sequence[Measured], prefix: str) -> dict[str, tuple[st
     """Draw what explains a front: accuracy against sparsity, latency against MACs."""
     drawn = _against(several, prefix, ("sparsity",))
     found = _found(several)
-    panel = Scatter("mmacs", "latency_ms", _by_speed(found, several))
+    panel = Scatter("macs", "latency_ms", _by_speed(found, several))
     if panel.points:
         caption = "latency against MACs: fewer MACs, but not faster, is crossed"
         drawn[f"{prefix}-macs"] = (caption, points_figure(panel))
@@ -97,7 +98,7 @@ def _found(several: Sequence[Measured]) -> Found:
         {
             "trial": at + 1,
             "title": named(one, at),
-            "metrics": {**one.metrics, "mmacs": one.metrics.get("macs", float("nan")) / 1e6},
+            "metrics": one.metrics,
             "misses": {},
             "on_front": at in on_front,
         }

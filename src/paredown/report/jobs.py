@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paredown.metric import table_metrics
 from paredown.report.fitted import Column, Fitted
 
 Job = Mapping[str, Any]
@@ -23,13 +24,11 @@ def jobs_table(title: str, jobs: Sequence[Job]) -> Fitted:
     """
     shared, own = split_overrides([job["overrides"] for job in jobs])
     one = one_baseline(jobs)
+    last = [_last(job) for job in jobs]
     figures = [
-        Column("accuracy", _cells(jobs, "accuracy", ".2%")),
-        Column("MB", _cells(jobs, "size_mb", ".3f")),
-        Column("ms", _cells(jobs, "latency_ms", ".3f"), 1),
-        *([Column("speed-up", _cells(jobs, "speedup", ".2f"), 2)] if one else []),
-        Column("params", _cells(jobs, "params", ",.0f"), 3),
-        Column("MMACs", [f"{row['macs'] / 1e6:.2f}" if row else "" for row in map(_last, jobs)], 4),
+        Column(metric.column, [metric.cell(row, alone=True) for row in last], metric.rank)
+        for metric in table_metrics()
+        if (one or metric.name != "speedup") and metric.name != "sparsity"
     ]
     ended = [job["status"] for job in jobs]
     columns = [

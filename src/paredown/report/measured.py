@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from paredown.front import MAXIMIZE, MINIMIZE, Metrics, front
+from paredown.front import Metrics, front
+from paredown.metric import METRICS, QUALITY
 from paredown.tracking.reader import Logged
 
-OBJECTIVES = {"accuracy": MAXIMIZE, "size_mb": MINIMIZE, "latency_ms": MINIMIZE}
+OBJECTIVES = {metric.name: metric.direction for metric in METRICS if metric.limited}
 
 
 @dataclass(frozen=True, order=True)
@@ -78,7 +79,7 @@ def variants(runs: Sequence[Logged]) -> dict[Setting, list[Measured]]:
     for (setting, _), made in files.items():
         found[setting].append(_measured(made))
     for several in found.values():
-        several.sort(key=lambda one: (-one.metrics["accuracy"], one.metrics["size_mb"], one.runs))
+        several.sort(key=lambda one: (-one.metrics[QUALITY.name], one.metrics["size_mb"], one.runs))
     return dict(sorted(found.items()))
 
 

@@ -9,14 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from paredown.host.logs import told_if_lost
+from paredown.metric import Metric, table_metrics
 from paredown.printable import in_markdown, one_line, printable
 from paredown.report.fitted import Column, Fitted
 from paredown.run.results import titled
 
 Row = Mapping[str, Any]
 """A variant: its stage and its metrics by name."""
-PATH = ("stage", "accuracy, % [95 %]", "MB", "ms (p95)", "speed-up [95 %]", "params", "MMACs",
-        "sparsity")  # fmt: skip
 WIDE = 140  # letters of a line in a pipe, where every column has room
 LATER = "Latency is taken when the jobs of the sweep are done."
 BUSY = 0.25  # cores of other work that are worth a warning
@@ -31,32 +30,38 @@ def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> F
         eager: latency_ms, latency_ms_p95, and the runtime's own gain, runtime_speedup; empty if
             latency is taken later.
     """
-    cells = dict(zip(PATH, zip(*map(path_cells, rows), strict=True), strict=True))
-
-    def column(name: str, rank: int, short: Column | None = None) -> Column:
-        return Column(name, cells[name], rank, short)
-
-    def alone(name: str, rank: int) -> Column:
-        return Column(name.partition(" [")[0].partition(" (")[0], _alone(cells[name]), rank)
-
-    stage, accuracy, size, latency, speedup, params, macs, sparsity = PATH
     columns = [
-        Column(stage, cells[stage], number=False),
-        column(accuracy, 1, alone(accuracy, 0)),
-        column(size, 0),
-        column(latency, 3, alone(latency, 0)),
-        column(speedup, 2, alone(speedup, 0)),
-        column(params, 4),
-        column(macs, 5),
-        column(sparsity, 6),
+        Column("stage", [stage_cell(row) for row in rows], number=False),
+        *(_column(metric, rows) for metric in shown(rows)),
     ]
     timed = any("latency_ms" in row for row in rows)
     return Fitted(title, columns, [_told_eager(eager) if timed else LATER, *_zeros(rows)])
 
 
-def _alone(cells: Sequence[str]) -> list[str]:
-    """Leave out what stands in brackets."""
-    return [cell.partition(" [")[0].partition(" (")[0] for cell in cells]
+def shown(rows: Sequence[Row]) -> list[Metric]:
+    """List the metrics that have a column and that some row has."""
+    return [metric for metric in table_metrics() if any(metric.name in row for row in rows)]
+
+
+def _column(metric: Metric, rows: Sequence[Row]) -> Column:
+    """Lay out a metric; where room is short, without the brackets."""
+    cells, plain = ([metric.cell(row, alone) for row in rows] for alone in (False, True))
+    if cells == plain:
+        return Column(metric.column, cells, metric.rank and metric.rank + 1)
+    short = Column(metric.column, plain)
+    return Column(head(metric, cells), cells, metric.rank + 1, short)
+
+
+def head(metric: Metric, cells: Sequence[str]) -> str:
+    """Name a column, with the meaning of the brackets in its cells."""
+    interval = " [95 %]" if any("[" in cell for cell in cells) else ""
+    beside = " (p95)" if any("(" in cell for cell in cells) else ""
+    return metric.column + interval + beside
+
+
+def stage_cell(row: Row) -> str:
+    """Write a row's stage, with its note."""
+    return one_line(titled(row["stage"], row.get("note", "")))
 
 
 def _told_eager(eager: Mapping[str, float]) -> str:
@@ -93,54 +98,14 @@ def _zeros(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def path_cells(row: Row) -> list[str]:
-    """Write a variant's metrics into the columns of PATH."""
-    return [
-        one_line(titled(row["stage"], row.get("note", ""))),
-        f"{row['accuracy']:.2%} [{row['accuracy_low']:.1%}, {row['accuracy_high']:.1%}]",
-        f"{row['size_mb']:.3f}",
-        _latency(row),
-        _speedup(row),
-        f"{row['params']:,.0f}",
-        f"{row['macs'] / 1e6:.2f}",
-        f"{row['sparsity']:.1%}",
-    ]
-
-
-def _latency(row: Row) -> str:
-    if "latency_ms" not in row:
-        return ""
-    return f"{row['latency_ms']:.3f} ({row['latency_ms_p95']:.3f})"
-
-
-def _speedup(row: Row) -> str:
-    if "speedup" not in row:
-        return ""
-    if "speedup_low" not in row:  # timed in one process only
-        return f"{row['speedup']:.2f}"
-    return f"{row['speedup']:.2f} [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]"
-
-
-def _number(row: Row, name: str, form: str) -> str:
-    """Write a figure; nothing for one that is not taken yet."""
-    return format(row[name], form) if name in row else ""
-
-
 def markdown(rows: Sequence[Row]) -> str:
     """Write a run's rows as a Markdown table."""
-    lines = [
-        "| stage | accuracy | MB | ms | speed-up | params | MMACs |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {in_markdown(titled(row['stage'], row.get('note', '')))} "
-        f"| {row['accuracy']:.2%} | {row['size_mb']:.3f} "
-        f"| {_number(row, 'latency_ms', '.3f')} | {_number(row, 'speedup', '.2f')} "
-        f"| {row['params']:,.0f} "
-        f"| {row['macs'] / 1e6:.2f} |"
-        for row in rows
-    ]
-    return "\n".join(lines) + "\n"
+    metrics = shown(rows)
+    lines = [["stage", *(metric.column for metric in metrics)], ["---"] * (1 + len(metrics))]
+    for row in rows:
+        title = in_markdown(titled(row["stage"], row.get("note", "")))
+        lines.append([title, *(metric.cell(row, alone=True) for metric in metrics)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def show(*parts: Fitted | Table | str) -> None:

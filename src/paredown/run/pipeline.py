@@ -17,6 +17,7 @@ from paredown.dataset.preprocessing import line
 from paredown.errors import BudgetError, ConfigError, first_line
 from paredown.host.process import outliving
 from paredown.measure.latency import Stopwatch
+from paredown.metric import QUALITY, metric_of
 from paredown.model.fresh import require_trained
 from paredown.report import Fitted, path_table, show, told_busy
 from paredown.run import cautions, record
@@ -194,7 +195,7 @@ def _over_budget(parts: Plan, dataset: Dataset, path: VariantPath) -> dict[str, 
 
     Nothing is trained for it. A file that the store has needs no such check.
     """
-    limited = parts.budget.limits.keys() - {"accuracy"}
+    limited = [name for name in parts.budget.limits if metric_of(name).untrained]
     if not limited or path.is_kept(len(path.names) - 1):
         return {}
     row = estimate_cost(parts, dataset, parts.budget)
@@ -221,8 +222,8 @@ def _look_into(
 def _step(rows: list[Row]) -> str:
     """Say in one line what the last stage did: before -> after."""
     told = []
-    for name, form in (("accuracy", ".2%"), ("size_mb", ".3f"), ("params", ",.0f")):
-        told.append(f"{name} " + " -> ".join(f"{row[name]:{form}}" for row in rows[-2:]))
+    for known in (QUALITY, metric_of("size_mb"), metric_of("params")):
+        told.append(f"{known.name} " + " -> ".join(known.cell(row, True) for row in rows[-2:]))
     return f"{rows[-1]['stage']}: " + ", ".join(told)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 from paredown.config import typed
 from paredown.errors import ConfigError, install_command, require, require_one_of
 from paredown.host.retry import patiently
+from paredown.metric import MAXIMIZE, QUALITY
 from paredown.printable import hide_passwords
 from paredown.tracking import view
 from paredown.tracking.contact import connect, is_away, knock, prepare, refusal, twice
@@ -142,8 +143,10 @@ class Tracking:
         if found is None:
             tags = {
                 "mlflow.experimentKind": "custom_model_development",
-                "mlflow.experiment.primaryMetric.name": "accuracy",
-                "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+                "mlflow.experiment.primaryMetric.name": QUALITY.name,
+                "mlflow.experiment.primaryMetric.greaterIsBetter": str(
+                    QUALITY.direction == MAXIMIZE
+                ),
                 view.TAG: view.view(),
             }
             try:

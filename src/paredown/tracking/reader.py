@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from paredown.front import METRICS
+from paredown.metric import metric_names
 from paredown.run.results import titled
 from paredown.tracking.contact import without_cycles
 from paredown.tracking.tables import Row, read_tables
@@ -79,7 +79,7 @@ def read(client: "MlflowClient", uri: str, experiment: str, parent: str | None) 
 
 def _is_sound(job: Logged) -> bool:
     """Tell whether what was measured on a job's files are numbers; warn of one that has others."""
-    own = (*job.stages, *METRICS)
+    own = (*job.stages, *metric_names())
     for name, value in job.metrics.items():
         if name.partition("/")[0] in own and not abs(value) < LARGEST:
             log.warning("run %s (%s) is left out: its %s is no number", job.name, job.id, name)

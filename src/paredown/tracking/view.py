@@ -8,15 +8,16 @@ that a later page cannot read opens as MLflow's own.
 import json
 from typing import Any
 
+from paredown.metric import QUALITY, table_metrics
+
 NAME = "paredown"
 TAG = f"mlflow.sharedViewState.{NAME}"
 
-FINISHED = "attributes.status = 'FINISHED' and metrics.accuracy >= 0"  # jobs, and no sweeps
+SHOWN = 2  # rank of the last metric that has a column
+FINISHED = f"attributes.status = 'FINISHED' and metrics.{QUALITY.name} >= 0"  # jobs, and no sweeps
+METRICS = [f"metrics.`{metric.name}`" for metric in table_metrics() if metric.rank <= SHOWN]
 COLUMNS = (  # the speed-up beside what it is against: those of two baselines cannot be compared
-    "metrics.`accuracy`",
-    "metrics.`size_mb`",
-    "metrics.`latency_ms`",
-    "metrics.`speedup`",
+    *METRICS,
     "tags.`baseline`",
     "params.`dataset`",
     "params.`model`",
@@ -29,13 +30,13 @@ RUN_NAME = "attributes.`Run Name`"
 WIDTHS = {  # pixels
     RUN_NAME: 230,
     **dict.fromkeys(COLUMNS, 100),
-    **dict.fromkeys(COLUMNS[:4], 85),  # the metrics
+    **dict.fromkeys(METRICS, 85),
     "tags.`baseline`": 140,
     "params.`technique`": 120,
 }
 POINTS, CURVES = f"{NAME}-points", f"{NAME}-curves"
-SECTIONS = {POINTS: "Accuracy by size and by latency", CURVES: "Accuracy in training, by epoch"}
-SCATTERS = (("size_mb", "accuracy"), ("latency_ms", "accuracy"))  # x, y of each
+SECTIONS = {POINTS: f"{QUALITY.label} by size and by latency", CURVES: f"{QUALITY.label} by epoch"}
+SCATTERS = (("size_mb", QUALITY.name), ("latency_ms", QUALITY.name))  # x, y of each
 STAGES = ("baseline", "distill", "prune", "quantize")  # whose curves are shown, if they have any
 
 
@@ -50,7 +51,7 @@ def view() -> str:
     return json.dumps(
         {
             "searchFilter": FINISHED,
-            "orderByKey": "metrics.`accuracy`",
+            "orderByKey": METRICS[0],
             "orderByAsc": False,
             "selectedColumns": COLUMNS,
             "columnOrder": [RUN_NAME, *COLUMNS],
@@ -78,7 +79,7 @@ def _scatter(x: str, y: str) -> dict[str, Any]:
 
 
 def _curve(stage: str) -> dict[str, Any]:
-    metric = f"train/{stage}/accuracy"
+    metric = f"train/{stage}/{QUALITY.name}"
     return {
         **_chart("LINE", metric, CURVES),
         "runsCountToCompare": 100,
