@@ -78,9 +78,9 @@ def test_a_good_recipe_is_kept_and_nothing_else_is_tried(
     lower: Callable[..., Guarded], digits: Dataset
 ) -> None:
     found = lower(asked([{"range": "mse"}], calibration_images=128), digits)
-    assert [each.recipe for each in found.tried] == ["as asked"]
-    assert found.kept.integer == found.kept.layers == 5
-    assert found.kept.agreement > 0.97
+    assert [each.recipe for each in found.outcomes] == ["as asked"]
+    assert found.chosen.integer == found.chosen.layers == 5
+    assert found.chosen.agreement > 0.97
 
 
 def test_a_collapse_is_caught_and_mended_and_the_file_is_the_mended_one(
@@ -91,17 +91,17 @@ def test_a_collapse_is_caught_and_mended_and_the_file_is_the_mended_one(
 ) -> None:
     caplog.set_level(logging.INFO)
     found = lower(asked([{"range": "percentile"}, {"calibration_images": 256}, {}]), black)
-    assert [each.recipe for each in found.tried] == [
+    assert [each.recipe for each in found.outcomes] == [
         "as asked",
         "range=percentile",
         "calibration_images=256",
     ]
-    assert found.tried[0].drop > 0.3
-    assert found.kept == found.tried[2]
-    assert found.kept.drop <= 0.02
+    assert found.outcomes[0].drop > 0.3
+    assert found.chosen == found.outcomes[2]
+    assert found.chosen.drop <= 0.02
     program = RUNTIME.load(tmp_path)
     answers = program(black.normalize(black.val.images)).argmax(axis=1)
-    assert (answers == black.val.labels).mean() == found.kept.accuracy
+    assert (answers == black.val.labels).mean() == found.chosen.accuracy
     assert "loses" in caplog.text
     assert "kept the recipe calibration_images=256" in caplog.text
 
@@ -111,8 +111,8 @@ def test_where_nothing_helps_the_best_is_kept_and_the_loss_is_told(
 ) -> None:
     ladder = [{"symmetric": True}, {"range": "percentile"}]
     found = lower(asked(ladder, max_drop=0.0, calibration_images=1), black)
-    assert len(found.tried) == 3
-    assert found.kept.drop == min(each.drop for each in found.tried)
+    assert len(found.outcomes) == 3
+    assert found.chosen.drop == min(each.drop for each in found.outcomes)
     assert any(record.levelname == "WARNING" and "kept" in record.message
                for record in caplog.records)  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_rungs_that_the_runtime_lacks_are_passed_over(
     lower: Callable[..., Guarded], black: Dataset
 ) -> None:
     found = lower(asked([{"bias_correction": True}, {"calibration_images": 256}]), black)
-    assert [each.recipe for each in found.tried] == ["as asked", "calibration_images=256"]
+    assert [each.recipe for each in found.outcomes] == ["as asked", "calibration_images=256"]
 
 
 @pytest.fixture
@@ -157,10 +157,12 @@ def test_a_rung_that_fails_is_passed_over_and_named(
     masked: Callable[..., Guarded], caplog: pytest.LogCaptureFixture
 ) -> None:
     found = masked(asked([{"range": "minmax"}], range="percentile"))
-    assert [one.recipe for one in found.tried] == ["range=minmax"]
-    assert [one.recipe for one in found.failed] == ["as asked"]
-    assert "inf" in found.failed[0].reason
-    assert found.describe()["failed"] == [{"recipe": "as asked", "reason": found.failed[0].reason}]
+    assert [one.recipe for one in found.outcomes] == ["range=minmax"]
+    assert [one.recipe for one in found.failures] == ["as asked"]
+    assert "inf" in found.failures[0].reason
+    assert found.describe()["failed"] == [
+        {"recipe": "as asked", "reason": found.failures[0].reason}
+    ]
     assert "int8 (as asked) is passed over" in caplog.text
 
 
@@ -175,7 +177,7 @@ def test_dynamic_int8_says_that_most_layers_stayed_as_they_were(
     lower: Callable[..., Guarded], digits: Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     found = lower(recipe("int8-dynamic", "dynamic", 1.0, (), per_channel=True), digits)
-    assert (found.kept.integer, found.kept.layers) == (1, 5)
+    assert (found.chosen.integer, found.chosen.layers) == (1, 5)
     assert "converted 1 of 5 layers" in caplog.text
 
 
@@ -202,6 +204,6 @@ def test_mobilenet_v3_calibrated_on_eight_images_of_one_class_by_tensor_is_mende
     bad = asked(ladder, per_channel=False)
     made = replace(variant, numerics=resolved(bad, variant.module, digits.input_shape))
     found = guard.lower(RUNTIME, made, dataset, int8, float32, float32)
-    assert found.tried[0].drop > 0.02
-    assert found.kept.drop <= 0.02
-    assert found.kept != found.tried[0]
+    assert found.outcomes[0].drop > 0.02
+    assert found.chosen.drop <= 0.02
+    assert found.chosen != found.outcomes[0]

@@ -36,7 +36,11 @@ def test_a_session_refuses_as_the_command_does() -> None:
     with pytest.raises(ConfigError, match=r"prune\.amount must lie in \[0, 1\), got 2"):
         Session("prune.amount=2")
     session = Session("training.epochs=0")
-    with pytest.raises(ConfigError, match="session must train a teacher first"):
+    with pytest.raises(
+        ConfigError, match=r"training\.epochs must be above 0 where baseline begins"
+    ):
         session.distill("cnn4")
     with pytest.raises(ConfigError, match=r"a name in distill must be one of"):
-        session.train("cnn4", width=4) and session.distill("cnn4", heat=3)
+        session.distill("cnn4", heat=3)
+    with pytest.raises(ConfigError, match="session must have a network"):
+        session.baseline()

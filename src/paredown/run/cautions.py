@@ -1,4 +1,4 @@
-"""What a run's figures do not say by themselves: chance, weights that do not fit, split, cost."""
+"""Warnings that a reader of the figures needs: chance level, weights, splits, cost."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
-"""A variant: its stage and its metrics by name."""
-NEAR = 0.25  # of the way from chance to no error; weights that fit the images are seldom below
+NEAR = 0.25  # of the way from chance to no error; suitable weights are seldom below
 IMAGENET_CLASSES = 1000
 TAG = "caution"
 MORE = 1.01  # times the size: the text of a file may take some bytes
@@ -29,10 +28,10 @@ SHOWN = 4  # classes that are named
 
 
 class Caution(NamedTuple):
-    """One line that a reader of the figures must know.
+    """A warning in one line.
 
     Args:
-        stage: Whose figures are meant; empty for all of the run.
+        stage: Of the figures in question; empty for the whole run.
         text: Without the stage.
     """
 
@@ -45,25 +44,21 @@ class Caution(NamedTuple):
 
 
 def chance(dataset: Dataset) -> float:
-    """Return the accuracy of naming the largest class of the validation split every time."""
+    """Return the accuracy of always answering the largest class of the validation split."""
     return float(np.bincount(dataset.val.labels).max() / len(dataset.val))
 
 
 def warn(cautions: list[Caution]) -> list[Caution]:
-    """Log cautions as soon as they are known, long before the table; return them."""
+    """Log cautions early, long before the table; return them."""
     for caution in cautions:
         log.warning("caution: %s", caution)
     return cautions
 
 
 def of_split(sources: Iterable["ModelSource"], dataset: Dataset) -> list[Caution]:
-    """Warn where weights from elsewhere may have been trained on what they are judged by.
+    """Warn of weights from elsewhere that may have been trained on the evaluation images.
 
     A user's file may; published ones are ImageNet's, and saw all of its training images.
-
-    Args:
-        sources: Of the run's networks.
-        dataset: Whose splits may have been drawn here.
     """
     imagenet = len(dataset.classes) == IMAGENET_CLASSES
     others = [
@@ -84,14 +79,14 @@ def of_split(sources: Iterable["ModelSource"], dataset: Dataset) -> list[Caution
 def of_normalization(
     stages: Iterable[Stage], node: DatasetSource, dataset: Dataset
 ) -> list[Caution]:
-    """Warn where a user's weights are judged as they are, and nobody said how images were shown.
+    """Warn of a user's weights that are evaluated as they are, without a stated normalization.
 
     A wrong normalization may cost a few points, and be nowhere near chance.
 
     Args:
         stages: Of the run's networks.
-        node: Of conf/dataset, after published weights have filled in their own.
-        dataset: Loaded of it.
+        node: Of conf/dataset, completed by published weights.
+        dataset: Loaded from it.
     """
     if getattr(node, "mean", dataset.mean) is not None:
         return []
@@ -115,30 +110,24 @@ def of_normalization(
 
 
 def of_quality(row: Row, stage: Stage, dataset: Dataset) -> list[Caution]:
-    """Warn of a stage that does no better than chance, with likely causes for weights as given.
-
-    Args:
-        row: Measured of the stage.
-        stage: That made it.
-        dataset: Whose validation split judged it.
-    """
+    """Warn of a stage near chance level, with likely causes for weights used as they are."""
     floor = chance(dataset)
     skill = (row["accuracy"] - floor) / (1 - floor) if floor < 1 else 1.0
     source, training = stage.source, stage.training
-    as_given = source is not None and training is not None and training.epochs == 0
-    if row["accuracy_low"] > floor and not (as_given and skill < NEAR):
+    untouched = source is not None and training is not None and training.epochs == 0
+    if row["accuracy_low"] > floor and not (untouched and skill < NEAR):
         return []
     text = (
         f"is near chance: {row['accuracy']:.1%} right, and {floor:.1%} by naming the largest class "
         "every time"
     )
-    if source is not None and as_given:
+    if source is not None and untouched:
         text += f"; likely causes: {_causes(source, dataset)}"
     return [Caution(row["stage"], text)]
 
 
 def _causes(source: "ModelSource", dataset: Dataset) -> str:
-    """List what makes good weights answer wrongly, with what the images were shown as."""
+    """List likely reasons why good weights fail on these images."""
     names = one_line(", ".join(dataset.classes[:SHOWN])) + ", …" * (len(dataset.classes) > SHOWN)
     own = preprocessing(source)
     other = own is not None and (own.mean, own.std) != (dataset.mean, dataset.std)
@@ -152,10 +141,10 @@ def _causes(source: "ModelSource", dataset: Dataset) -> str:
 
 
 def of_cost(rows: Sequence[Row]) -> list[Caution]:
-    """Warn of stages whose file is larger and slower than the one that they began with.
+    """Warn of stages whose file is larger and slower than the one before; without latency, MACs.
 
     Args:
-        rows: In the order of the path; before latency is taken, MACs stand in for it.
+        rows: In the order of the path.
     """
     cautions = []
     for before, row in pairwise(rows):
@@ -180,6 +169,6 @@ def tags(cautions: Iterable[Caution]) -> dict[str, str]:
 
 
 def read(run_tags: Mapping[str, str], stage: str) -> list[str]:
-    """List what a run's tags say of a stage and of all its figures."""
+    """List the cautions of a stage and of the whole run from the run's tags."""
     own = [f"{stage} {text}" for text in run_tags.get(f"{stage}/{TAG}", "").splitlines()]
     return [*run_tags.get(TAG, "").splitlines(), *own]

@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What a recipe came to.
+class Outcome:
+    """A recipe and the file that it gave.
 
     Args:
-        recipe: Its settings where they are not as asked.
-        accuracy: Share of the validation images that the file names rightly.
-        drop: How much less that is than the file before it; below 0 it is more.
-        agreement: Share of the validation images that both files name alike.
+        recipe: The settings that differ from the requested ones.
+        accuracy: Of the file, on the validation split.
+        drop: Accuracy lost against the file before it; below 0 it gained.
+        agreement: Share of the validation images that both files classify alike.
         integer, layers: Layers that became integer, of those that hold weights.
     """
 
@@ -39,12 +39,12 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Failed:
+class Failure:
     """A recipe that the engine could not carry out.
 
     Args:
-        recipe: Its settings where they are not as asked.
-        reason: What the engine says.
+        recipe: The settings that differ from the requested ones.
+        reason: The engine's message.
     """
 
     recipe: str
@@ -53,23 +53,27 @@ class Failed:
 
 @dataclass(frozen=True)
 class Guarded:
-    """The file that was kept, and the others that were tried for it.
+    """The recipe of the file that ships, and all others that ran.
 
     Args:
-        kept: The recipe of the file that ships.
-        tried: All recipes that gave a file, in order.
-        failed: Those that gave none.
+        chosen: Of the file that ships.
+        outcomes: All recipes that gave a file, in order.
+        failures: Those that gave none.
     """
 
-    kept: Tried
-    tried: tuple[Tried, ...]
-    failed: tuple[Failed, ...] = ()
+    chosen: Outcome
+    outcomes: tuple[Outcome, ...]
+    failures: tuple[Failure, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """The same in plain data."""
-        failed = {"failed": [asdict(recipe) for recipe in self.failed]} if self.failed else {}
-        tried = [asdict(recipe) for recipe in self.tried]
-        return {"kept": self.kept.recipe, "tried": tried, **failed}
+        """Return the same as plain data."""
+        failed = [asdict(recipe) for recipe in self.failures]
+        tried = [asdict(recipe) for recipe in self.outcomes]
+        return {
+            "kept": self.chosen.recipe,
+            "tried": tried,
+            **({"failed": failed} if failed else {}),
+        }
 
 
 def lower(
@@ -82,98 +86,101 @@ def lower(
 ) -> Guarded:
     """Lower a variant with numerics; if that costs too much accuracy, by its fallbacks.
 
-    The first recipe that keeps to `max_drop` is taken, or the most accurate of all. One that the
-    engine cannot carry out is passed over.
+    The first recipe within `max_drop` is chosen, or else the most accurate one. A recipe that the
+    engine cannot carry out is skipped.
 
     Args:
         runtime: Lowers and runs.
-        variant: Its numerics name the recipe, what it may cost, and the fallbacks.
+        variant: Its numerics are the recipe, with the tolerated drop and the fallbacks.
         dataset: Its val split judges.
-        folder: Exists and is empty; gets the files that ship.
-        source: The same weights in float32, already lowered, where there are some.
-        before: The float32 files of the stage before, which the new ones are compared with.
+        folder: Empty; gets the files that ship.
+        source: The same weights lowered in float32, where there are some.
+        before: The float32 files of the stage before, to compare with.
 
     Raises:
-        RunError: If no recipe gives a file; what the first one failed for.
+        RunError: If no recipe gives a file: the first one's message.
     """
-    asked = variant.numerics
-    assert asked is not None
+    requested = variant.numerics
+    assert requested is not None
     expected = answer(runtime.load(before), dataset, dataset.val)
-    tried: dict[Path, Tried] = {}
-    failed: dict[Failed, RunError] = {}
+    outcomes: dict[Path, Outcome] = {}
+    failures: dict[Failure, RunError] = {}
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
-        for number, numerics in enumerate(_rungs(runtime, asked)):
-            place = Path(scratch) / str(number)
+        for number, numerics in enumerate(_recipes(runtime, requested)):
+            place, recipe = Path(scratch) / str(number), say(numerics, requested)
             place.mkdir()
-            made, recipe = replace(variant, numerics=numerics), say(numerics, asked)
             try:
-                converted = runtime.lower(made, dataset, place, source)
+                lowered = replace(variant, numerics=numerics)
+                converted = runtime.lower(lowered, dataset, place, source)
             except RunError as error:
-                failed[Failed(recipe, str(error))] = error
-                log.warning("%s (%s) is passed over: %s", asked.name, recipe, error)
+                failures[Failure(recipe, str(error))] = error
+                log.warning("%s (%s) is skipped: %s", requested.name, recipe, error)
                 continue
-            found = answer(runtime.load(place), dataset, dataset.val)
-            tried[place] = _compare(recipe, dataset, expected, found, converted)
-            if tried[place].drop <= asked.max_drop:
+            logits = answer(runtime.load(place), dataset, dataset.val)
+            outcome = outcomes[place] = _compare(recipe, dataset, expected, logits, converted)
+            if outcome.drop <= requested.max_drop:
                 break
-            log.warning(_collapse(tried[place], asked))
-        if not tried:
-            raise next(iter(failed.values()))
-        kept = min(tried, key=lambda place: tried[place].drop)
-        shutil.copytree(kept, folder, dirs_exist_ok=True)
-    _tell(asked, tried[kept], len(tried))
-    return Guarded(tried[kept], tuple(tried.values()), tuple(failed))
+            _warn_of_drop(outcome, requested)
+        if not outcomes:
+            raise next(iter(failures.values()))
+        chosen = min(outcomes, key=lambda place: outcomes[place].drop)
+        shutil.copytree(chosen, folder, dirs_exist_ok=True)
+    _log_choice(requested, outcomes[chosen], len(outcomes))
+    return Guarded(outcomes[chosen], tuple(outcomes.values()), tuple(failures))
 
 
-def _rungs(runtime: Runtime, asked: Numerics) -> Iterator[Numerics]:
-    """Give the recipe that was asked for, then the fallbacks that the runtime can do."""
-    yield asked
-    for numerics in asked.fallbacks:
-        if numerics != asked and not runtime.abilities.refusal(numerics):
+def _recipes(runtime: Runtime, requested: Numerics) -> Iterator[Numerics]:
+    """Yield the requested numerics, then the fallbacks that the runtime can do."""
+    yield requested
+    for numerics in requested.fallbacks:
+        if numerics != requested and not runtime.abilities.refusal(numerics):
             yield numerics
 
 
 def _compare(
-    recipe: str, dataset: Dataset, expected: Logits, found: Logits, converted: Conversion
-) -> Tried:
-    before, after = expected.argmax(axis=1), found.argmax(axis=1)
-    right = float((after == dataset.val.labels).mean())
-    return Tried(
+    recipe: str, dataset: Dataset, expected: Logits, logits: Logits, converted: Conversion
+) -> Outcome:
+    before, after, labels = expected.argmax(axis=1), logits.argmax(axis=1), dataset.val.labels
+    accuracy = float((after == labels).mean())
+    return Outcome(
         recipe=recipe,
-        accuracy=right,
-        drop=float((before == dataset.val.labels).mean()) - right,
+        accuracy=accuracy,
+        drop=float((before == labels).mean()) - accuracy,
         agreement=float((before == after).mean()),
         integer=converted.integer,
         layers=converted.layers,
     )
 
 
-def _collapse(tried: Tried, asked: Numerics) -> str:
-    return (
-        f"{asked.name} ({tried.recipe}) loses {tried.drop:.2%} of accuracy, more than "
-        f"quantize.max_drop={asked.max_drop:g}, and agrees on {tried.agreement:.2%} of the images"
+def _warn_of_drop(outcome: Outcome, requested: Numerics) -> None:
+    log.warning(
+        "%s (%s) loses %.2f%% of accuracy, more than quantize.max_drop=%g, and agrees on %.2f%% of "
+        "the images",
+        requested.name,
+        outcome.recipe,
+        100 * outcome.drop,
+        requested.max_drop,
+        100 * outcome.agreement,
     )
 
 
-def _tell(asked: Numerics, kept: Tried, count: int) -> None:
-    """Say what became integer, and which recipe was kept."""
-    if kept.integer < kept.layers / 2:
+def _log_choice(requested: Numerics, chosen: Outcome, count: int) -> None:
+    """Log how many layers became integer, and which recipe was chosen."""
+    layers = requested.name, chosen.integer, chosen.layers
+    if chosen.integer < chosen.layers / 2:
         log.warning(
             "%s converted %d of %d layers; the others stay in float32, and so does most of the "
             "size and of the latency",
-            asked.name,
-            kept.integer,
-            kept.layers,
+            *layers,
         )
     else:
-        log.info("%s: %d of %d layers", asked.name, kept.integer, kept.layers)
+        log.info("%s: %d of %d layers", *layers)
     if count > 1:
-        level = logging.INFO if kept.drop <= asked.max_drop else logging.WARNING
         log.log(
-            level,
+            logging.INFO if chosen.drop <= requested.max_drop else logging.WARNING,
             "%s: kept the recipe %s, which loses %.2f points; %d were tried",
-            asked.name,
-            kept.recipe,
-            100 * kept.drop,
+            requested.name,
+            chosen.recipe,
+            100 * chosen.drop,
             count,
         )

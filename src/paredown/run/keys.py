@@ -1,4 +1,4 @@
-"""What determines the results on a path: the names of the store's entries, and stages' seeds."""
+"""The keys of the store's entries and the seeds of stages, from all that determines a result."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 def version() -> str:
-    """Name what makes results here: two workers of one sweep must be the same in it."""
+    """Return the version of Paredown and torch; the workers of one sweep must share it."""
     versions = machine.versions("torch", "torchvision", "torch-pruning")
     own = machine.versions("paredown")["paredown"]
     return f"{own}-{key_of(code_of(paredown), versions)[:12]}"
 
 
 class Keys:
-    """Names the results of every stage of a path, and draws its seed.
+    """Keys and seeds of the stages of a path.
 
     Args:
         stages: In order; stage 0 is the baseline.
-        dataset: Whose images everything learns from.
-        runtime: That lowers every variant.
+        dataset: Of the run.
+        runtime: Lowers every variant.
         seed: Of the run.
         tutors: The keys of networks that teach besides the baseline, or in its place.
-        baseline_teaches: Whether it does.
+        baseline_teaches: Whether the baseline is a teacher.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Keys:
         self._resolved: dict[int, list[str]] = {}
 
     def program(self, index: int) -> str:
-        """Name the store's entry for the files that ship and what was measured on them."""
+        """Return the key of a stage's files that ship and of their measurements."""
         return key_of(
             self.weights(index),
             describe(self._stages[index].numerics),
@@ -64,7 +64,7 @@ class Keys:
         )
 
     def weights(self, index: int) -> str:
-        """Name the store's entry for a stage's weights, whether it fits them or not."""
+        """Return the key of a stage's weights, whether it trains them or not."""
         code = code_of(
             *packages(self._stages[index]),
             *packages(self.source(index)),
@@ -76,14 +76,14 @@ class Keys:
         return key_of(self._identity(index), code, versions, upstream, tutors)
 
     def answers(self, views: int, how: "Training") -> str:
-        """Name the store's entry for the teacher's answers to the training images."""
+        """Return the key of the teacher's soft targets of the training images."""
         from paredown.training.loop import resolve_precision
 
         teaching = [self] * self._baseline_teaches + list(self._tutors)
-        given = len(self._dataset.classes), self._dataset.input_shape
-        networks = [model.outline(each.source(0), *given) for each in teaching]
+        form = len(self._dataset.classes), self._dataset.input_shape
+        networks = [model.outline(keys.source(0), *form) for keys in teaching]
         return key_of(
-            [each.weights(0) for each in teaching],
+            [keys.weights(0) for keys in teaching],
             [resolve_precision(how, network) for network in networks],
             self._dataset.fingerprint,
             views,
@@ -91,11 +91,11 @@ class Keys:
         )
 
     def seed(self, index: int) -> int:
-        """Give each stage a seed of its own, the same whether what came before was read or made."""
+        """Return a stage's seed, the same whether earlier stages were read or made."""
         return int(key_of(self._identity(index))[:8], 16)
 
     def _identity(self, index: int) -> list[Any]:
-        """Say everything that determines the weights, versions and sources aside."""
+        """List all that determines the weights, apart from versions and source code."""
         stage = self._stages[index]
         own = [describe(stage, key_only=True), self._precisions(index)]
         if stage.source is not None:
@@ -109,7 +109,7 @@ class Keys:
         return [*own, self._identity(index - 1), taught]
 
     def _precisions(self, index: int) -> list[str]:
-        """Name the precision of a stage's network, and of those that teach it, in training."""
+        """List the training precisions of a stage's network and of its teachers."""
         from paredown.training.loop import resolve_precision
 
         how = self._stages[index].training
@@ -120,9 +120,9 @@ class Keys:
             if index:
                 sources += [self.source(0)] * self._baseline_teaches
                 sources += [tutor.source(0) for tutor in self._tutors]
-            given = len(self._dataset.classes), self._dataset.input_shape
-            networks = (model.outline(source, *given) for source in sources)
-            self._resolved[index] = [resolve_precision(how, each) for each in networks]
+            form = len(self._dataset.classes), self._dataset.input_shape
+            networks = (model.outline(source, *form) for source in sources)
+            self._resolved[index] = [resolve_precision(how, network) for network in networks]
         return self._resolved[index]
 
     def source(self, index: int) -> "ModelSource":
@@ -132,11 +132,11 @@ class Keys:
 
 
 def packages(part: Any) -> list[ModuleType]:
-    """List what the code of a part lies in: its class, those it inherits from, and its fields'.
+    """List the packages of a part's class, of its bases, and of the parts in its fields.
 
-    Of a class the whole package counts, so that its neighbours are its source, too.
+    The whole package counts, so that neighbouring modules are a class's source, too.
     """
-    classes = [cls for each in _parts(part) for cls in type(each).__mro__]
+    classes = [cls for component in _parts(part) for cls in type(component).__mro__]
     names = dict.fromkeys(cls.__module__ for cls in classes)
     outer = (name for name in names if name.partition(".")[0] not in sys.stdlib_module_names)
     own = dict.fromkeys(name.rpartition(".")[0] or name for name in outer)
@@ -144,12 +144,12 @@ def packages(part: Any) -> list[ModuleType]:
 
 
 def _parts(part: Any) -> Iterator[Any]:
-    """Walk a part and those in its fields, however deep."""
+    """Yield a part and those in its fields, at any depth."""
     if is_dataclass(part):
         yield part
         part = [getattr(part, field.name) for field in fields(part)]
     if isinstance(part, Mapping):
         part = list(part.values())
     if isinstance(part, list | tuple):
-        for each in part:
-            yield from _parts(each)
+        for element in part:
+            yield from _parts(element)

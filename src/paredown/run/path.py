@@ -1,4 +1,4 @@
-"""The path of variants: each computed when it is first asked for, or read from the store."""
+"""The path of variants: each is made when it is first needed, or read from the store."""
 
 import json
 import logging
@@ -38,21 +38,21 @@ MEASURED, LAYERS = "measured.json", "layers.json"
 RECIPE, SHIPPED = "recipe.json", "program"
 
 
-def _once(make: "Callable[[VariantPath, int], T]") -> "Callable[[VariantPath, int], T]":
-    """Make a stage's thing when it is first asked for, and keep it as long as the path.
+def _cached(make: "Callable[[VariantPath, int], T]") -> "Callable[[VariantPath, int], T]":
+    """Cache a method per stage, as long as the path lives and its files are there.
 
-    `functools.cache` on a bound method would tie the path into a cycle, and a sweep would hold
-    the networks of past jobs, 200 MB each, until Python looks for cycles.
+    `functools.cache` on a bound method would tie the path into a reference cycle, and a sweep would
+    hold the networks of past jobs, 200 MB each, until Python collects cycles.
     """
 
     @wraps(make)
     def get(path: "VariantPath", index: int) -> T:
         key = make.__name__, index
-        place = path._kept.get(key)
-        if key not in path._kept or (isinstance(place, Path) and not place.is_dir()):
-            path._kept[key] = make(path, index)
-        kept: T = path._kept[key]
-        return kept
+        value = path._cache.get(key)
+        if key not in path._cache or (isinstance(value, Path) and not value.is_dir()):
+            path._cache[key] = make(path, index)
+        result: T = path._cache[key]
+        return result
 
     return get
 
@@ -60,14 +60,15 @@ def _once(make: "Callable[[VariantPath, int], T]") -> "Callable[[VariantPath, in
 class VariantPath:
     """The variants that the prefixes of a stage list make; stage 0 is the baseline.
 
-    Nothing is computed before it is needed: a program that the store has needs no weights, and
-    weights that it has need no stage before them.
+    Nothing is computed before it is needed: a program in the store needs no weights, and weights
+    in the store need no earlier stage.
 
     Attributes:
         names, stages: Of the variants, in order.
-        dataset: Whose `train` split teaches, and whose `val` split judges.
+        dataset: Its `train` split teaches, its `val` split judges.
         runtime: Lowers and runs every variant.
         seed: Of the run.
+        keys: The names of the store's entries, and stages' seeds.
     """
 
     def __init__(
@@ -79,25 +80,31 @@ class VariantPath:
         seed: int,
         teacher: "Teacher | None" = None,
     ) -> None:
-        self.names = tuple(stages)
-        self.stages = tuple(stages.values())
-        self.dataset, self.runtime, self._store, self.seed = dataset, runtime, store, seed
-        self._kept: dict[tuple[str, int], Any] = {}
-        allow(*code_in(describe(self.stages)))  # whoever laid the path has named it
+        self.names, self.stages = tuple(stages), tuple(stages.values())
+        self.dataset, self.runtime, self.seed = dataset, runtime, seed
+        self._store = store
+        self._cache: dict[tuple[str, int], Any] = {}
+        allow(*code_in(describe(self.stages)))  # named by whoever made the path
         other = teacher.stage if teacher else None
         self._baseline_teaches = other is None
         members = teacher.members if teacher else 1
-        self._tutors = tuple(  # each at the start of a path of its own, kept like any baseline
-            VariantPath({"teacher": other or self.stages[0]}, dataset, runtime, store, seed + at)
-            for at in range(self._baseline_teaches, members)
+        self._tutors = tuple(  # each is the start of a path of its own, stored like any baseline
+            VariantPath(
+                {"teacher": other or self.stages[0]}, dataset, runtime, store, seed + member
+            )
+            for member in range(self._baseline_teaches, members)
         )
         tutors = [tutor.keys for tutor in self._tutors]
-        teaches = self._baseline_teaches
-        self.keys: Keys = Keys(self.stages, dataset, runtime, seed, tutors, teaches)
+        self.keys: Keys = Keys(self.stages, dataset, runtime, seed, tutors, self._baseline_teaches)
 
-    @_once
+    @property
+    def name(self) -> str:
+        """The name of the path, such as resnet18-mobilenet_v2-prune0.30-int8."""
+        return "-".join(stage.label for stage in self.stages)
+
+    @_cached
     def program(self, index: int) -> Path:
-        """Return the folder that holds `program/`, the files that ship, and what was measured."""
+        """Return the folder that holds `program/`, the files that ship, and their measurements."""
 
         def make(folder: Path) -> None:
             variant = self.variant(index)
@@ -105,6 +112,7 @@ class VariantPath:
             shipped.mkdir()
             lowered = self._lower(variant, index, folder)
             program = self.runtime.load(shipped)
+            shape = self.dataset.input_shape
             measured = {
                 **quality.accuracy(program, self.dataset, self.dataset.val),
                 **lowered,
@@ -113,52 +121,50 @@ class VariantPath:
                 "compressed_mb": footprint.compressed_mb(shipped),
                 "zeros": footprint.zeros(variant.module),
                 "params": footprint.params(variant.module),
-                "macs": footprint.macs(variant.module, self.dataset.input_shape),
+                "macs": footprint.macs(variant.module, shape),
             }
-            (folder / MEASURED).write_text(json.dumps(measured, indent=1) + "\n")
-            layers = footprint.layers(variant.module, self.dataset.input_shape)
-            (folder / LAYERS).write_text(json.dumps(layers, indent=1) + "\n")
+            _write(folder / MEASURED, measured)
+            _write(folder / LAYERS, footprint.layers(variant.module, shape))
 
         about = self._about(index, self.runtime.name)
         return self._get(self.keys.program(index), about, make)
 
     def _lower(self, variant: Variant, index: int, folder: Path) -> dict[str, float]:
-        """Write the files that ship; give the counts of layers and what integers cost."""
+        """Write the files that ship; return the counts of layers and the cost of integers."""
         source = self.shipped(index - 1) if self._keeps_weights(index) else None
         shipped = folder / SHIPPED
         if variant.numerics is None:
             converted = self.runtime.lower(variant, self.dataset, shipped, source)
             return {"integer_layers": converted.integer, "layers": converted.layers}
-        guarded = guard.lower(
-            self.runtime, variant, self.dataset, shipped, source, self.shipped(index - 1)
-        )
-        (folder / RECIPE).write_text(json.dumps(guarded.describe(), indent=1) + "\n")
-        kept = guarded.kept
-        counted = {"integer_layers": kept.integer, "layers": kept.layers}
-        return {**counted, "drop": kept.drop, "agreement": kept.agreement}
+        before = self.shipped(index - 1)
+        guarded = guard.lower(self.runtime, variant, self.dataset, shipped, source, before)
+        _write(folder / RECIPE, guarded.describe())
+        chosen = guarded.chosen
+        counts = {"integer_layers": chosen.integer, "layers": chosen.layers}
+        return {**counts, "drop": chosen.drop, "agreement": chosen.agreement}
 
     def _keeps_weights(self, index: int) -> bool:
-        """Tell whether a stage gives the network of the stage before, untouched."""
+        """Check whether a stage passes on the network of the stage before, untouched."""
         if self.stages[index].training is not None:
             return False
         return self.variant(index).module is self.variant(index - 1).module
 
-    def is_kept(self, index: int) -> bool:
-        """Tell whether the store has the files that ship."""
+    def is_stored(self, index: int) -> bool:
+        """Check whether the store has the files that ship."""
         return self._store.has(self.keys.program(index))
 
     def measured(self, index: int) -> dict[str, float]:
-        """What was measured on the program, latency aside."""
-        found: dict[str, float] = json.loads((self.program(index) / MEASURED).read_text())
-        return found
+        """Return what was measured on the program, latency aside."""
+        numbers: dict[str, float] = json.loads((self.program(index) / MEASURED).read_text())
+        return numbers
 
     def layers(self, index: int) -> dict[str, dict[str, int]]:
-        """Output channels and MACs of every layer; see `measure.layers`."""
-        found: dict[str, dict[str, int]] = json.loads((self.program(index) / LAYERS).read_text())
-        return found
+        """Return output channels and MACs of every layer; see `footprint.layers`."""
+        layers: dict[str, dict[str, int]] = json.loads((self.program(index) / LAYERS).read_text())
+        return layers
 
     def recipe(self, index: int) -> dict[str, Any] | None:
-        """Which recipe of numerics was kept, and all that were tried; None for float32."""
+        """Return the recipe of numerics that was chosen, and all that ran; None for float32."""
         file = self.program(index) / RECIPE
         return json.loads(file.read_text()) if file.is_file() else None
 
@@ -171,11 +177,6 @@ class VariantPath:
         return [(file, sha256_of(file)) for file in sorted(self.shipped(index).iterdir())]
 
     @property
-    def name(self) -> str:
-        """What the path is: resnet18-mobilenet_v2-prune0.30-int8."""
-        return "-".join(stage.label for stage in self.stages)
-
-    @property
     def image(self) -> Batch:
         """The image that programs are timed on, (1, C, H, W)."""
         return self.dataset.normalize(self.dataset.val.images[:1])
@@ -185,8 +186,7 @@ class VariantPath:
 
         def make(folder: Path) -> None:
             variant = self._apply(index)
-            dataset = self.dataset
-            classes, shape = len(dataset.classes), dataset.input_shape
+            classes, shape = len(self.dataset.classes), self.dataset.input_shape
             model.save(variant.module, variant.source, classes, shape, folder)
             (folder / CURVES).write_text(json.dumps(list(variant.curves)) + "\n")
             (folder / FACTS).write_text(json.dumps(dict(variant.facts)) + "\n")
@@ -195,40 +195,40 @@ class VariantPath:
 
     def _get(self, key: str, about: dict[str, Any], make: Callable[[Path], None]) -> Path:
         """Return an entry of the store that runs no code but what this command names."""
-        place = self._store.get(key, about, make)
-        require_harmless(place, f"entry {key} of the store")
-        return place
+        folder = self._store.get(key, about, make)
+        require_harmless(folder, f"entry {key} of the store")
+        return folder
 
     def curves(self, index: int) -> list[dict[str, float]]:
-        """What training logged, one mapping an epoch; empty for a stage that fits no weights."""
+        """Return what training logged, one mapping per epoch; empty without training."""
         if self.stages[index].training is None:
             return []
-        found: list[dict[str, float]] = json.loads((self.weights(index) / CURVES).read_text())
-        return found
+        curves: list[dict[str, float]] = json.loads((self.weights(index) / CURVES).read_text())
+        return curves
 
     def facts(self, index: int) -> dict[str, float]:
-        """What a stage that fits weights found out besides, such as what a target came to."""
+        """Return further metrics of a stage that trains, such as the cost a target led to."""
         if self.stages[index].training is None:
             return {}
-        found: dict[str, float] = json.loads((self.weights(index) / FACTS).read_text())
-        return found
+        facts: dict[str, float] = json.loads((self.weights(index) / FACTS).read_text())
+        return facts
 
-    @_once
+    @_cached
     def variant(self, index: int) -> Variant:
         """Read a variant's network from the store, or make it."""
         stage = self.stages[index]
         if stage.training is None:
             return self._apply(index)
         module, source = model.load(self.weights(index), self.keys.source(index))
-        asked = stage.numerics
-        shape = self.dataset.input_shape
-        numerics = None if asked is None else resolved(asked, module, shape)
+        numerics = stage.numerics
+        if numerics is not None:
+            numerics = resolved(numerics, module, self.dataset.input_shape)
         return Variant(module, source, numerics)
 
     def _apply(self, index: int) -> Variant:
         stage = self.stages[index]
-        goes_on = index > 0 and stage.source is None
-        return stage(self.variant(index - 1) if goes_on else None, self._context(index))
+        starts_afresh = index == 0 or stage.source is not None
+        return stage(None if starts_afresh else self.variant(index - 1), self._context(index))
 
     def _context(self, index: int) -> Context:
         return Context(
@@ -242,12 +242,12 @@ class VariantPath:
         )
 
     def _early(self, index: int, epochs: int) -> "nn.Module":
-        """Begin a stage's training again, and end it after some epochs: a seed gives equal bits."""
+        """Repeat the first epochs of a stage's training: one seed gives equal bits."""
         context = replace(self._context(index), stop=epochs)
         return self.stages[index](None, context).module
 
     def answers(self, views: int, training: "Training") -> "Told":
-        """Give what the teacher said to every training image; it is asked once, and never again."""
+        """Return the teacher's soft targets of every training image, computed once and stored."""
         from paredown.distill import answers
 
         def make(folder: Path) -> None:
@@ -263,8 +263,7 @@ class VariantPath:
 
         for tutor in self._tutors:
             row: dict[str, Any] = {"stage": "teacher", **tutor.measured(0)}
-            name, share = tutor._about(0, "")["path"], row["accuracy"]
-            log.info("teacher %s: accuracy %.2f%%", name, 100 * share)
+            log.info("teacher %s: accuracy %.2f%%", tutor.name, 100 * row["accuracy"])
             cautions.warn(cautions.of_quality(row, tutor.stages[0], self.dataset))
         paths = (self,) * self._baseline_teaches + self._tutors
         networks = [path.variant(0).module for path in paths]
@@ -279,3 +278,7 @@ class VariantPath:
             "seed": self.seed,
             "made_of": describe(self.stages[index]),
         }
+
+
+def _write(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=1) + "\n")

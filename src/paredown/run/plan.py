@@ -1,4 +1,4 @@
-"""A run's parts, built and checked before any work."""
+"""The parts of a run, built and checked before any work."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -50,18 +50,18 @@ class Plan:
     """Every part of a run.
 
     Args:
-        seed: What every stage's own seed is derived from.
+        seed: Source of the seed of every stage.
         dataset: Where the images are.
         stages: By name, in order; the baseline is first.
         runtime: Lowers and runs every variant.
         timing: How latency is taken.
         store: Where results are kept.
         tracking: Where the run is logged.
-        budget: What the file at the end of the path may cost.
-        study: What is looked into once the path is measured; mostly None.
-        comparison: What a sweep's jobs are compared in once they are finished; mostly None.
-        teacher: Who teaches; None: the baseline.
-        normalized_by: Where the images' mean and deviation come from, for people.
+        budget: Limits on the file at the end of the path.
+        study: Looks into the path once it is measured.
+        comparison: Compares a sweep's jobs once they are finished.
+        teacher: None: the baseline.
+        normalized_by: Where mean and deviation of the images come from, for people.
     """
 
     seed: int
@@ -79,7 +79,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """What the run is: resnet18-mobilenet_v2-prune0.30-int8."""
+        """The name of the run, such as resnet18-mobilenet_v2-prune0.30-int8."""
         return "-".join(stage.label for stage in self.stages.values())
 
     @property
@@ -89,36 +89,44 @@ class Plan:
         return self.stages if other is None else {**self.stages, "teacher": other}
 
     def path(self, dataset: Dataset, store: Store) -> VariantPath:
-        """Give the variants of a run, none of them made yet."""
+        """Return the path of variants; each is made when it is first needed."""
         return VariantPath(self.stages, dataset, self.runtime, store, self.seed, self.teacher)
 
     @contextmanager
     def open_path(self) -> Iterator[VariantPath]:
-        """Load the images and open the store of a path; what the store has is not made again."""
+        """Load the images and open the store of a path, which reads what the store has."""
         with self.store.open() as store:
             yield self.path(self.load(), store)
 
     def load(self) -> Dataset:
-        """Load the images and check what only they can tell.
+        """Load the images, and check the stages on them.
 
         Raises:
-            ConfigError: If they are not there, or a stage cannot be fitted on them.
+            ConfigError: If the images are missing, or a stage cannot work on them.
         """
         dataset = self.dataset.load()
+        self.check(dataset)
+        return dataset
+
+    def check(self, dataset: Dataset) -> None:
+        """Refuse stages that cannot work on these images, the cheap checks first.
+
+        Raises:
+            ConfigError: For the first of them.
+        """
+        self._check_cheaply(dataset)
         classes, shape = len(dataset.classes), dataset.input_shape
         network: nn.Module | None = None
         before: Training | None = None
         build: Build | None = None
-        self._check_cheaply(dataset)
-        other = self.teacher.stage if self.teacher else None
-        if other is not None:
+        if (other := self.teacher.stage if self.teacher else None) is not None:
             tried(other.source, dataset, other.training)
         for title, stage in self.stages.items():
             if stage.source is not None:
                 build = partial(stage.source.build, classes, shape)
                 network = tried(stage.source, dataset, stage.training)
                 if self.runtime.standalone is not None:  # eager PyTorch runs anything
-                    _exported(network, shape)
+                    _check_export(network, shape)
             elif isinstance(stage, Checks):
                 assert build is not None, "the baseline builds one"
                 stage.check(build, self.context(dataset, title), before)
@@ -129,17 +137,16 @@ class Plan:
                 calibration_batches(dataset, stage.numerics.calibration_images)
         if self.study is not None and network is not None:
             self.study.check(self.stages, network)
-        return dataset
 
     def _check_cheaply(self, dataset: Dataset) -> None:
-        """Refuse what needs no network that runs, before any is built in full."""
+        """Refuse by settings and shapes, before any network is built in full."""
         if self.teacher and self.teacher.stage:
             self.teacher.stage.training.check(dataset)
         before: Training | None = None
         build: Build | None = None
         for stage in self.stages.values():
             if stage.training is not None:
-                epochs = getattr(stage, "epochs", None)  # its own, of a stage that has some
+                epochs = getattr(stage, "epochs", None)  # of a stage that has its own
                 if (stage.training.epochs if epochs is None else epochs) > 0:
                     stage.training.check(dataset)
                 check_views(getattr(stage, "views", None), dataset)
@@ -151,13 +158,13 @@ class Plan:
             before = stage.training
 
     def context(self, dataset: Dataset, title: str) -> Context:
-        """Give what a stage may use where nothing is trained."""
+        """Return the context of a stage where nothing is trained."""
         from torch import nn
 
         return Context(
             dataset,
             self.seed,
-            teacher=nn.Identity,  # it is never asked
+            teacher=nn.Identity,  # never called
             title=title,
             trains=False,
             scale=partial(scale, self.runtime, dataset),
@@ -165,16 +172,16 @@ class Plan:
 
 
 @cache
-def _exported(network: "nn.Module", shape: tuple[int, int, int]) -> None:
-    """Check that a network can be exported, once for each that was tried."""
+def _check_export(network: "nn.Module", shape: tuple[int, int, int]) -> None:
+    """Check that a network can be exported, once per network."""
     require_exportable(network, shape)
 
 
 def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all) -> Plan:
-    """Build every part that the configuration names.
+    """Build and check every part of the composed configuration.
 
     Args:
-        cfg: The composed configuration.
+        cfg: Composed.
         build_parts: Builds them by key, as `build_all` does.
 
     Raises:
@@ -190,11 +197,11 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
     integers = any(stage.numerics is not None for stage in stages.values())
     require_engine(parts["runtime"], lowers=True, integers=integers)
     _require_cores("runtime.threads", parts["runtime"].threads)
-    teacher = [parts["teacher"].stage] if parts["teacher"] else []
-    for stage in filter(None, [*stages.values(), *teacher]):
+    teacher = parts["teacher"] and parts["teacher"].stage
+    builders = [*stages.values(), *filter(None, [teacher])]
+    for stage in builders:
         if stage.training is not None:
             _require_cores("training.threads", stage.training.threads)
-    builders = (*stages.values(), *filter(None, teacher))
     sources = [stage.source for stage in builders if stage.source is not None]
     dataset, normalized_by = completed(parts["dataset"], stated(sources))
     _require_consent(parts["runtime"], parts["store"], parts["measure"], parts["tracking"])
@@ -202,20 +209,16 @@ def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all
         seed=cfg.seed,
         dataset=dataset,
         stages=stages,
-        runtime=parts["runtime"],
         timing=parts["measure"],
-        store=parts["store"],
-        tracking=parts["tracking"],
-        budget=parts["budget"],
         study=parts.get("study"),
         comparison=parts.get("comparison"),
-        teacher=parts["teacher"],
         normalized_by=normalized_by,
+        **{name: parts[name] for name in ("runtime", "store", "tracking", "budget", "teacher")},
     )
 
 
 def _require_version(tracking: Tracking) -> None:
-    """Refuse a job that another Paredown launched: the same settings would have other keys."""
+    """Refuse a job launched by another Paredown, whose keys would differ."""
     here = version() if tracking.version is not None else None
     rule = f"be that of this worker, {here} on {socket.gethostname()}"
     hint = "install the same Paredown and torch on every worker"
@@ -223,7 +226,7 @@ def _require_version(tracking: Tracking) -> None:
 
 
 def _require_cores(key: str, threads: int | None) -> None:
-    """Refuse more threads than cores, before any is started."""
+    """Refuse more threads than cores."""
     cores = cores_here()
     hint = "more only wait for each other"
     require((threads or 0) <= cores, key, f"be at most {cores}, the cores here", threads, hint)
@@ -232,7 +235,7 @@ def _require_cores(key: str, threads: int | None) -> None:
 def _require_consent(
     runtime: Runtime, store: StoreFolder, timing: Timing, tracking: Tracking
 ) -> None:
-    """Refuse to run what others compiled, before any work, unless the user trusts them."""
+    """Refuse machine code that others compiled, unless the user trusts them."""
     shipped = runtime.standalone.files if runtime.standalone else ()
     served = timing.latency == DEFERRED and tracking.uri.startswith("http")
     for name in shipped:
@@ -246,7 +249,7 @@ def _require_consent(
 
 
 def _in_order(names: list[str], parts: dict[str, Any]) -> dict[str, Stage]:
-    """Put the stages after the baseline, and refuse an order that cannot work."""
+    """Return the stages after the baseline; refuse an order that cannot work."""
     known = {name for name, part in parts.items() if isinstance(part, Stage)} - {BASELINE}
     runtime: Runtime = parts["runtime"]
     stages: dict[str, Stage] = {BASELINE: parts[BASELINE]}

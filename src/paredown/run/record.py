@@ -1,4 +1,4 @@
-"""What a job leaves in MLflow: settings, tags, every stage's metrics, layers and files."""
+"""What a job logs in MLflow: settings, tags, metrics of every stage, layers and files."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from paredown.printable import hide_passwords
 from paredown.report import markdown
 from paredown.run.path import LAYERS, RECIPE, VariantPath
 from paredown.run.plan import BASELINE, NEEDED, Plan
-from paredown.run.results import own_overrides, rounded, where_line
+from paredown.run.results import Row, own_overrides, rounded, where_line
 from paredown.store.hashing import describe
 from paredown.tracking import as_params
 from paredown.tracking.run import Run
@@ -29,61 +29,58 @@ OPTIONAL = ("distill", "prune", "quantize", "student")  # nodes that a run need 
 ALWAYS = ("model", "training", "study", "comparison")  # parts that are no stage, beside NEEDED
 NODE, VALUE = r"\$\{(\w+)\}", r"\$\{([\w.]+\.\w+)\}"  # ${student}, and ${distill.alpha}
 
-Row = dict[str, Any]
-"""A variant: its stage and its metrics by name."""
 
-
-def conditions(parts: Plan, dataset: Dataset) -> dict[str, str]:
-    """Say what the figures hold for: the data, the machine and the engine."""
-    made_by = parts.runtime.fingerprint.items()
+def conditions(plan: Plan, dataset: Dataset) -> dict[str, str]:
+    """Return the conditions of the figures: the data, the machine and the engine."""
+    made_by = plan.runtime.fingerprint.items()
     return {
         "dataset": f"{dataset.name} {dataset.fingerprint}",
         "cpu": machine.cpu_name(),
         "int8_instructions": machine.int8_instructions(),
-        "runtime": f"{parts.runtime.name}, {parts.runtime.threads} threads",
+        "runtime": f"{plan.runtime.name}, {plan.runtime.threads} threads",
         "made_by": ", ".join(f"{name} {_plain(text)}" for name, text in made_by if name != "isa"),
     }
 
 
 def _plain(text: str) -> str:
-    """Write a tuple as people do: ('QUInt8', 'QInt8') is QUInt8/QInt8."""
+    """Write a tuple plainly: ('QUInt8', 'QInt8') is QUInt8/QInt8."""
     return "/".join(re.findall(r"[\w.]+", text)) if text.startswith("(") else text
 
 
-def where(parts: Plan, dataset: Dataset) -> str:
-    """Return the line below a table that says what its figures hold for."""
-    return where_line(conditions(parts, dataset))
+def where(plan: Plan, dataset: Dataset) -> str:
+    """Return the line below a table on machine and runtime."""
+    return where_line(conditions(plan, dataset))
 
 
-def tags(parts: Plan, dataset: Dataset) -> dict[str, str]:
-    """Say what the figures hold for, and what makes them again."""
-    trial = parts.tracking.trial
+def tags(plan: Plan, dataset: Dataset) -> dict[str, str]:
+    """Return a run's tags: the conditions of its figures, and the command that repeats it."""
+    trial = plan.tracking.trial
     sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     return {
         **({} if trial is None else {"trial": str(trial)}),
         **({JOB: str(number())} if sweep else {}),
         COMMAND: command(),
-        **conditions(parts, dataset),
+        **conditions(plan, dataset),
     }
 
 
 def number() -> int:
-    """Number the job within its sweep."""
+    """Return the job's number within its sweep."""
     return int(HydraConfig.get().job.num)
 
 
 def command() -> str:
-    """Give the command that does this job alone."""
+    """Return the command that does this job alone."""
     own = map(hide_passwords, own_overrides(HydraConfig.get().overrides.task))
     return shlex.join([*typed("run").split(), *own])
 
 
 def settings(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, object]:
-    """List what a run logs as params.
+    """List a run's params.
 
     Args:
         cfg: The composed configuration.
-        choices: Option by config group, as Hydra knows them.
+        choices: Option by config group, as Hydra has them.
     """
     chosen = {group: name for group, name in choices.items() if not group.startswith("hydra/")}
     plain = OmegaConf.to_container(cfg)
@@ -100,11 +97,11 @@ def group_of(param: str) -> str:
 
 @dataclass(frozen=True)
 class Used:
-    """Which settings make a difference to a run.
+    """The settings that make a difference to a run.
 
     Args:
-        nodes: Keys of the configuration's top nodes that do as a whole.
-        values: Single ones of other nodes, such as distill.alpha, which recovery reads.
+        nodes: Top nodes of the configuration, as a whole.
+        values: Single values of other nodes, such as distill.alpha, which fine-tuning reads.
     """
 
     nodes: frozenset[str]
@@ -116,59 +113,50 @@ class Used:
 
 
 def used(cfg: DictConfig) -> Used:
-    """Find the settings that make a difference to a run: its stages' and what these refer to.
-
-    What was typed for a stage that the run does not have is none of them.
-
-    Args:
-        cfg: The composed configuration.
-    """
+    """Find the settings that make a difference: those of the stages and of what they refer to."""
     plain = OmegaConf.to_container(cfg)
     assert isinstance(plain, dict)
     texts = {str(key): json.dumps(node) for key, node in plain.items() if key != "hydra"}
-    whole = (set(texts) - optional(cfg)) | set(cfg.technique.stages)
+    nodes = (set(texts) - optional(cfg)) | set(cfg.technique.stages)
 
     def names(pattern: str) -> set[str]:
-        return {name for key in whole & set(texts) for name in re.findall(pattern, texts[key])}
+        return {name for key in nodes & set(texts) for name in re.findall(pattern, texts[key])}
 
-    while not names(NODE) <= whole:  # such as ${student} in distill
-        whole |= names(NODE)
-    return Used(frozenset(whole), frozenset(names(VALUE)))
+    while not names(NODE) <= nodes:  # such as ${student} in distill
+        nodes |= names(NODE)
+    return Used(frozenset(nodes), frozenset(names(VALUE)))
 
 
 def optional(cfg: DictConfig) -> set[str]:
-    """Name the top nodes that a run need not use: the options of groups, and an experiment's own.
-
-    A part of the configuration that has no fixed place is a stage, which a run may leave out.
-    """
+    """Return the top nodes that a run need not use: options of groups, and an experiment's own."""
     return set(OPTIONAL) | (set(parts_of(cfg)) - {*NEEDED, *ALWAYS})
 
 
-def effective(cfg: DictConfig, parts: Plan) -> DictConfig:
-    """Return a configuration with what the data set left open as the run decided it.
+def effective(cfg: DictConfig, plan: Plan) -> DictConfig:
+    """Return the configuration with the run's own choice of the data set's open values.
 
-    Whoever reads it later, such as `pick.py`, builds no network that could decide it.
+    Later readers, such as `pick.py`, then need no network to choose them.
     """
     filled = cfg.copy()
-    for name, value in describe(parts.dataset).items():
+    for name, value in describe(plan.dataset).items():
         if name in cfg.dataset and cfg.dataset[name] is None and value is not None:
             OmegaConf.update(filled, f"dataset.{name}", value)
     return filled
 
 
-def log_settings(cfg: DictConfig, kept: Run) -> None:
-    """Log what a person sweeps or compares as params, and keep the whole configuration."""
+def log_settings(cfg: DictConfig, run: Run) -> None:
+    """Log the settings that make a difference as params, and the whole configuration."""
     hydra = HydraConfig.get()
-    params, of_use = settings(cfg, hydra.runtime.choices), used(cfg)
-    kept.log(params={name: value for name, value in params.items() if name in of_use})
-    kept.log_text(hide_passwords(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
+    params, relevant = settings(cfg, hydra.runtime.choices), used(cfg)
+    run.log(params={name: value for name, value in params.items() if name in relevant})
+    run.log_text(hide_passwords(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
 
 
-def log_rows(kept: Run, rows: list[Row], eager: Row, baseline: str) -> None:
+def log_rows(run: Run, rows: list[Row], eager: Row, baseline: str) -> None:
     """Log every stage's metrics under its name, and the last one's without, rounded.
 
     Args:
-        kept: The run.
+        run: The job's.
         rows: Of its stages, in order.
         eager: Of the baseline in eager PyTorch; empty where it was not timed.
         baseline: What the speed-ups are against, such as resnet18.
@@ -185,27 +173,27 @@ def log_rows(kept: Run, rows: list[Row], eager: Row, baseline: str) -> None:
     notes = {f"{row['stage']}/{NOTE}": row["note"] for row in rows if row["note"]}
     against = f"{baseline}, {rows[0]['size_mb']:.3g} MB"  # one name may have several widths
     tags = {STAGES: stages, BASELINE: against, "mlflow.note.content": markdown(rows)}
-    kept.log(metrics=metrics | rounded(numbers), tags=tags | notes)
+    run.log(metrics=metrics | rounded(numbers), tags=tags | notes)
 
 
-def log_details(kept: Run, path: VariantPath) -> None:
-    """Keep the layers of every stage, and which recipe of numerics was taken of which."""
+def log_details(run: Run, path: VariantPath) -> None:
+    """Log the layers of every stage, and the recipe of its numerics."""
     layers = {name: path.layers(index) for index, name in enumerate(path.names)}
-    kept.log_text(json.dumps(layers, indent=1), LAYERS)
+    run.log_text(json.dumps(layers, indent=1), LAYERS)
     for index, name in enumerate(path.names):
         recipe = path.recipe(index)
         if recipe is not None:
-            kept.log(tags={f"{name}/recipe": recipe["kept"]})
-            kept.log_text(json.dumps(recipe, indent=1), RECIPE)
+            run.log(tags={f"{name}/recipe": recipe["kept"]})
+            run.log_text(json.dumps(recipe, indent=1), RECIPE)
 
 
-def keep_files(tracker: Tracker, kept: Run, path: VariantPath) -> None:
-    """Keep the last stage's files in this run, and an earlier stage's where no run has them yet."""
+def keep_files(tracker: Tracker, run: Run, path: VariantPath) -> None:
+    """Keep the last stage's files, and those of earlier stages that no run has yet."""
     last = len(path.names) - 1
     for index, stage in enumerate(path.names):
         where, digests = [], []
         for file, digest in path.files(index):
-            found = None if index == last else tracker.place_of(digest)
-            where.append(found or kept.keep(file, stage, digest))
+            place = None if index == last else tracker.place_of(digest)
+            where.append(place or run.keep(file, stage, digest))
             digests.append(digest)
-        kept.log(tags={f"{stage}/file": ",".join(where), f"{stage}/sha256": ",".join(digests)})
+        run.log(tags={f"{stage}/file": ",".join(where), f"{stage}/sha256": ",".join(digests)})

@@ -1,35 +1,63 @@
-"""Paredown from Python: the parts of a run, one call each, with the values of conf/.
+"""Paredown from Python: `python run.py`, one call per stage.
 
-A session computes at once and keeps nothing, but for `run`, which is `python run.py`: that stores,
-logs and goes on.
+Each call is a prefix of a path of variants: the same settings give the same seeds, files, int8
+guard and errors as run.py, and what either of them has computed is read from the store.
 """
 
+import contextlib
 import json
-import tempfile
-from collections.abc import Sequence
+import shutil
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paredown.config import build, composed
+from paredown.config import CONF, build, composed
 from paredown.dataset import Dataset
 from paredown.errors import require
-from paredown.measure import footprint, quality
 from paredown.measure.latency import time_side_by_side
-from paredown.run.plan import BASELINE, plan
-from paredown.runtime import Program
+from paredown.model.fresh import require_trained
+from paredown.run.path import VariantPath
+from paredown.run.plan import BASELINE, Plan, plan
+from paredown.run.results import Row
+from paredown.runtime import Program, Runtime
 from paredown.session.command import run_command
-from paredown.variant import Context, Variant
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Step:
+    """A variant that a session has made.
+
+    Args:
+        overrides: The settings of its stages, as `run.py` takes them.
+        path: Its last variant is this one.
+    """
+
+    overrides: tuple[str, ...]
+    path: VariantPath
+
+    @property
+    def index(self) -> int:
+        """Its place on the path."""
+        return len(self.path.names) - 1
+
+    @property
+    def module(self) -> "nn.Module":
+        """The network, in float32; what ships is `Session.lower`'s."""
+        return self.path.variant(self.index).module
 
 
 class Session:
-    """One data set, one runtime, one seed; and a network, if one is handed in.
+    """A data set, a runtime and a seed; and a network, if one is handed in.
 
     Args:
         parts: Overrides as `run.py` takes them, `dataset=digits`, `training.epochs=5`, `seed=1`;
-            and before them, if they are at hand, an `nn.Module` and data: a pair (images, labels)
-            of arrays, a torch Dataset, or a mapping of "train", "val" and "test" to these. See
+            and before them, optionally, an `nn.Module` and data: a pair (images, labels) of
+            arrays, a torch Dataset, or a mapping of "train", "val" and "test" to these. See
             `handover`.
 
     Raises:
@@ -40,30 +68,110 @@ class Session:
         overrides = [part for part in parts if isinstance(part, str)]
         handed = [part for part in parts if not isinstance(part, str)]
         self._overrides, self._model = _named(handed, overrides)
-        only = ["technique=baseline"] if self._model else []  # no student that nobody asked for
-        made = plan(composed(*only, *self._overrides, *self._model))
-        self.dataset: Dataset = made.load()
-        self.runtime, self._timing, self._seed = made.runtime, made.timing, made.seed
-        self._teacher: Variant | None = None
+        self._baseline_epochs: int | None = None
+        self._base = tuple(self._model)  # settings of the network that teaches
+        self._plan = self._planned([], [])
+        self.dataset: Dataset = self._plan.load()
+        self.runtime: Runtime = self._plan.runtime
+        stack = contextlib.ExitStack()
+        self._store = stack.enter_context(self._plan.store.open())
+        weakref.finalize(self, stack.close)
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """What `python run.py` takes to work on the same data and the same network."""
+        """The overrides with which `python run.py` works on the same data and network."""
         return (*self._overrides, *self._model)
 
-    def baseline(self, epochs: int = 0) -> Variant:
-        """Take the network that was handed in, and train it on the labels if it wants that.
-
-        It teaches all that follow, unless another was trained before.
+    def baseline(self, epochs: int = 0) -> Step:
+        """Train the network that was handed in; it teaches all that follow.
 
         Args:
-            epochs: Of training; 0: its weights are good.
+            epochs: 0: its weights are good.
         """
         require(bool(self._model), "session", "have a network", "none", "Session(model, data)")
-        own = [*self._model, f"training.epochs={epochs}"]
-        trained = self._do(BASELINE, None, own)
-        self._teacher = self._teacher or trained
-        return trained
+        self._baseline_epochs = epochs
+        return self._step((), ())
+
+    def train(self, model: str, **settings: object) -> Step:
+        """Train a network on the labels; the first one teaches all that follow.
+
+        Args:
+            model: An option of conf/model, such as resnet18.
+            settings: Of `model`, by name.
+        """
+        own = (f"model={model}", *_overrides("model", settings))
+        self._base = self._base or own
+        return self._step(own, ())
+
+    def distill(self, student: str, how: str = "knowledge", **settings: object) -> Step:
+        """Train a fresh student on the teacher's soft targets and the labels.
+
+        Args:
+            student: An option of conf/model.
+            how: An option of conf/distill.
+            settings: Of `distill`, such as temperature=4 and alpha=0.7.
+        """
+        own = (f"model@student={student}", f"distill={how}", *_overrides("distill", settings))
+        return self._step((*self._base, *own), ("distill",))
+
+    def prune(self, variant: Step, how: str = "structured", **settings: object) -> Step:
+        """Remove channels or weights of a network, and fine-tune it.
+
+        Args:
+            variant: Stays as it is.
+            how: An option of conf/prune.
+            settings: Of `prune`, such as amount=0.5 and epochs=3.
+        """
+        return self._then(variant, "prune", how, settings)
+
+    def quantize(self, variant: Step, how: str = "static", **settings: object) -> Step:
+        """Choose the integers that a network is lowered in; `qat` trains it for them, too.
+
+        Args:
+            variant: Stays as it is.
+            how: An option of conf/quantize.
+            settings: Of `quantize`, such as calibration_images=512.
+        """
+        return self._then(variant, "quantize", how, settings)
+
+    def lower(self, variant: Step, folder: Path) -> Program:
+        """Copy the files that ship into a folder, and load them.
+
+        Returns:
+            Maps normalized images (N, C, H, W) to logits (N, classes).
+        """
+        shutil.copytree(variant.path.shipped(variant.index), folder, dirs_exist_ok=True)
+        return self.runtime.load(folder)
+
+    def measure(self, **variants: Step) -> list[Row]:
+        """Measure the files of variants: `session.measure(teacher=teacher, small=small)`.
+
+        Returns:
+            One row per variant, with its name as `stage`; the speed-up is against the first.
+        """
+        rows: list[Row] = [
+            {"stage": name, **variant.path.measured(variant.index)}
+            for name, variant in variants.items()
+        ]
+        programs = [
+            (self.runtime, variant.path.shipped(variant.index)) for variant in variants.values()
+        ]
+        image = self.dataset.normalize(self.dataset.val.images[:1])
+        timed = time_side_by_side(programs, image, self._plan.timing)
+        for row, latency in zip(rows, timed, strict=True):
+            row |= latency.metrics()
+        return rows
+
+    def plot(self, rows: Sequence[Row], file: Path) -> None:
+        """Draw quality by size and by latency into a PNG.
+
+        Args:
+            rows: Of `measure`.
+            file: To write.
+        """
+        from paredown.pictures.rows import rows_picture
+
+        rows_picture(rows, f"{self.dataset.name}, {self.runtime.name}", file)
 
     def run(self, *overrides: str) -> list[Row]:
         """Do what `python run.py` does, in a process: with the store, MLflow and the table.
@@ -75,111 +183,32 @@ class Session:
             The rows of the table, by stage. `pick.py` finds the run as any other.
 
         Raises:
-            RunError: If the command fails; it has said why.
+            RunError: If the command fails; it has printed why.
         """
         return run_command(self.overrides, overrides)
 
-    def train(self, model: str, **settings: object) -> Variant:
-        """Train a network on the labels; the first one teaches all that follow.
+    def _then(self, variant: Step, stage: str, how: str, settings: Mapping[str, object]) -> Step:
+        own = (f"{stage}={how}", *_overrides(stage, settings))
+        return self._step((*variant.overrides, *own), (*variant.path.names[1:], stage))
 
-        Args:
-            model: An option of conf/model, such as resnet18.
-            settings: Of `model`, by name.
-        """
-        own = [f"model={model}", *_texts("model", settings)]
-        trained = self._do(BASELINE, None, own)
-        self._teacher = self._teacher or trained
-        return trained
+    def _step(self, own: Sequence[str], stages: Sequence[str]) -> Step:
+        made = self._planned(own, stages)
+        made.check(self.dataset)
+        require_trained(made.networks, self.dataset)
+        step = Step(tuple(own), made.path(self.dataset, self._store))
+        step.path.variant(step.index)
+        return step
 
-    def distill(self, student: str, **settings: object) -> Variant:
-        """Train a fresh student on the teacher's answers and the labels.
-
-        Args:
-            student: An option of conf/model.
-            settings: Of `distill`, such as temperature=4 and alpha=0.7.
-        """
-        own = [f"model@student={student}", *_texts("distill", settings)]
-        return self._do("distill", None, own)
-
-    def prune(self, variant: Variant, how: str = "structured", **settings: object) -> Variant:
-        """Take channels or weights from a network, and fine-tune what is left.
-
-        Args:
-            variant: Stays as it is.
-            how: An option of conf/prune.
-            settings: Of `prune`, such as amount=0.5 and epochs=3.
-        """
-        return self._do("prune", variant, [f"prune={how}", *_texts("prune", settings)])
-
-    def quantize(self, variant: Variant, how: str = "static", **settings: object) -> Variant:
-        """Say in which integers a network is lowered; `qat` trains it for them, too.
-
-        Args:
-            variant: Stays as it is.
-            how: An option of conf/quantize.
-            settings: Of `quantize`, such as calibration_images=512.
-        """
-        return self._do("quantize", variant, [f"quantize={how}", *_texts("quantize", settings)])
-
-    def lower(self, variant: Variant, folder: Path) -> Program:
-        """Write the files that ship into a folder, and load them.
-
-        Returns:
-            Maps normalized images (N, C, H, W) to logits (N, classes).
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        self.runtime.lower(variant, self.dataset, folder)
-        return self.runtime.load(folder)
-
-    def measure(self, **variants: Variant) -> list[Row]:
-        """Lower variants and measure the files: `session.measure(teacher=teacher, small=small)`.
-
-        Returns:
-            A row each, with its name as `stage`; the speed-up is against the first.
-        """
-        rows: list[Row] = []
-        with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
-            folders = [Path(scratch, name) for name in variants]
-            for folder, (name, variant) in zip(folders, variants.items(), strict=True):
-                program = self.lower(variant, folder)
-                rows.append(
-                    {
-                        "stage": name,
-                        **quality.accuracy(program, self.dataset, self.dataset.val),
-                        "size_mb": footprint.size_mb(folder),
-                        "params": footprint.params(variant.module),
-                        "macs": footprint.macs(variant.module, self.dataset.input_shape),
-                    }
-                )
-            image = self.dataset.normalize(self.dataset.val.images[:1])
-            programs = [(self.runtime, folder) for folder in folders]
-            for row, latency in zip(
-                rows, time_side_by_side(programs, image, self._timing), strict=True
-            ):
-                row |= latency.metrics()
-        return rows
-
-    def plot(self, rows: Sequence[Row], file: Path) -> None:
-        """Draw accuracy against size and against latency as a PNG.
-
-        Args:
-            rows: As `measure` gives them.
-            file: To write.
-        """
-        from paredown.pictures.rows import rows_picture
-
-        rows_picture(rows, f"{self.dataset.name}, {self.runtime.name}", file)
-
-    def _do(self, stage: str, variant: Variant | None, own: Sequence[str]) -> Variant:
-        part = build(composed(*self._overrides, *own), stage)
-        taught = stage == BASELINE or self._teacher is not None or not part.training
-        require(taught, "session", "train a teacher first", stage, "session.train(MODEL)")
-        made: Variant = part(variant, Context(self.dataset, self._seed, self._module, stage))
-        return made
-
-    def _module(self) -> Any:
-        assert self._teacher is not None
-        return self._teacher.module
+    def _planned(self, own: Sequence[str], stages: Sequence[str]) -> Plan:
+        """Build the plan of a run with these settings and stages."""
+        network = [] if any(text.startswith("model=") for text in own) else self._base
+        path = f"technique.stages=[{','.join(stages)}]"
+        made = plan(composed(*self._overrides, *network, *own, path))
+        if self._baseline_epochs is None:
+            return made
+        baseline: Any = made.stages[BASELINE]
+        training = replace(baseline.training, epochs=self._baseline_epochs)
+        return replace(made, stages={**made.stages, BASELINE: replace(baseline, training=training)})
 
 
 def _named(handed: Sequence[Any], overrides: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -189,9 +218,8 @@ def _named(handed: Sequence[Any], overrides: Sequence[str]) -> tuple[list[str], 
     modules = [part for part in handed if isinstance(part, nn.Module)]
     data = [part for part in handed if not isinstance(part, nn.Module)]
     rule = "take a network and data, at most one of each, and overrides"
-    require(
-        len(modules) <= 1 and len(data) <= 1, "Session", rule, [type(x).__name__ for x in handed]
-    )
+    kinds = [type(part).__name__ for part in handed]
+    require(len(modules) <= 1 and len(data) <= 1, "Session", rule, kinds)
     if not handed:
         return list(overrides), []
     from paredown.session.handover import data_overrides, model_overrides
@@ -203,9 +231,15 @@ def _named(handed: Sequence[Any], overrides: Sequence[str]) -> tuple[list[str], 
     return own, model_overrides(modules[0], len(dataset.classes), dataset.input_shape)
 
 
-def _texts(group: str, settings: dict[str, object]) -> list[str]:
-    """Write settings as overrides; a name that is not there is refused by the part itself."""
-    return [
-        f"++{group}.{name}={value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in settings.items()
-    ]
+def _overrides(group: str, settings: Mapping[str, object]) -> list[str]:
+    """Write settings as overrides; an unknown name is refused by the part itself."""
+    texts = []
+    for name, value in settings.items():
+        key = f"{group}.{name}"
+        if isinstance(value, Mapping):
+            texts += _overrides(key, value)
+        elif isinstance(value, str) and (CONF / group / name).is_dir():
+            texts.append(f"{group}/{name}={value}")  # criterion="taylor"
+        else:
+            texts.append(f"++{key}={value if isinstance(value, str) else json.dumps(value)}")
+    return texts
