@@ -132,7 +132,7 @@ def test_building_every_part_imports_no_heavy_library() -> None:
 import sys
 sys.path.insert(0, {str(ROOT / "src")!r})
 from hydra import compose, initialize_config_dir
-from paredown.plan import plan
+from paredown.run.plan import plan
 with initialize_config_dir({str(CONF)!r}, version_base="1.3"):
     plan(compose("config"))
 print(sorted({{"torch", "mlflow", "optuna", "onnxruntime", "torch_pruning"}} & set(sys.modules)))
@@ -146,11 +146,11 @@ def test_interpolations_do_not_lean_on_hydra() -> None:
     assert "${hydra" not in OmegaConf.to_yaml(cfg)
 
 
-def test_the_readme_lists_the_options_that_conf_has() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_page_of_options_lists_those_that_conf_has() -> None:
+    page = (ROOT / "docs" / "knobs.md").read_text()
     groups = ("dataset", "model", "technique", "distill", "prune", "prune/criterion", "quantize")
     for group in (*groups, "runtime", "experiment"):
-        (row,) = re.findall(rf"^\| `{group}=`.*\| (.*) \|$", readme, re.MULTILINE)
+        (row,) = re.findall(rf"^\| `{group}=`.*\| (.*) \|$", page, re.MULTILINE)
         assert row.split(", ") == sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 

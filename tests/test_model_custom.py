@@ -202,7 +202,7 @@ def test_planning_with_a_network_of_one_s_own_imports_neither_it_nor_torch(folde
     code = f"""
 import sys
 from hydra import compose, initialize_config_dir
-from paredown.plan import plan
+from paredown.run.plan import plan
 with initialize_config_dir({str(ROOT / "conf")!r}, version_base="1.3"):
     plan(compose("config", ["model=custom", "model.target={folder}/my_net.py:Net"]))
 print(sorted({{"torch", "blocks"}} & set(sys.modules)))

@@ -8,7 +8,7 @@ from torch import nn
 from paredown.budget import Budget
 from paredown.config import composed
 from paredown.dataset import Dataset
-from paredown.run.estimate import cost
+from paredown.run.estimate import estimate_cost
 from paredown.run.path import VariantPath
 from paredown.run.plan import Plan, plan
 from paredown.store.local import Store
@@ -51,14 +51,14 @@ def test_an_untrained_file_costs_what_the_trained_one_does(
     dataset = parts.load()
     path = VariantPath(parts.stages, dataset, parts.runtime, Store(tmp_path), parts.seed)
     trained = path.measured(len(path.names) - 1)
-    found = cost(parts, dataset, ANY)
+    found = estimate_cost(parts, dataset, ANY)
     assert found.keys() == {"size_mb", "params", "macs"}
     assert found["size_mb"] == pytest.approx(trained["size_mb"], abs=64e-6)  # bytes
     assert (found["params"], found["macs"]) == (trained["params"], trained["macs"])
 
 
 def test_latency_is_taken_where_it_is_limited(planned: Callable[..., Plan], few: Dataset) -> None:
-    found = cost(planned(), few, Budget(None, None, 1.0))
+    found = estimate_cost(planned(), few, Budget(None, None, 1.0))
     assert 0 < found["latency_ms"] <= found["latency_ms_p95"]
 
 
@@ -69,7 +69,7 @@ def test_nothing_is_trained_and_no_teacher_is_asked(
         raise AssertionError("trained")
 
     monkeypatch.setattr(loop, "fit", never)
-    cost(planned(), few, ANY)
+    estimate_cost(planned(), few, ANY)
     with pytest.raises(AssertionError, match="trained"):  # so that this test can fail
         stage = planned().stages["baseline"]
         stage(None, Context(few, 0, nn.Identity, "baseline"))

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from paredown.tracking.run import Run
     from paredown.variant import Stage
 
-    OpenPath = Callable[[], AbstractContextManager[VariantPath]]
 
+OpenPath = Callable[[], "AbstractContextManager[VariantPath]"]
+"""Opens the path of a sweep's first job."""
 STUDY = "study"  # what a study leaves, in the folder of its run and in MLflow
 
 
