@@ -10,7 +10,7 @@ from typing import Any
 
 from paredown.dataset import Dataset
 from paredown.errors import RunError
-from paredown.measure.quality import answer
+from paredown.measure.quality import predict
 from paredown.quantize.recipe import say
 from paredown.runtime import Conversion, Logits, Runtime
 from paredown.variant import Numerics, Variant
@@ -98,7 +98,7 @@ def lower(
     """
     asked = variant.numerics
     assert asked is not None
-    expected = answer(runtime.load(before), dataset, dataset.val)
+    expected = predict(runtime.load(before), dataset, dataset.val)
     tried: dict[Path, Tried] = {}
     failed: dict[Failed, RunError] = {}
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
@@ -112,7 +112,7 @@ def lower(
                 failed[Failed(recipe, str(error))] = error
                 log.warning("%s (%s) is passed over: %s", asked.name, recipe, error)
                 continue
-            found = answer(runtime.load(place), dataset, dataset.val)
+            found = predict(runtime.load(place), dataset, dataset.val)
             tried[place] = _compare(recipe, dataset, expected, found, converted)
             if tried[place].drop <= asked.max_drop:
                 break
