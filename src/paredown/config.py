@@ -22,10 +22,6 @@ TYPES = {float: "a number", int: "a whole number", str: "a text", bool: "true or
 def build(cfg: DictConfig, key: str) -> Any:
     """Build the object that the node at `key` describes; its `_target_` is its own schema.
 
-    Args:
-        cfg: The composed configuration.
-        key: Place of the node, such as `prune`.
-
     Raises:
         ConfigError: For an unknown field, a value of a wrong type, or one that the class refuses.
     """
@@ -46,31 +42,19 @@ def build(cfg: DictConfig, key: str) -> Any:
 
 
 def build_all(cfg: DictConfig, *needed: str) -> dict[str, Any]:
-    """Build every part of a configuration, by key, so that each is checked, in use or not.
-
-    Args:
-        cfg: The composed configuration.
-        needed: Keys that must be parts.
-
-    Raises:
-        ConfigError: As `build` does.
-    """
+    """Build and check every part of a configuration, in use or not, by key; see `build`."""
     return {key: build(cfg, key) for key in parts_of(cfg, *needed)}
 
 
 def parts_of(cfg: DictConfig, *needed: str) -> list[str]:
-    """List the keys of a configuration's parts, and those that it needs."""
+    """List the keys of a configuration's parts, and of those that it must have."""
     nodes = {str(key): node for key, node in cfg.items() if isinstance(node, DictConfig)}
     parts = [key for key, node in nodes.items() if "_target_" in node]
     return list(dict.fromkeys((*parts, *needed)))
 
 
 def check_fields(key: str, node: DictConfig) -> None:
-    """Check a node against its dataclass: no unknown fields, no wrong types.
-
-    Raises:
-        ConfigError: Naming the field, and the nearest valid one where it is unknown.
-    """
+    """Raise ConfigError for a field that the node's dataclass lacks, or a value of a wrong type."""
     cls = get_class(node["_target_"])
     hints = typing.get_type_hints(cls)
     known = {field.name for field in fields(cls)}

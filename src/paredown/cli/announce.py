@@ -16,13 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def announce(plan: Plan, dataset: Dataset, folder: Path) -> None:
-    """Log what a job does, and warn where a search was chosen without -m.
-
-    Args:
-        plan: Of the job.
-        dataset: Its images, loaded.
-        folder: The job's own.
-    """
+    """Log what a job does, and warn where a search was chosen without -m."""
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     images = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
     store = plan.store

@@ -15,13 +15,7 @@ CONF = Path(__file__).parents[1] / "conf" if INSTALLED else Path(__file__).paren
 
 
 def composed(*overrides: str, primary: str = "config", hydra: bool = False) -> DictConfig:
-    """Compose the configuration as a command would.
-
-    Args:
-        overrides: Of the command line.
-        primary: Name of the primary configuration in conf/.
-        hydra: Whether to include Hydra's own node.
-    """
+    """Compose a primary configuration of conf/ as a command would, with Hydra's own node or not."""
     from hydra import compose, initialize_config_dir
 
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -17,12 +17,7 @@ HINTS = 3  # keys at most in one hint
 
 
 def check_arguments(words: Sequence[str], primary: str) -> None:
-    """Raise ConfigError for arguments that are neither KEY=VALUE nor flags of Hydra's.
-
-    Args:
-        words: Of the command line, as the shell split it.
-        primary: Name of the primary configuration in conf/.
-    """
+    """Raise ConfigError for arguments that are neither KEY=VALUE nor flags of Hydra's."""
     from hydra._internal.utils import get_args_parser
 
     options, unknown = get_args_parser().parse_known_args(list(words))
@@ -41,12 +36,7 @@ def check_arguments(words: Sequence[str], primary: str) -> None:
 
 
 def _check_spaces(word: str, rest: Sequence[str]) -> None:
-    """Raise ConfigError if the shell split a value at a space.
-
-    Args:
-        word: An override.
-        rest: It and those after it.
-    """
+    """Raise ConfigError if the shell split an override, the first of the rest, at a space."""
     value = _up_to_closing_bracket(rest)
     if value != word:
         got = " ".join(rest[: value.count(" ") + 1])
@@ -85,12 +75,7 @@ def _without_dashes(word: str, words: Sequence[str], primary: str) -> str:
 
 
 def missing_option(path: str, options: Sequence[str]) -> str:
-    """Return the message for an option that its group does not have, with the nearest one.
-
-    Args:
-        path: Of its yaml, in conf/.
-        options: That the group has.
-    """
+    """Return the message for a path in conf/ that is none of its group's options."""
     if path.startswith("model/"):
         from hydra_plugins.paredown_models._names import missing
 
@@ -123,11 +108,7 @@ def hydra_message(message: str, primary: str) -> str:
 
 
 def options_with(key: str) -> list[str]:
-    """List the options of a group of conf/ that have a key, as on the command line.
-
-    Args:
-        key: Such as dataset.size or student.width.
-    """
+    """List the options that have a key, such as dataset.size, as on the command line."""
     for choice, group, package in _groups():
         if key.startswith(f"{package}."):
             files = sorted((CONF / group).glob("*.yaml"))

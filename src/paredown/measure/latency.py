@@ -72,7 +72,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Latency:
-    """The time of one inference on one image, and how it compares.
+    """The time of one inference on one image, and its ratio to the first program's.
 
     Args:
         latency_ms, latency_ms_p95: Median and 95th percentile over all inferences of all processes.
@@ -247,12 +247,7 @@ def _summarize(processes: list[Rounds], index: int) -> Latency:
 
 
 def _reason(code: int, errors: bytes) -> str:
-    """Return why a child sent no reply.
-
-    Args:
-        code: Its exit code; negative for a signal.
-        errors: Its stderr.
-    """
+    """Return why a child sent no reply, from its exit code and its stderr."""
     last_line = errors.decode(errors="replace").strip().rpartition("\n")[2]
     if code >= 0:
         return last_line or f"it exited with code {code} and printed nothing"

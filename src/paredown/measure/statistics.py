@@ -28,16 +28,12 @@ def mean_margin(values: Sequence[float]) -> tuple[float, float]:
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of a share.
+    """Return the 95 % Wilson score interval of the share p = hits / n.
 
     center = (p + z^2/2n) / (1 + z^2/n), half width = z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n)
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
     JASA 22, 1927.
-
-    Args:
-        hits: Successes, 0..count.
-        count: Trials, at least 1.
     """
     z = 1.959963984540054  # 97.5 % quantile of the normal distribution
     p, spread = hits / count, z * z / count
@@ -47,16 +43,12 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 
 
 def mcnemar(b: int, c: int) -> float:
-    """Return the two-sided p value of the exact McNemar test.
+    """Return the two-sided p value of the exact McNemar test on b and c discordant pairs.
 
     p = min(1, 2 sum_{k=0}^{min(b, c)} C(b+c, k) / 2^(b+c))
 
     Source: Q. McNemar, Note on the sampling error of the difference between correlated
     proportions or percentages, Psychometrika 12, 1947.
-
-    Args:
-        b: Discordant pairs of one kind.
-        c: Discordant pairs of the other kind.
     """
     count, tail, binomial = b + c, 0, 1
     for k in range(min(b, c) + 1):  # binomial: C(count, k), exact; math.comb took 400 times as long
