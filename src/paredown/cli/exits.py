@@ -10,7 +10,7 @@ import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from paredown.errors import ConfigError, RunError, first_line, worker_died
@@ -46,7 +46,7 @@ def user_errors(primary: str = "config") -> Iterator[None]:
         signal.signal(signal.SIGTERM, _terminate)
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script
             signal.signal(signal.SIGINT, _terminate)
-    # only a run stores its steps
+    # a run stores every stage; the other commands store nothing
     effect = "resumes from the store" if primary == "config" else "starts over"
     try:
         yield
@@ -59,14 +59,10 @@ def user_errors(primary: str = "config") -> Iterator[None]:
         _end(str(error), 2)
     except RunError as error:
         _end(str(error), error.code)
-    except MissingConfigException as error:
-        from paredown.cli.mistyped import missing_option
-
-        _end(missing_option(str(error.missing_cfg_file), error.options or []), 2)
     except (HydraException, OmegaConfBaseException) as error:
         from paredown.cli.mistyped import hydra_message
 
-        _end(hydra_message(str(error), primary), 2)
+        _end(hydra_message(error, primary), 2)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise

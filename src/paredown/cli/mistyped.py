@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -74,7 +75,29 @@ def _without_dashes(word: str, words: Sequence[str], primary: str) -> str:
     return message + (f"; did you mean {hint}?" if hint else "")
 
 
-def missing_option(path: str, options: Sequence[str]) -> str:
+def hydra_message(error: Exception, primary: str) -> str:
+    """Return an error of Hydra's in one line, with the nearest key or option for an unknown one."""
+    if isinstance(error, MissingConfigException):
+        return _missing_option(str(error.missing_cfg_file), error.options or [])
+    message = str(error)
+    ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", message)
+    if ambiguous:
+        key, _, values = ambiguous.group(1).partition("=")
+        return f"{key} must be one value, got {values}; with -m each of them is its own run"
+    unknown = re.search(r"Could not override '([^'@]+)'", message)
+    if unknown is None:
+        text, see_also, _ = message.partition("See https://hydra.cc")
+        return " ".join(text.split()) + (f"; {FORM}" if see_also else "")
+    key = unknown.group(1)
+    message = f"{key} is not a key of the configuration"
+    options = " or ".join(options_with(key))
+    if options:
+        return f"{message}; it is a knob of {options}"
+    near = difflib.get_close_matches(key, known_keys(primary), n=1, cutoff=0.5)
+    return message + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _missing_option(path: str, options: Sequence[str]) -> str:
     """Return the message for a path in conf/ that is none of its group's options."""
     if path.startswith("model/"):
         from hydra_plugins.paredown_models._names import missing
@@ -86,25 +109,6 @@ def missing_option(path: str, options: Sequence[str]) -> str:
     except ConfigError as error:
         return str(error)
     return f"{path} does not exist"
-
-
-def hydra_message(message: str, primary: str) -> str:
-    """Return an error of Hydra's in one line, with the nearest key for an unknown one."""
-    ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", message)
-    if ambiguous:
-        key, _, values = ambiguous.group(1).partition("=")
-        return f"{key} must be one value, got {values}; with -m each of them is its own run"
-    unknown = re.search(r"Could not override '([^'@]+)'", message)
-    if unknown is None:
-        text, see_also, _ = message.partition("See https://hydra.cc")
-        return " ".join(text.split()) + (f"; {FORM}" if see_also else "")
-    key = unknown.group(1)
-    error = f"{key} is not a key of the configuration"
-    options = " or ".join(options_with(key))
-    if options:
-        return f"{error}; it is a knob of {options}"
-    near = difflib.get_close_matches(key, known_keys(primary), n=1, cutoff=0.5)
-    return error + (f"; did you mean {near[0]}?" if near else "")
 
 
 def options_with(key: str) -> list[str]:
@@ -132,7 +136,6 @@ def _groups() -> Iterator[tuple[str, str, str]]:
 def _has_key(option: str, key: str) -> bool:
     """Return whether the configuration with an option has a key."""
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
 
     GlobalHydra.instance().clear()
     parent, _, leaf = key.rpartition(".")
