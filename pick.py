@@ -1,4 +1,4 @@
-"""Make a folder that deploys of the first measured variant that meets a budget."""
+"""Export the first measured variant under a budget, as a deployable folder."""
 
 import sys
 
@@ -9,7 +9,7 @@ except ModuleNotFoundError as error:
         raise
     print(
         f"error: {sys.executable} has no {error.name}; run `make run` first, "
-        "which installs all into .venv, and then .venv/bin/python pick.py",
+        "which installs everything into .venv, and then .venv/bin/python pick.py",
         file=sys.stderr,
     )
     raise SystemExit(2) from None

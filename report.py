@@ -1,4 +1,4 @@
-"""Write what MLflow keeps of finished runs as one page for a browser and one Markdown file."""
+"""Write a report of finished runs from MLflow: one HTML page and one Markdown file."""
 
 import sys
 
@@ -9,7 +9,7 @@ except ModuleNotFoundError as error:
         raise
     print(
         f"error: {sys.executable} has no {error.name}; run `make run` first, "
-        "which installs all into .venv, and then .venv/bin/python report.py",
+        "which installs everything into .venv, and then .venv/bin/python report.py",
         file=sys.stderr,
     )
     raise SystemExit(2) from None

@@ -9,7 +9,7 @@ except ModuleNotFoundError as error:
         raise
     print(
         f"error: {sys.executable} has no {error.name}; run `make run` first, "
-        "which installs all into .venv, and then .venv/bin/python run.py",
+        "which installs everything into .venv, and then .venv/bin/python run.py",
         file=sys.stderr,
     )
     raise SystemExit(2) from None

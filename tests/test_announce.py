@@ -1,4 +1,4 @@
-"""What a job says before and while it works, where no progress bar can be drawn."""
+"""Log lines of a job before and during its work, where no progress bar can be drawn."""
 
 import logging
 import sys
@@ -27,7 +27,7 @@ def test_a_line_is_due_after_its_seconds_where_stderr_is_no_terminal(
 
 
 @pytest.mark.parametrize(("terminal", "count"), [(False, 2), (True, 0)])
-def test_training_says_a_line_an_epoch_where_no_bar_is_drawn(
+def test_training_logs_one_line_per_epoch_where_no_bar_is_drawn(
     terminal: bool,
     count: int,
     training: Training,
@@ -48,7 +48,7 @@ def test_training_says_a_line_an_epoch_where_no_bar_is_drawn(
         assert lines[1].endswith(" images/s, 0 s left")
 
 
-def test_the_first_line_says_what_is_done_with_which_images_and_where_it_lies(
+def test_the_first_line_names_stages_images_and_folders(
     tmp_path: Path,
 ) -> None:
     asked = ("technique=prune", "prune.epochs=0", "hydra.run.dir=here")
@@ -56,16 +56,15 @@ def test_the_first_line_says_what_is_done_with_which_images_and_where_it_lies(
     assert done.returncode == 0, done.stderr
     first, second, *_ = done.stderr.splitlines()
     assert first == (
-        "cnn4-prune0.50: baseline, prune on digits (1,078 to train, 360 to val, 359 to test; 10 "
-        f"classes) for onnxruntime; the run lies in {tmp_path}/here, its networks in "
-        f"{tmp_path}/store"
+        "cnn4-prune0.50: baseline, prune on digits (1,078 train, 360 val, 359 test images; 10 "
+        f"classes) for onnxruntime; results in {tmp_path}/here, networks in {tmp_path}/store"
     )
-    assert "no search" not in second
+    assert "single job" not in second
 
 
-def test_a_search_without_m_is_said_to_be_one_job(tmp_path: Path) -> None:
+def test_a_search_without_m_warns_of_a_single_job(tmp_path: Path) -> None:
     asked = ("experiment=pareto", "technique=baseline")
     done = run_here(tmp_path, *SMALL, *asked)
     assert done.returncode == 0, done.stderr
-    told = "this is one job and no search, which begins with -m: python run.py -m experiment=pareto"
-    assert done.stderr.splitlines()[1] == told
+    warning = "this is a single job; to search, add -m: python run.py -m experiment=pareto"
+    assert done.stderr.splitlines()[1] == warning

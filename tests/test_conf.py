@@ -1,4 +1,4 @@
-"""Contracts that walk conf/: what stands on disk is found, built and kept honest here."""
+"""Contracts that walk conf/: every file there builds, and its fields and comments agree."""
 
 import re
 import subprocess
@@ -90,7 +90,7 @@ def test_every_technique_makes_a_plan(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "model").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_model_has_a_logit_a_class(path: Path) -> None:
+def test_every_model_has_one_logit_per_class(path: Path) -> None:
     import torch
 
     if path.stem == "timm":

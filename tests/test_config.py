@@ -25,22 +25,22 @@ TRAINING = {
 }
 
 
-def test_a_rule_that_is_broken_is_told_with_key_value_and_hint() -> None:
-    with pytest.raises(ConfigError) as told:
+def test_a_broken_rule_is_reported_with_key_value_and_hint() -> None:
+    with pytest.raises(ConfigError) as caught:
         require(False, "prune.amount", "lie in [0, 1)", 1.5, "0 keeps them all")
-    assert str(told.value) == "prune.amount must lie in [0, 1), got 1.5; 0 keeps them all"
+    assert str(caught.value) == "prune.amount must lie in [0, 1), got 1.5; 0 keeps them all"
     require(True, "prune.amount", "lie in [0, 1)", 0.5)
 
 
-def test_a_misspelt_name_is_told_the_choices_and_the_nearest() -> None:
-    with pytest.raises(ConfigError) as told:
+def test_a_misspelt_name_is_answered_by_the_choices_and_the_nearest() -> None:
+    with pytest.raises(ConfigError) as caught:
         require_one_of(["prune", "distill"], "technique.stages", "prun")
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "technique.stages must be one of distill, prune, got 'prun'; did you mean prune?"
     )
 
 
-def test_a_name_like_no_other_is_told_the_choices_alone() -> None:
+def test_a_name_like_no_other_is_answered_by_the_choices_alone() -> None:
     with pytest.raises(ConfigError, match=r"one of distill, prune, got 'xyz'$"):
         require_one_of(["prune", "distill"], "technique.stages", "xyz")
 
@@ -104,15 +104,15 @@ def test_a_node_becomes_the_object_it_describes_with_its_parts() -> None:
         ({"name": None}, "model.name must be a text, got None"),
     ],
 )
-def test_a_node_that_cannot_be_built_is_told_in_one_line_with_its_key(
+def test_a_node_that_cannot_be_built_is_refused_in_one_line_with_its_key(
     changes: dict[str, object], line: str
 ) -> None:
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as caught:
         build(OmegaConf.create({"model": CNN4 | changes}), "model")
-    assert str(told.value) == line
+    assert str(caught.value) == line
 
 
-def test_a_bad_value_of_an_inner_part_is_told_with_its_own_key() -> None:
+def test_a_bad_value_of_an_inner_part_is_refused_with_its_own_key() -> None:
     node = {
         "_target_": "paredown.training.baseline.Baseline",
         "model": CNN4 | {"width": 0},
@@ -147,7 +147,7 @@ def quiet_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_what_the_user_can_know_ends_in_one_line_and_an_exit_code(
+def test_a_known_failure_ends_in_one_line_and_an_exit_code(
     error: Exception, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end, user_errors():

@@ -103,8 +103,7 @@ def test_an_interrupted_run_ends_as_killed_and_goes_on_later(
     done = run(tmp_path, name, "prune")
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
-    goes_on = "; the same command goes on from what the store has\n"
-    assert done.stderr.endswith(goes_on)
+    assert done.stderr.endswith("; the same command resumes from the store\n")
     assert [one.info.status for one in runs_of(tmp_path)] == ["KILLED"]
     assert run(tmp_path).returncode == 0
     assert_as_straight(tmp_path, straight)

@@ -23,7 +23,7 @@ def test_warnings_are_colored_in_a_terminal_without_no_color(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     monkeypatch.setenv("NO_COLOR", asked)
-    record = logging.LogRecord("paredown", level, "", 0, "told %s", ("this",), None)
+    record = logging.LogRecord("paredown", level, "", 0, "sent %s", ("this",), None)
     text = Colored("%(message)s").format(record)
     assert ("\033[" in text) == colored
-    assert "told this" in text
+    assert "sent this" in text

@@ -7,11 +7,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from paredown.dataset import Batch, Dataset, Split
+from paredown.measure import footprint
 from paredown.measure.footprint import layers, macs, params, size_mb
-from paredown.measure.quality import BATCH, accuracy, answer
+from paredown.measure.quality import BATCH, accuracy, predict
 from paredown.measure.statistics import wilson
 
 Z = 1.959963984540054
@@ -53,6 +55,12 @@ def test_each_bound_is_the_share_that_the_sample_is_z_deviations_from(
 
 
 @given(SHARES)
+def test_the_interval_is_the_one_of_scipy(share: tuple[int, int]) -> None:
+    reference = binomtest(*share).proportion_ci(method="wilson")
+    assert wilson(*share) == pytest.approx((reference.low, reference.high), abs=1e-12)
+
+
+@given(SHARES)
 def test_misses_have_the_mirrored_interval(share: tuple[int, int]) -> None:
     hits, count = share
     low, high = wilson(hits, count)
@@ -60,27 +68,27 @@ def test_misses_have_the_mirrored_interval(share: tuple[int, int]) -> None:
 
 
 @pytest.fixture(scope="module")
-def told() -> Dataset:
+def graded() -> Dataset:
     """Images of one pixel, whose brightness is their label; more than one batch of them."""
     labels = np.random.default_rng(0).integers(0, 5, BATCH + 44)
     split = Split(labels.astype(np.uint8).reshape(-1, 1, 1, 1), labels)
-    return Dataset("told", split, split, split, tuple("abcde"), mean=(0.0,), std=(1.0,))
+    return Dataset("graded", split, split, split, tuple("abcde"), mean=(0.0,), std=(1.0,))
 
 
-def knows(images: Batch) -> np.ndarray:
+def reads(images: Batch) -> np.ndarray:
     return np.eye(5, dtype=np.float32)[np.rint(images[:, 0, 0, 0] * 255).astype(int)]
 
 
-def test_answers_come_in_the_order_of_the_split(told: Dataset) -> None:
-    logits = answer(knows, told, told.val)
-    assert np.array_equal(logits.argmax(axis=1), told.val.labels)
+def test_predictions_come_in_the_order_of_the_split(graded: Dataset) -> None:
+    logits = predict(reads, graded, graded.val)
+    assert np.array_equal(logits.argmax(axis=1), graded.val.labels)
 
 
-def test_accuracy_is_the_share_of_right_answers_with_its_interval(told: Dataset) -> None:
-    found = accuracy(lambda images: knows(images)[:, [0, 1, 2, 4, 3]], told, told.val)
-    hits = int((told.val.labels < 3).sum())
-    low, high = wilson(hits, len(told.val))
-    assert found == {"accuracy": hits / 300, "accuracy_low": low, "accuracy_high": high}
+def test_accuracy_is_the_share_of_right_classes_with_its_interval(graded: Dataset) -> None:
+    result = accuracy(lambda images: reads(images)[:, [0, 1, 2, 4, 3]], graded, graded.val)
+    hits = int((graded.val.labels < 3).sum())
+    low, high = wilson(hits, len(graded.val))
+    assert result == {"accuracy": hits / 300, "accuracy_low": low, "accuracy_high": high}
 
 
 def test_size_is_what_stat_says_of_all_files(tmp_path: Path) -> None:
@@ -98,21 +106,32 @@ def test_params_and_macs_of_cnn4_are_those_counted_by_hand(cnn4: nn.Module) -> N
     assert macs(cnn4, (3, 32, 32)) == per_image + 256 * 10
 
 
+def test_a_footprint_has_every_measure_of_the_files_and_their_network(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(32, 10))
+    with torch.no_grad():
+        network[0].weight.zero_()  # 6 of 326 weights
+    (tmp_path / "model").write_bytes(bytes(1_000_000))
+    cost = footprint.of(tmp_path, network, (3, 4, 4))
+    assert cost.pop("compressed_mb") < 0.01
+    assert cost.pop("zeros") == pytest.approx(6 / 326)
+    assert cost == {"size_mb": 1.0, "params": 6 + 2 + 320 + 10, "macs": 6 * 16 + 320}
+
+
 def test_macs_of_a_grouped_convolution_fall_with_its_groups() -> None:
     dense, grouped = (nn.Conv2d(8, 8, 3, padding=1, groups=groups) for groups in (1, 4))
     assert macs(dense, (8, 6, 6)) == 4 * macs(grouped, (8, 6, 6)) == 8 * 8 * 9 * 36
 
 
-def test_layers_tell_channels_and_macs_of_every_convolution_and_matrix(whole: nn.Module) -> None:
-    found = layers(whole, (3, 32, 32))
-    parts = dict(whole.named_modules())
+def test_layers_have_channels_and_macs_of_every_convolution_and_matrix(whole: nn.Module) -> None:
+    rows = layers(whole, (3, 32, 32))
+    modules = dict(whole.named_modules())
     kinds = (nn.Conv2d, nn.Linear)
-    assert list(found) == [name for name, part in parts.items() if isinstance(part, kinds)]
-    assert all(layer["channels"] == parts[name].weight.shape[0] for name, layer in found.items())
-    assert sum(layer["macs"] for layer in found.values()) == macs(whole, (3, 32, 32))
+    assert list(rows) == [name for name, module in modules.items() if isinstance(module, kinds)]
+    assert all(row["channels"] == modules[name].weight.shape[0] for name, row in rows.items())
+    assert sum(row["macs"] for row in rows.values()) == macs(whole, (3, 32, 32))
 
 
-class Asked(nn.Module):
+class Query(nn.Module):
     """A learned query, expanded and projected, as attention pooling does."""
 
     def __init__(self) -> None:
@@ -124,4 +143,4 @@ class Asked(nn.Module):
 
 
 def test_macs_of_an_expanded_parameter_are_counted() -> None:
-    assert macs(Asked(), (3, 8, 8)) == 40
+    assert macs(Query(), (3, 8, 8)) == 40

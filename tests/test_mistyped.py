@@ -1,4 +1,4 @@
-"""What people type that no command takes: one line that says what it would take."""
+"""Mistyped arguments: one line with what the command would take."""
 
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def test_a_knob_of_an_own_option_and_one_of_nobody_name_no_other_option() -> Non
         ("lie in [0, 1)", True, "lower it"),
     ],
 )
-def test_a_percentage_in_the_place_of_a_share_is_told_as_a_share(
+def test_a_percentage_in_the_place_of_a_share_is_converted_in_the_hint(
     rule: str, got: object, hint: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -85,7 +85,7 @@ def test_a_percentage_in_the_place_of_a_share_is_told_as_a_share(
     assert str(caught.value) == f"key must {rule}, got {got!r}; {hint}"
 
 
-def test_a_folder_that_is_a_level_too_deep_or_too_high_is_told_with_the_right_one(
+def test_a_folder_one_level_too_deep_or_too_high_gets_the_right_one_as_a_hint(
     tmp_path: Path,
 ) -> None:
     photos = tmp_path / "download" / "photos"

@@ -22,7 +22,7 @@ from paredown.measure.latency import (
     Lowered,
     Stopwatch,
     Timing,
-    _alone,
+    _host_lock,
     _summarize,
     time_side_by_side,
 )
@@ -60,11 +60,11 @@ def test_the_speed_up_is_the_geometric_mean_over_processes_of_median_ratios() ->
 
 
 def test_the_interval_is_student_t_over_the_logarithms_of_the_processes() -> None:
-    found = _summarize(TURNS, 1)
+    latency = _summarize(TURNS, 1)
     spread = abs(math.log(4) - math.log(3)) / math.sqrt(2)  # deviation of two numbers
     margin = 12.706 * spread / math.sqrt(2)
-    assert found.speedup_low == pytest.approx(math.sqrt(12) * math.exp(-margin), rel=1e-4)
-    assert found.speedup_high == pytest.approx(math.sqrt(12) * math.exp(margin), rel=1e-4)
+    assert latency.speedup_low == pytest.approx(math.sqrt(12) * math.exp(-margin), rel=1e-4)
+    assert latency.speedup_high == pytest.approx(math.sqrt(12) * math.exp(margin), rel=1e-4)
 
 
 def test_one_process_gives_a_speed_up_without_an_interval() -> None:
@@ -75,14 +75,14 @@ def test_one_process_gives_a_speed_up_without_an_interval() -> None:
 
 def test_latency_is_taken_over_all_inferences_of_all_processes() -> None:
     inferences = [2.0] * 8 + [7.0] + [1.0, 2.0, 3.0] + [1.0] * 6
-    found = _summarize(TURNS, 1)
-    assert found.latency_ms == 2.0
-    assert found.latency_ms_p95 == pytest.approx(np.quantile(inferences, 0.95))
+    latency = _summarize(TURNS, 1)
+    assert latency.latency_ms == 2.0
+    assert latency.latency_ms_p95 == pytest.approx(np.quantile(inferences, 0.95))
 
 
 def test_a_program_is_exactly_as_fast_as_itself() -> None:
-    found = _summarize(TURNS, 0)
-    assert (found.speedup, found.speedup_low, found.speedup_high) == (1, 1, 1)
+    latency = _summarize(TURNS, 0)
+    assert (latency.speedup, latency.speedup_low, latency.speedup_high) == (1, 1, 1)
 
 
 def test_a_machine_that_slows_down_as_a_whole_changes_no_speed_up() -> None:
@@ -132,22 +132,22 @@ def test_a_timing_that_times_nothing_is_refused(values: tuple, named: str) -> No
 def test_two_jobs_of_a_host_time_one_after_the_other(
     few: Dataset, narrow: Lowered, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found: list[object] = []
+    latencies: list[object] = []
     image = few.normalize(few.val.images[:1])
     job = threading.Thread(
-        target=lambda: found.extend(time_side_by_side([narrow], image, Timing(1, 1, 1.0)))
+        target=lambda: latencies.extend(time_side_by_side([narrow], image, Timing(1, 1, 1.0)))
     )
-    with caplog.at_level(logging.INFO), _alone():
+    with caplog.at_level(logging.INFO), _host_lock():
         job.start()
-        while "another job is timing on this host; waiting" not in caplog.text:
+        while "another job is being timed on this host; waiting" not in caplog.text:
             assert job.is_alive()
             time.sleep(0.01)
-        assert found == []
+        assert latencies == []
     job.join(30)
-    assert len(found) == 1
+    assert len(latencies) == 1
 
 
-def test_other_work_on_the_host_is_told(few: Dataset, narrow: Lowered) -> None:
+def test_other_work_on_the_host_is_measured(few: Dataset, narrow: Lowered) -> None:
     image = few.normalize(few.val.images[:1])
     spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
@@ -157,8 +157,8 @@ def test_other_work_on_the_host_is_told(few: Dataset, narrow: Lowered) -> None:
         spin.kill()
         spin.wait()
     assert watch.busy_cores > 0.3  # of the one that it takes, on however busy a host
-    told = told_busy(watch.busy_cores)
-    assert told[0].startswith("busy:    other work took ")
+    lines = told_busy(watch.busy_cores)
+    assert lines[0].startswith("busy:    other work took ")
     assert told_busy(0.1) == []
 
 
@@ -203,15 +203,15 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_program_that_prints_is_timed_all_the_same(tmp_path: Path, importable: None) -> None:
-    (found,) = time_side_by_side([(Loud(), tmp_path)], IMAGE, Timing(1, 1, 1.0))
-    assert found.latency_ms > 0
+    (latency,) = time_side_by_side([(Loud(), tmp_path)], IMAGE, Timing(1, 1, 1.0))
+    assert latency.latency_ms > 0
 
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
         ("killed", "it was killed by SIGKILL, as Linux does when memory runs out"),
-        ("left", "it ended with exit code 0 and without a word|timing failed.*: "),
+        ("left", "it exited with code 0 and printed nothing|timing failed.*: "),
         ("raised", "ValueError: too small"),
     ],
 )
@@ -280,5 +280,5 @@ def test_the_lock_of_timing_lies_where_nobody_else_writes(
     assert own_folder() == tmp_path / "cache" / "paredown" / "host"
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
     assert own_folder() is None
-    with _alone():
+    with _host_lock():
         pass

@@ -27,9 +27,10 @@ from paredown.budget import Budget
 from paredown.config import build, build_all
 from paredown.errors import RunError, first_line, require, require_one_of, require_seed, worker_died
 from paredown.host.retry import PATIENCE, patiently
+from paredown.measure.latency import DEFERRED
 from paredown.metric import MAXIMIZE, MINIMIZE, metric_names
 from paredown.report import show
-from paredown.run.results import DEFERRED, TRIAL, read_any_result
+from paredown.run.results import TRIAL, read_any_result
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""What stands between a person and the commands: words, hints, exit codes, first lines."""
+"""The command line: arguments and hints, exit codes, the first log lines."""

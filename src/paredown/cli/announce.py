@@ -1,4 +1,4 @@
-"""The first line of a job: what it does, with which images, and where it will lie."""
+"""The first log lines of a job: its stages, its images, its folders."""
 
 import logging
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
+from paredown.cli.composition import is_search
 from paredown.config import typed
 from paredown.dataset import Dataset
 from paredown.run.plan import Plan
@@ -14,40 +15,20 @@ from paredown.store import OFF
 log = logging.getLogger(__name__)
 
 
-def announce(parts: Plan, dataset: Dataset, folder: Path) -> None:
-    """Log the first line of a job, and that it is no search where somebody may expect one.
-
-    Args:
-        parts: Of the job.
-        dataset: Its images, loaded.
-        folder: The job's own.
-    """
-    log.info(opening(parts, dataset, folder))
-    alone = lone_search()
-    if alone:
-        log.warning(alone)
-
-
-def opening(parts: Plan, dataset: Dataset, folder: Path) -> str:
-    """Say what a job does, with which images, and where its results lie."""
-    images = ", ".join(
-        f"{len(split):,} to {verb}"
-        for verb, split in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test))
+def announce(plan: Plan, dataset: Dataset, folder: Path) -> None:
+    """Log what a job does, and warn where a search was chosen without -m."""
+    splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    images = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
+    store = plan.store
+    networks = "are not stored" if store.folder == OFF else f"in {store.folder or store.path}"
+    log.info(
+        f"{plan.name}: {', '.join(plan.stages)} on {dataset.name} ({images} images; "
+        f"{len(dataset.classes)} classes) for {plan.runtime.name}; "
+        f"results in {folder}, networks {networks}"
     )
-    kept = "nowhere" if parts.store.folder == OFF else parts.store.folder or parts.store.path
-    return (
-        f"{parts.name}: {', '.join(parts.stages)} on {dataset.name} ({images}; "
-        f"{len(dataset.classes)} classes) for {parts.runtime.name}; "
-        f"the run lies in {folder}, its networks {'' if kept == 'nowhere' else 'in '}{kept}"
-    )
-
-
-def lone_search() -> str:
-    """Say that a search was chosen and is not made; empty where none was, or it is under way."""
     hydra = HydraConfig.get()
-    target = str(hydra.sweeper._target_)
-    if hydra.mode == RunMode.MULTIRUN or target.endswith((".BasicSweeper", ".GridSweeper")):
-        return ""
-    experiment = hydra.runtime.choices.get("experiment")
-    chosen = f"experiment={experiment}" if experiment else "hydra/sweeper=pareto"
-    return f"this is one job and no search, which begins with -m: {typed('run')} -m {chosen}"
+    if is_search(hydra) and hydra.mode != RunMode.MULTIRUN:
+        experiment = hydra.runtime.choices.get("experiment")
+        option = f"experiment={experiment}" if experiment else "hydra/sweeper=pareto"
+        command = f"{typed('run')} -m {option}"
+        log.warning("this is a single job; to search, add -m: %s", command)

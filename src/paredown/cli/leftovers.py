@@ -1,4 +1,4 @@
-"""What a refused command leaves behind: nothing."""
+"""A refused command leaves nothing behind."""
 
 import contextlib
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-LOG, SETTINGS = "run.log", ".hydra"  # which Hydra makes before a job begins
+LOG, SETTINGS = "run.log", ".hydra"  # written by Hydra before a job begins
 
 
 @contextmanager
@@ -26,8 +26,8 @@ def no_leftovers() -> Iterator[None]:
 def _remove_empty(folder: Path) -> None:
     """Remove a folder that holds nothing but what Hydra wrote into it.
 
-    One that the user has named stays where its log has lines: an earlier run, which was killed,
-    may have written them.
+    One that the user has named stays if its log has lines: they may be of an earlier run, which
+    was killed.
     """
     with contextlib.suppress(OSError):
         if not {path.name for path in folder.iterdir()} <= {LOG, SETTINGS}:

@@ -1,6 +1,5 @@
-"""What a variant is worth, taken from the files that ship."""
+"""Bytes, parameters, multiply-accumulates and zeros of a variant: its cost at any speed."""
 
-import logging
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,22 +7,43 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-log = logging.getLogger(__name__)
+
+def of(folder: Path, module: "nn.Module", input_shape: tuple[int, int, int]) -> dict[str, float]:
+    """Measure everything about a variant that needs no inference.
+
+    Args:
+        folder: Holds the files that ship, and nothing else.
+        module: The network that they were lowered from.
+        input_shape: Channels, height and width of one image.
+
+    Returns:
+        size_mb, compressed_mb, zeros, params and macs.
+    """
+    return {
+        "size_mb": size_mb(folder),
+        "compressed_mb": compressed_mb(folder),
+        "zeros": zeros(module),
+        "params": params(module),
+        "macs": macs(module, input_shape),
+    }
 
 
 def size_mb(folder: Path) -> float:
-    """Add up the bytes of every file that ships, in units of 1e6 bytes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    """Return the bytes of all files in a folder, in units of 1e6 bytes."""
+    return sum(file.stat().st_size for file in _files(folder)) / 1e6
 
 
 def compressed_mb(folder: Path) -> float:
-    """Add up the bytes of every file that ships after DEFLATE at level 6, in units of 1e6 bytes.
+    """Return the bytes of all files in a folder after DEFLATE at level 6, in units of 1e6 bytes.
 
-    That is what a zip, an app store or a web server make of them by default; zeros shrink here,
-    though not on the disk and not in the engine.
+    A zip, an app store or a web server packs them like that by default. In-place zeros pay off
+    here, though not on disk or in memory.
     """
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return sum(_deflated(path) for path in files) / 1e6
+    return sum(_deflated(file) for file in _files(folder)) / 1e6
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def _deflated(file: Path) -> int:
@@ -35,49 +55,36 @@ def _deflated(file: Path) -> int:
 
 
 def zeros(module: "nn.Module") -> float:
-    """Tell the share of a network's weights that are exactly 0, of those with two axes or more."""
+    """Return the share of exact zeros among the weights that have two axes or more."""
     weights = [weight for weight in module.parameters() if weight.ndim > 1]
     count = sum(weight.numel() for weight in weights)
     return sum(int((weight == 0).sum()) for weight in weights) / max(count, 1)
 
 
 def params(module: "nn.Module") -> int:
-    """Count the trainable numbers of a network."""
+    """Count the parameters of a network."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def macs(module: "nn.Module", input_shape: tuple[int, int, int]) -> int:
-    """Count the multiply-accumulates of one image, of convolutions and matrix products.
-
-    Args:
-        module: Maps (N, C, H, W) to logits.
-        input_shape: Channels, height and width of one image.
-    """
-    return _macs_by_part(module, input_shape)["Global"]
+    """Count the multiply-accumulates of convolutions and matrix products for one image."""
+    return _macs_by_name(module, input_shape)["Global"]
 
 
 def layers(module: "nn.Module", input_shape: tuple[int, int, int]) -> dict[str, dict[str, int]]:
-    """List a network's convolutions and matrix products: output channels, and MACs of one image.
-
-    Args:
-        module: Maps (N, C, H, W) to logits.
-        input_shape: Channels, height and width of one image.
-
-    Returns:
-        `channels` and `macs` by the layer's name, in the order of the network.
-    """
-    counted = _macs_by_part(module, input_shape)
-    found = {}
-    for name, part in module.named_modules():
-        channels = getattr(part, "out_channels", getattr(part, "out_features", None))
-        if type(channels) is int and not list(part.children()):  # containers may tell it, too
-            cost = counted.get(f"{type(module).__name__}.{name}", 0)
-            found[name] = {"channels": channels, "macs": cost}
-    return found
+    """Return output `channels`, and `macs` of one image, of every convolution and linear layer."""
+    counts = _macs_by_name(module, input_shape)
+    rows = {}
+    for name, layer in module.named_modules():
+        channels = getattr(layer, "out_channels", getattr(layer, "out_features", None))
+        if type(channels) is int and not list(layer.children()):  # containers may have it, too
+            layer_macs = counts.get(f"{type(module).__name__}.{name}", 0)
+            rows[name] = {"channels": channels, "macs": layer_macs}
+    return rows
 
 
-def _macs_by_part(module: "nn.Module", input_shape: tuple[int, int, int]) -> dict[str, int]:
-    """Count by dotted name, which begins with the network's class; `Global` is all of it."""
+def _macs_by_name(module: "nn.Module", input_shape: tuple[int, int, int]) -> dict[str, int]:
+    """Count by dotted name, which begins with the network's class; `Global` is the total."""
     import torch
     from torch.func import functional_call
     from torch.utils.flop_counter import FlopCounterMode
@@ -86,5 +93,5 @@ def _macs_by_part(module: "nn.Module", input_shape: tuple[int, int, int]) -> dic
     weights = {name: weight.detach() for name, weight in module.named_parameters()}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         functional_call(module, weights, (torch.zeros(1, *input_shape),))
-    counted = counter.get_flop_counts()
-    return {name: int(sum(flops.values())) // 2 for name, flops in counted.items()}
+    counts = counter.get_flop_counts()
+    return {name: int(sum(flops.values())) // 2 for name, flops in counts.items()}

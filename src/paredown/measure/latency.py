@@ -1,9 +1,10 @@
-"""Time programs side by side, in fresh processes, so that their ratio means something.
+"""Time programs side by side, in fresh processes, so that their ratio can be trusted.
 
 On a shared machine milliseconds drift by 40 % within minutes, and a process's memory layout alone
-moves them by some percent. So every program is timed in turn, round by round, in each of several
-child processes, and the speed-up is taken within a round. Jobs that run side by side time one
-after the other, and each says how busy other work kept the host meanwhile.
+moves them by some percent. So the programs take turns, round by round, in each of several child
+processes, and the speed-up is taken within a round. One job at a time is timed on a host, and how
+busy other work kept the host is measured, too. The timers of libraries (timeit,
+torch.utils.benchmark) pair no programs, start no processes and hold no lock.
 """
 
 import importlib
@@ -27,15 +28,14 @@ from paredown.dataset import Batch
 from paredown.errors import RunError, require, require_one_of
 from paredown.host.process import die_with_parent, impatient, own_folder
 from paredown.measure.statistics import mean_margin
-from paredown.run.results import DEFERRED
-from paredown.runtime import Runtime
+from paredown.runtime import Program, Runtime
 
 log = logging.getLogger(__name__)
 
-
+DEFERRED = "deferred"
 Lowered = tuple[Runtime, Path]
 """A runtime, and the folder with the files that it lowered."""
-MARK = b"\n:paredown:\n"  # the answer begins; what comes before was printed by others
+MARK = b"\n:paredown:\n"  # between what engines and networks print and the child's reply
 Rounds = list[list[list[float]]]
 """[round][program] -> ms of each inference."""
 
@@ -45,11 +45,11 @@ class Timing:
     """How long to time.
 
     Args:
-        processes: Fresh child processes, one after the other; with one there is no interval.
-        rounds: Of each process; every program has its turn in each.
+        processes: Fresh child processes, one after the other; a single one gives no interval.
+        rounds: Per process; every program has one turn per round.
         turn_ms: A turn repeats one image for at least this long, and at least 5 times.
-        latency: now; or deferred: the jobs of a sweep take none, and the sweep times all of their
-            files when they are done, so that no job trains beside it.
+        latency: now; or deferred: a sweep times the files of all jobs after the last one, so that
+            no job trains meanwhile.
         eager: Time the baseline in eager PyTorch as well, in a process of its own.
     """
 
@@ -66,17 +66,17 @@ class Timing:
         require_one_of(("now", DEFERRED), "latency", self.latency)
 
     def brief(self) -> "Timing":
-        """Time less, for a figure that is shown but never compared: one process, no interval."""
+        """Return a shorter timing, for numbers that nothing is compared with: no interval."""
         return replace(self, processes=1, rounds=min(self.rounds, 10))
 
 
 @dataclass(frozen=True)
 class Latency:
-    """The time of one inference on one image, and how it compares.
+    """The time of one inference on one image, and its ratio to the first program's.
 
     Args:
         latency_ms, latency_ms_p95: Median and 95th percentile over all inferences of all processes.
-        speedup: How many times faster than the first program timed beside it.
+        speedup: How many times as fast as the first program.
         speedup_low, speedup_high: Its 95 % interval; None from a single process.
     """
 
@@ -87,17 +87,17 @@ class Latency:
     speedup_high: float | None
 
     def metrics(self) -> dict[str, float]:
-        """The same, by the names that runs log."""
+        """Return the values that there are, by the names of their metrics."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 class Stopwatch:
-    """Fresh child processes that wait for something to time.
+    """Fresh child processes that wait for programs to time.
 
-    Started early, they import their engines while the parent has other work. Each is used once,
-    ends when the parent does or dies, and hears no Ctrl-C of the parent's.
+    Started early, they import their engines while the parent works. Each is used once, ends with
+    the parent even if that is killed, and receives none of the parent's Ctrl-C.
 
-    After it has timed, `busy_cores` says how many cores other work kept busy in the mean.
+    After timing, `busy_cores` is the mean number of cores that other work kept busy.
     """
 
     def __init__(self, processes: int, *engines: str) -> None:
@@ -126,38 +126,36 @@ class Stopwatch:
             child.communicate()
 
     def time(self, programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[Latency]:
-        """Time every program against the first; uses the children up.
+        """Time every program against the first; only once, since the children end.
 
         The speed-up is the geometric mean over processes of the median over rounds of the ratio
         of a turn's medians; its interval is Student's t over the processes.
 
         Args:
-            programs: The first is what the others are compared with.
+            programs: The first is the reference of every speed-up.
             image: (1, C, H, W), normalized.
             timing: How long.
 
         Returns:
-            One Latency a program.
+            One Latency per program.
 
         Raises:
             RunError: If a child could not run a program.
         """
-        turns = []  # [process][round][program] -> ms of each inference
-        busy = []
-        asked = pickle.dumps((list(programs), image, timing))
-        with _alone():
+        processes, busy_cores = [], []
+        request = pickle.dumps((list(programs), image, timing))
+        with _host_lock():
             for child in self._children:
-                answer, complaint = child.communicate(asked)
-                _, mark, found = answer.partition(MARK)
+                output, errors = child.communicate(request)
+                _, mark, reply = output.partition(MARK)
                 if child.returncode or not mark:
-                    raise RunError(
-                        f"timing failed in its own process: {_reason(child.returncode, complaint)}"
-                    )
-                rounds, others = pickle.loads(found)  # noqa: S301, our own child's
-                turns.append(rounds)
-                busy.append(others)
-        self.busy_cores = statistics.fmean(busy)
-        return [_summarize(turns, index) for index in range(len(programs))]
+                    reason = _reason(child.returncode, errors)
+                    raise RunError(f"timing failed in its own process: {reason}")
+                rounds, others = pickle.loads(reply)  # noqa: S301, our own child's
+                processes.append(rounds)
+                busy_cores.append(others)
+        self.busy_cores = statistics.fmean(busy_cores)
+        return [_summarize(processes, index) for index in range(len(programs))]
 
 
 def time_side_by_side(programs: Sequence[Lowered], image: Batch, timing: Timing) -> list[Latency]:
@@ -167,20 +165,20 @@ def time_side_by_side(programs: Sequence[Lowered], image: Batch, timing: Timing)
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Wait until no other job of this user times on this host."""
+def _host_lock() -> Iterator[None]:
+    """Hold a lock so that this user times one job at a time on this host."""
     from filelock import FileLock, Timeout
 
     folder = own_folder()
     if folder is None:
-        log.warning("no folder for a lock can be made; other jobs may time at the same time")
+        log.warning("no folder for a lock is writable; other jobs may be timed at the same time")
         yield
         return
     lock = FileLock(folder / "timing.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.info("another job is timing on this host; waiting")
+        log.info("another job is being timed on this host; waiting")
         lock.acquire()
     try:
         yield
@@ -188,8 +186,10 @@ def _alone() -> Iterator[None]:
         lock.release()
 
 
-def _watched(programs: Sequence[Lowered], image: Batch, timing: Timing) -> tuple[Rounds, float]:
-    """Time all programs in turn, and tell how many cores other processes kept busy meanwhile."""
+def _time_and_load(
+    programs: Sequence[Lowered], image: Batch, timing: Timing
+) -> tuple[Rounds, float]:
+    """Return the timed rounds, and the number of cores that other processes kept busy."""
     before, own, start = _busy_seconds(), time.process_time(), time.perf_counter()
     rounds = _rounds(programs, image, timing)
     others = (_busy_seconds() - before) - (time.process_time() - own)
@@ -197,7 +197,7 @@ def _watched(programs: Sequence[Lowered], image: Batch, timing: Timing) -> tuple
 
 
 def _busy_seconds() -> float:
-    """Give the seconds that all cores were busy since the host started, stolen ones included."""
+    """Return the core-seconds that the host was busy since it started, stolen ones included."""
     import psutil
 
     times = psutil.cpu_times()
@@ -207,34 +207,34 @@ def _busy_seconds() -> float:
 
 
 def _rounds(programs: Sequence[Lowered], image: Batch, timing: Timing) -> Rounds:
-    """Time all programs in turn; runs in a child process."""
+    """Time all programs in turn; for a child process."""
     loaded = [runtime.load(folder) for runtime, folder in programs]
     calls = []
     for program in loaded:
         program(image)
-        once = min(_timed(program, image) for _ in range(5))
-        calls.append(max(5, math.ceil(timing.turn_ms / once)))
+        fastest = min(_milliseconds(program, image) for _ in range(5))
+        calls.append(max(5, math.ceil(timing.turn_ms / fastest)))
     rounds = []
     for _ in range(timing.rounds):
         turn = []
         for program, count in zip(loaded, calls, strict=True):
             program(image)  # the turn before has filled the caches with its own weights
-            turn.append([_timed(program, image) for _ in range(count)])
+            turn.append([_milliseconds(program, image) for _ in range(count)])
         rounds.append(turn)
     return rounds
 
 
-def _timed(program: object, image: Batch) -> float:
+def _milliseconds(program: Program, image: Batch) -> float:
     start = time.perf_counter_ns()
-    program(image)  # type: ignore[operator]
+    program(image)
     return (time.perf_counter_ns() - start) / 1e6
 
 
-def _summarize(turns: list[Rounds], index: int) -> Latency:
-    inferences = [ms for process in turns for turn in process for ms in turn[index]]
+def _summarize(processes: list[Rounds], index: int) -> Latency:
+    inferences = [ms for rounds in processes for turn in rounds for ms in turn[index]]
     logs = []
-    for process in turns:
-        medians = ((statistics.median(turn[0]), statistics.median(turn[index])) for turn in process)
+    for rounds in processes:
+        medians = ((statistics.median(turn[0]), statistics.median(turn[index])) for turn in rounds)
         logs.append(math.log(statistics.median(first / own for first, own in medians)))
     center, margin = mean_margin(logs)
     return Latency(
@@ -246,28 +246,29 @@ def _summarize(turns: list[Rounds], index: int) -> Latency:
     )
 
 
-def _reason(code: int, complaint: bytes) -> str:
-    """Say why a child gave no answer."""
-    said = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+def _reason(code: int, errors: bytes) -> str:
+    """Return why a child sent no reply, from its exit code and its stderr."""
+    last_line = errors.decode(errors="replace").strip().rpartition("\n")[2]
     if code >= 0:
-        return said or f"it ended with exit code {code} and without a word"
+        return last_line or f"it exited with code {code} and printed nothing"
     name = signal.Signals(-code).name
-    likely = ", as Linux does when memory runs out" if name == "SIGKILL" else ""
-    return f"it was killed by {name}{likely}" + (f"; its last words: {said}" if said else "")
+    cause = ", as Linux does when memory runs out" if name == "SIGKILL" else ""
+    output = f"; it last printed: {last_line}" if last_line else ""
+    return f"it was killed by {name}{cause}{output}"
 
 
 def main() -> None:
-    """Import the engines named as arguments, wait for the question on stdin, time, answer."""
+    """Import the engines named as arguments, read a request from stdin, time, reply on stdout."""
     die_with_parent()
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # where engines and networks print
     for engine in sys.argv[1:]:
         importlib.import_module(engine)
-    asked = sys.stdin.buffer.read()
-    if asked:
-        found = _watched(*pickle.loads(asked))  # noqa: S301, from our own parent
-        with answers:
-            answers.write(MARK + pickle.dumps(found))
+    request = sys.stdin.buffer.read()
+    if request:
+        reply = _time_and_load(*pickle.loads(request))  # noqa: S301, from our own parent
+        with replies:
+            replies.write(MARK + pickle.dumps(reply))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Quality of a file that ships: how many images of a split it names rightly."""
+"""Quality of a file that ships: its accuracy on a split."""
 
 import logging
 
@@ -14,22 +14,22 @@ log = logging.getLogger(__name__)
 BATCH = 256
 
 
-def answer(program: Program, dataset: Dataset, split: Split) -> Logits:
+def predict(program: Program, dataset: Dataset, split: Split) -> Logits:
     """Run a program over a split.
 
     Returns:
         Logits, (N, classes), in the order of the split.
     """
-    parts, pulse = [], Pulse()
+    batches, pulse = [], Pulse()
     for first in range(0, len(split), BATCH):
-        parts.append(program(dataset.normalize(split.images[first : first + BATCH])))
+        batches.append(program(dataset.normalize(split.images[first : first + BATCH])))
         if pulse.due():
-            log.info("%s: %d of %d images answered", dataset.name, first + BATCH, len(split))
-    return np.concatenate(parts)
+            log.info("%s: %d of %d images evaluated", dataset.name, first + BATCH, len(split))
+    return np.concatenate(batches)
 
 
 def accuracy(program: Program, dataset: Dataset, split: Split) -> dict[str, float]:
-    """Share of a split that a program names rightly, with its 95 % Wilson interval."""
-    hits = int((answer(program, dataset, split).argmax(axis=1) == split.labels).sum())
+    """Return a program's accuracy on a split, with its 95 % Wilson interval."""
+    hits = int((predict(program, dataset, split).argmax(axis=1) == split.labels).sum())
     low, high = wilson(hits, len(split))
     return {"accuracy": hits / len(split), "accuracy_low": low, "accuracy_high": high}

@@ -10,7 +10,7 @@ from typing import Any
 
 from paredown.dataset import Dataset
 from paredown.errors import RunError
-from paredown.measure.quality import answer
+from paredown.measure.quality import predict
 from paredown.quantize.recipe import say
 from paredown.runtime import Conversion, Logits, Runtime
 from paredown.variant import Numerics, Variant
@@ -102,7 +102,7 @@ def lower(
     """
     requested = variant.numerics
     assert requested is not None
-    expected = answer(runtime.load(before), dataset, dataset.val)
+    expected = predict(runtime.load(before), dataset, dataset.val)
     outcomes: dict[Path, Outcome] = {}
     failures: dict[Failure, RunError] = {}
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
@@ -116,7 +116,7 @@ def lower(
                 failures[Failure(recipe, str(error))] = error
                 log.warning("%s (%s) is skipped: %s", requested.name, recipe, error)
                 continue
-            logits = answer(runtime.load(place), dataset, dataset.val)
+            logits = predict(runtime.load(place), dataset, dataset.val)
             outcome = outcomes[place] = _compare(recipe, dataset, expected, logits, converted)
             if outcome.drop <= requested.max_drop:
                 break

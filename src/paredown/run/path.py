@@ -117,11 +117,7 @@ class VariantPath:
                 **quality.accuracy(program, self.dataset, self.dataset.val),
                 **lowered,
                 **self.facts(index),
-                "size_mb": footprint.size_mb(shipped),
-                "compressed_mb": footprint.compressed_mb(shipped),
-                "zeros": footprint.zeros(variant.module),
-                "params": footprint.params(variant.module),
-                "macs": footprint.macs(variant.module, shape),
+                **footprint.of(shipped, variant.module, shape),
             }
             _write(folder / MEASURED, measured)
             _write(folder / LAYERS, footprint.layers(variant.module, shape))

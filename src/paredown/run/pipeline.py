@@ -17,7 +17,7 @@ from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import line
 from paredown.errors import BudgetError, ConfigError, first_line
 from paredown.host.process import outliving
-from paredown.measure.latency import Stopwatch
+from paredown.measure.latency import DEFERRED, Stopwatch
 from paredown.metric import QUALITY, metric_of
 from paredown.report import Fitted, path_table, show, told_busy
 from paredown.run import cautions, record
@@ -27,7 +27,6 @@ from paredown.run.keys import version
 from paredown.run.path import VariantPath
 from paredown.run.plan import Plan, plan
 from paredown.run.results import (
-    DEFERRED,
     OVER_BUDGET,
     RESULT,
     Row,

@@ -18,7 +18,7 @@ from paredown.distill import check_views
 from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of, require_seed
 from paredown.host.machine import cores_here
-from paredown.measure.latency import Timing
+from paredown.measure.latency import DEFERRED, Timing
 from paredown.measure.meter import scale
 from paredown.model import outline
 from paredown.model.check import tried
@@ -26,7 +26,6 @@ from paredown.model.stated import stated
 from paredown.quantize.layers import resolved
 from paredown.run.keys import version
 from paredown.run.path import VariantPath
-from paredown.run.results import DEFERRED
 from paredown.runtime import Runtime, calibration_batches, require_engine
 from paredown.runtime.export import require_exportable
 from paredown.store import StoreFolder

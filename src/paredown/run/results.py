@@ -14,7 +14,6 @@ log = logging.getLogger(__name__)
 RESULT = "result.json"
 FRONT = "front.json"
 PARENT, TRIAL, VERSION = "tracking.parent=", "tracking.trial=", "tracking.version="
-DEFERRED = "deferred"  # of measure.latency: the sweep takes it when its jobs are done
 OVER_BUDGET = "OVER_BUDGET"  # a status: nothing was trained, the file would miss the budget
 
 Row = dict[str, Any]

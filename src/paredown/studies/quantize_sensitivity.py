@@ -11,7 +11,7 @@ import numpy as np
 
 from paredown.dataset import Dataset
 from paredown.errors import require
-from paredown.measure.quality import answer
+from paredown.measure.quality import predict
 from paredown.quantize.layers import running
 from paredown.run.path import VariantPath
 from paredown.runtime import Logits
@@ -69,7 +69,7 @@ class Sensitivity:
         dataset, runtime = path.dataset, path.runtime
         before = len(path.names) - 2
         variant, source = path.variant(before), path.shipped(before)
-        expected = answer(runtime.load(source), dataset, dataset.val)
+        expected = predict(runtime.load(source), dataset, dataset.val)
         names = running(variant.module, dataset.input_shape).names
         costs = []
         for layer in names:
@@ -78,7 +78,7 @@ class Sensitivity:
             with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
                 made = Variant(variant.module, variant.source, alone)
                 runtime.lower(made, dataset, Path(scratch), source)
-                found = answer(runtime.load(Path(scratch)), dataset, dataset.val)
+                found = predict(runtime.load(Path(scratch)), dataset, dataset.val)
             costs.append(_compare(layer, dataset, expected, found))
         return costs
 

@@ -30,7 +30,6 @@ from paredown.errors import (
     require,
 )
 from paredown.run.results import (
-    DEFERRED,
     FRONT,
     PARENT,
     VERSION,
@@ -104,6 +103,7 @@ class SweepCallback(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show all jobs in one table; a failed one makes the exit code 1."""
         with _fatal():
+            from paredown.measure.latency import DEFERRED
             from paredown.report import jobs_table, show
 
             _send_left(self._tracker, config)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from paredown.host import machine
-from paredown.measure.latency import Stopwatch
+from paredown.measure.latency import DEFERRED, Stopwatch
 from paredown.pick.candidates import Candidate
 from paredown.report import markdown, show, told_busy
-from paredown.run.results import DEFERRED, RESULT, read_any_result, rounded, write_result
+from paredown.run.results import RESULT, read_any_result, rounded, write_result
 from paredown.tracking.reader import Logged, under
 from paredown.tracking.restore import Workbench
 from paredown.tracking.tracker import Tracker
