@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate  # noqa: TID251, this is the one place
+from hydra.utils import instantiate  # noqa: TID251, this is the one place
 from omegaconf import DictConfig, OmegaConf
 
 from paredown.cli.composition import CONF as CONF
@@ -19,7 +19,7 @@ from paredown.errors import (
     require,
     require_one_of,
 )
-from paredown.trust import allow, code_in
+from paredown.trust import allow, code_in, import_class
 
 
 def build(cfg: DictConfig, key: str) -> Any:
@@ -76,7 +76,7 @@ def check_fields(key: str, node: DictConfig) -> None:
     Raises:
         ConfigError: Naming the field, and the nearest valid one where it is unknown.
     """
-    cls = get_class(node["_target_"])
+    cls = import_class(node["_target_"], f"{key}._target_")
     hints = typing.get_type_hints(cls)
     known = {field.name for field in fields(cls)}
     for name in map(str, node):
