@@ -24,8 +24,9 @@ from paredown.run.path import VariantPath
 from paredown.run.plan import plan
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.runtime.torch import Torch
+from paredown.store.entry import MANIFEST, find_fault
 from paredown.store.hashing import describe, sha256_of
-from paredown.store.local import MANIFEST, Store, find_fault
+from paredown.store.local import Store
 from paredown.sweep import latency
 from paredown.tracking import Tracking
 from paredown.tracking.run import UNSENT, Run, upload

@@ -81,7 +81,7 @@ class Keys:
 
         teaching = [self] * self._baseline_teaches + list(self._tutors)
         given = len(self._dataset.classes), self._dataset.input_shape
-        networks = [model.outline(each.source(0), *given) for each in teaching]
+        networks = [model.build_meta(each.source(0), *given) for each in teaching]
         return key_of(
             [each.weights(0) for each in teaching],
             [resolve_precision(how, network) for network in networks],
@@ -121,7 +121,7 @@ class Keys:
                 sources += [self.source(0)] * self._baseline_teaches
                 sources += [tutor.source(0) for tutor in self._tutors]
             given = len(self._dataset.classes), self._dataset.input_shape
-            networks = (model.outline(source, *given) for source in sources)
+            networks = (model.build_meta(source, *given) for source in sources)
             self._resolved[index] = [resolve_precision(how, each) for each in networks]
         return self._resolved[index]
 

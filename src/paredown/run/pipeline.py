@@ -15,7 +15,7 @@ from paredown.config import build
 from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import line
 from paredown.errors import BudgetError, ConfigError, first_line
-from paredown.host.process import outliving
+from paredown.host.process import refusing_exit
 from paredown.measure.latency import Stopwatch
 from paredown.model.fresh import require_trained
 from paredown.report import Fitted, path_table, show, told_busy
@@ -34,7 +34,7 @@ from paredown.run.results import (
 )
 from paredown.runtime.torch import Torch
 from paredown.store.hashing import key_of
-from paredown.studies.contract import STUDY, keep
+from paredown.studies.contract import STUDY, log_files
 from paredown.tracking.contact import lost_contact
 from paredown.tracking.run import Run
 from paredown.tracking.tags import COMMAND, ERROR, JOB, OVER
@@ -67,7 +67,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     job = {"overrides": own_overrides(hydra.overrides.task), "config": digest}
     shown: list[Shown] = []
     try:
-        with outliving(ConfigError, "the network's code must not end the process, got"):
+        with refusing_exit(ConfigError, "the network's code must not end the process, got"):
             done = _run(cfg, plan(cfg), folder, digest, shown)
     except Exception as error:
         if hydra.mode != RunMode.MULTIRUN:
@@ -214,7 +214,7 @@ def _look_into(
     place = folder / STUDY
     place.mkdir(exist_ok=True)
     told = parts.study(path, place)
-    keep(place, kept)
+    log_files(place, kept)
     return [told]
 
 

@@ -1,8 +1,8 @@
-"""Which entries of a store are in use, so that cleaning leaves them.
+"""Entries of a store that are in use, which cleaning leaves.
 
-A process that reads entries names them in a file under the store's `.use`, beside a lock that the
-kernel frees when it dies. A reader names an entry and then looks for it, a cleaner looks at the
-names and then moves an entry away, both under one lock: so neither misses the other.
+A process that reads entries lists their keys in a file under the store's `.use`, beside a lock that
+the kernel frees when it dies. A reader lists a key and then opens the entry; a cleaner reads the
+lists and then moves an entry away, both under one lock: so neither misses the other.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ class Use:
         self._keys: set[str] = set()
 
     def add(self, key: str) -> None:
-        """Name an entry before it is looked for; without effect where nothing can be written."""
+        """List an entry before it is opened; without effect where nothing can be written."""
         if key in self._keys and self._file.is_file():
             return
         with contextlib.suppress(OSError):
@@ -44,7 +44,7 @@ class Use:
                 self._file.write_text("\n".join(sorted(self._keys)) + "\n")
 
     def end(self) -> None:
-        """Let all entries go."""
+        """Release all entries."""
         if self._lock is None:
             return
         with contextlib.suppress(OSError):
@@ -61,7 +61,7 @@ class Use:
 
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """Be the only one who names entries, or looks at their names, for the length of the block."""
+    """Hold the lock on the lists of keys for the length of the block."""
     from filelock import FileLock
 
     with FileLock(folder / TURN):
@@ -69,7 +69,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 def in_use(store: Path) -> set[str]:
-    """List the keys that living processes read; clear what dead ones left. Hold the turn."""
+    """List the keys that living processes read, and remove the lists of dead ones. Hold `turn`."""
     keys: set[str] = set()
     for file in (store / USE).glob(f"*{KEYS}"):
         lock = file.with_suffix(LOCK)
