@@ -27,9 +27,6 @@ def rebuild(node: object, key: str, where: str) -> Any:
         node: A plain description, as `describe` returns it.
         key: Of the part, as in conf/, such as `runtime`.
         where: Where the node stands, for people.
-
-    Raises:
-        ConfigError: If it names other code, or a value that the class refuses.
     """
     place = f"{key} of {where}"
     target = node.get("_target_") if isinstance(node, Mapping) else None
@@ -86,27 +83,19 @@ def own_classes(key: str) -> frozenset[str]:
 
 
 def require_same_model(folder: Path, source: object) -> None:
-    """Raise ConfigError if saved weights are of a network of another class than expected.
-
-    Args:
-        folder: Holds `architecture.json`.
-        source: The node of conf/model that is expected; its class is known to this command.
-    """
+    """Raise ConfigError if a folder's weights are of a network of another class than expected."""
     names, expected = _named(_model(folder)), _named(describe(source))
     hint = f"somebody else wrote it: remove {folder}"
     require(names == expected, f"{folder.name}/{ARCHITECTURE}", f"be of {expected}", names, hint)
 
 
 def require_harmless(folder: Path, where: str, own: bool = False) -> None:
-    """Refuse files that would run code which the user has not named.
+    """Raise ConfigError for files that would run code which the user has not named.
 
     Args:
         folder: Of one program, or of an entry of a store.
         where: Where the files came from, for people.
         own: Whether this user is known to have written the files.
-
-    Raises:
-        ConfigError: Naming the code, and what allows it.
     """
     for file in sorted(folder.rglob("*")):
         if file.name == ARCHITECTURE:

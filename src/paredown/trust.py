@@ -64,7 +64,7 @@ def require_allowed(name: str, where: str, rule: str = "hold Paredown's own part
     Args:
         name: A class, or a file with machine code.
         where: Where it stands, for people.
-        rule: What is expected there.
+        rule: The requirement there.
     """
     if not is_allowed(name):
         name = one_line(name)

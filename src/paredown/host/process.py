@@ -41,10 +41,7 @@ def owner() -> dict[str, Any]:
 
 @cache
 def machine_id() -> str:
-    """Return the identity of this boot, container and installation; host names are not unique.
-
-    Empty where the system has no /proc: there the host's name has to do.
-    """
+    """Return the identity of this boot, container and installation; empty without /proc."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         processes = str(Path("/proc/self/ns/pid").readlink())
@@ -76,7 +73,7 @@ def died(who: Mapping[str, Any], folder: Path | None = None) -> bool:
 
     Args:
         who: As `owner` returns it.
-        folder: Holds the lock of an owner that took one by `living`; None: it took none.
+        folder: Of the lock that it took by `living`, if it took one.
     """
     if who[HOST] != socket.gethostname():
         return False
@@ -133,12 +130,7 @@ def user_name() -> str:
 
 @contextmanager
 def refusing_exit(exception: type[Exception], message: str) -> Iterator[None]:
-    """Raise an exception where code calls sys.exit or os._exit instead of returning.
-
-    Args:
-        exception: Its type.
-        message: Its text, which the call that ended the process follows.
-    """
+    """Raise an exception, with a message and the call, where code calls sys.exit or os._exit."""
     original, own = os._exit, os.getpid()
 
     def refuse(code: int) -> None:

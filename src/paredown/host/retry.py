@@ -18,12 +18,9 @@ def retry_until(attempt: Callable[[], T], away: Callable[[Exception], bool], ser
     """Retry until a server answers, for two minutes; the wait is logged once.
 
     Args:
-        attempt: Sends a request to the server.
-        away: Returns whether the server may answer later, after an error.
+        attempt: Its own error is raised if the server refuses or stays away.
+        away: Whether the server may answer later, after an error.
         server: Its name, for people.
-
-    Raises:
-        Exception: The attempt's own, if the server refuses or stays away.
     """
     end, logged = time.monotonic() + PATIENCE, False
     while True:

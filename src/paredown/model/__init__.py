@@ -105,12 +105,11 @@ def save(
 
 
 def load(folder: Path, expected: ModelSource | None = None) -> tuple["nn.Module", ModelSource]:
-    """Rebuild a network in eval mode, bit-equal to the one that was saved.
+    """Rebuild a saved network, bit-equal, in eval mode.
 
     Args:
         folder: As `save` wrote it.
-        expected: The source that builds it; None: the one that the folder names, if that is
-            Paredown's own or the user has named it.
+        expected: Its source; None: the one that the folder names, if that is allowed to run.
 
     Raises:
         ConfigError: If the folder names other code.
@@ -131,13 +130,7 @@ def load(folder: Path, expected: ModelSource | None = None) -> tuple["nn.Module"
 def pack(
     module: "nn.Module", source: ModelSource, classes: int, input_shape: tuple[int, int, int]
 ) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
-    """Split a network into plain data and tensors by name, from which `unpack` rebuilds it.
-
-    Args:
-        module: Built by `source`, pruned or not.
-        source: The node of conf/model.
-        classes: Width of the logits.
-        input_shape: Channels, height and width of one image.
+    """Split a network, pruned or not, into plain data and tensors by name; see `unpack`.
 
     Raises:
         ConfigError: If it has weights that its source does not build.

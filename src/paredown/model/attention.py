@@ -41,9 +41,6 @@ class HeadAttention(nn.Module):
     and neither can most hand-written attention. This class replaces them, with the same arguments.
 
     Source: Michel et al., Are Sixteen Heads Really Better than One?, 2019, arXiv 1905.10650.
-
-    Args:
-        shape: Of the attention.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -57,26 +54,15 @@ class HeadAttention(nn.Module):
     @property
     def shape(self) -> Shape:
         """Everything that it is rebuilt from but its weights."""
-        return Shape(
-            self.qkv.in_features,
-            self.heads,
-            self.head_width,
-            self.dropout,
-            self.output_dropout,
-            self.qkv.bias is not None,
-            self.out_proj.bias is not None,
-            self.pairs,
-        )
+        widths = self.qkv.in_features, self.heads, self.head_width
+        dropouts = self.dropout, self.output_dropout
+        has_bias = self.qkv.bias is not None, self.out_proj.bias is not None
+        return Shape(*widths, *dropouts, *has_bias, self.pairs)
 
     def forward(self, query: Tensor, *_: Any, **__: Any) -> Any:
-        """Attend.
+        """Return the attended sequence, (N, L, width); with `pairs`, and None for the weights.
 
-        Args:
-            query: (N, L, width); key and value, further arguments of `nn.MultiheadAttention`, are
-                the same tensor.
-
-        Returns:
-            (N, L, width); with `pairs`, that and None in the place of the attention weights.
+        Key and value, further arguments of `nn.MultiheadAttention`, are the same tensor.
         """
         batch, length, _width = query.shape
         shape = batch, length, 3, self.heads, self.head_width

@@ -21,11 +21,6 @@ def require_valid_model(
 
     Checked once per number of classes and shape of images, whatever the images are.
 
-    Args:
-        source: The node of conf/model.
-        dataset: Whose images it is tried on.
-        training: How its weights are fitted; None: in float32.
-
     Returns:
         The network on the meta device; it must not be changed.
 

@@ -39,9 +39,6 @@ def without_settings(file: Path) -> Iterator[None]:
 
     None of their classes is imported or called: each becomes an empty mapping. All other code
     stays refused.
-
-    Args:
-        file: As torch.save wrote it.
     """
     try:
         classes = serialization.get_unsafe_globals_in_checkpoint(file)
@@ -57,10 +54,6 @@ def unnested(content: Any, name: str) -> Any:
     """Return the weights within a checkpoint, mostly a mapping of tensors by name.
 
     Averaged weights come first, as in timm: they are the ones that were validated.
-
-    Args:
-        content: Of the file.
-        name: Of the file, for the log.
     """
     while isinstance(content, Mapping):
         nests = [nest for nest in NESTS if isinstance(content.get(nest), Mapping)]
@@ -78,12 +71,7 @@ def unnested(content: Any, name: str) -> Any:
 
 
 def without_prefix(state: State, names: Collection[str]) -> State:
-    """Strip the prefix that wrappers put before every name, such as `module.`, if no name fits.
-
-    Args:
-        state: As it was read.
-        names: Of the network's tensors.
-    """
+    """Strip the prefix that wrappers put before every name, such as `module.`, if no name fits."""
     if any(COMPILED in name for name in state) and not any(COMPILED in name for name in names):
         state = {name.replace(COMPILED, ""): tensor for name, tensor in state.items()}
         log.info("weights: %s is stripped from their names", COMPILED)
@@ -107,14 +95,7 @@ def _with_all_of(state: State, names: Collection[str]) -> State | None:
     """Select a network's tensors by the prefix that all of them have, beside other tensors.
 
     A training module has its loss and its metrics beside the network: `model.0.weight`,
-    `criterion.weight`. Averaged weights come first.
-
-    Args:
-        state: As it was read.
-        names: Of the network's tensors.
-
-    Returns:
-        None if the names need no prefix, or no prefix fits.
+    `criterion.weight`. Averaged weights come first. None if no prefix is needed, or none fits.
     """
     needed = [name for name in names if not name.endswith("num_batches_tracked")]
     ends = f".{needed[0]}" if needed else ""
@@ -136,11 +117,6 @@ def _with_all_of(state: State, names: Collection[str]) -> State | None:
 
 def as_float32(state: State, own: State, weights: str) -> State:
     """Cast weights to the types of a network's own.
-
-    Args:
-        state: As it was read, with names of the network.
-        own: The network's state.
-        weights: As the user names them.
 
     Raises:
         ConfigError: If they are integers or complex numbers where the network has others.

@@ -28,13 +28,9 @@ def arrange(module: nn.Module) -> nn.Module:
 
 
 def settle(module: nn.Module, input_shape: tuple[int, int, int]) -> None:
-    """Determine from one image a network's layout and the type of its logits; both are recorded.
+    """Determine a network's layout and the type of its logits from one image, and record both.
 
-    `.view` often cannot take channels last.
-
-    Args:
-        module: Left in eval mode, in its layout.
-        input_shape: Channels, height and width of one image.
+    `.view` often cannot take channels last. The network is left in eval mode.
     """
     module.eval()
     has_volumes = any(weight.ndim == 5 for weight in module.parameters())  # no channels last for it
@@ -77,12 +73,7 @@ def answers_wide(module: nn.Module) -> bool:
 
 
 def complete(module: nn.Module, input_shape: tuple[int, int, int]) -> nn.Module:
-    """Initialize lazy layers and cast float64 or half weights to float32, in place.
-
-    Args:
-        module: Freshly built.
-        input_shape: Channels, height and width of one image.
-    """
+    """Initialize lazy layers and cast float64 or half weights to float32, in place."""
     if any(map(is_lazy, [*module.parameters(), *module.buffers()])):
         training = module.training
         with torch.no_grad():

@@ -14,14 +14,11 @@ if TYPE_CHECKING:
 
 
 def require_trained(stages: Mapping[str, "Stage"], dataset: Dataset) -> None:
-    """Refuse to measure and ship random weights.
+    """Raise ConfigError if a stage starts from random weights and trains for no epoch.
 
     Args:
         stages: By name; the first makes the model itself.
         dataset: Whose classes the networks predict.
-
-    Raises:
-        ConfigError: If a stage that starts from random weights trains for no epoch.
     """
     for index, (title, stage) in enumerate(stages.items()):
         source, training = stage.source, stage.training

@@ -81,13 +81,7 @@ def _heads(own: State, state: State, classes: int) -> set[str]:
 
 
 def _require_same(source: ModelSource, own: State, state: State) -> None:
-    """Raise ConfigError, listing the keys, unless both have the same tensors in the same shapes.
-
-    Args:
-        source: Of the network.
-        own: The network's state.
-        state: As it was read; heads of other classes count as the network's.
-    """
+    """Raise ConfigError, listing the keys, unless both have the same tensors in the same shapes."""
     counters = {name for name in own if name.endswith("num_batches_tracked")}  # old files lack them
     other_shapes = (
         f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"

@@ -13,12 +13,7 @@ SHOWN = 3  # names in a message
 
 
 def differences(module: nn.Module, rebuilt: nn.Module) -> str:
-    """List the state that a network lost when it was rebuilt, in words.
-
-    Args:
-        module: The network.
-        rebuilt: The same, built anew and with the state dict of the first.
-    """
+    """List the state that a network lost when it was rebuilt from its state dict, in words."""
     others = dict(rebuilt.named_modules())
     names = [
         f"{path}.{name}".removeprefix(".") + f" ({kind})"

@@ -19,12 +19,6 @@ def stated(sources: Iterable[ModelSource]) -> Preprocessing | None:
     """Return the preprocessing of the first network that starts from published weights.
 
     All of a run's networks see the same images: one that states another normalization is logged.
-
-    Args:
-        sources: Of a run's networks, the baseline's first.
-
-    Returns:
-        None if no network starts from published weights, or no library states it.
     """
     first: Preprocessing | None = None
     for source in sources:

@@ -31,11 +31,6 @@ log = logging.getLogger(__name__)
 def try_out(source: ModelSource, dataset: Dataset, training: Training | None) -> nn.Module:
     """Build a network, predict images, train it for one step, and rebuild it as if saved.
 
-    Args:
-        source: The node of conf/model.
-        dataset: Whose images it is tried on.
-        training: How its weights are fitted; None: in float32, on the CPU.
-
     Raises:
         ConfigError: If it fails, does not return one finite logit per class, has nothing to train,
             is not deterministic, depends on the other images of a batch, or changes when it is
@@ -62,14 +57,7 @@ def try_out(source: ModelSource, dataset: Dataset, training: Training | None) ->
 
 @dataclass
 class Trial:
-    """The images that a network is tried on, and the checks on it.
-
-    Args:
-        source: Of the network.
-        classes: Width of its logits.
-        images: Normalized, (IMAGES, C, H, W).
-        labels: (IMAGES,).
-    """
+    """The checks on a network, and the images for them: normalized, (IMAGES, C, H, W)."""
 
     source: ModelSource
     classes: int

@@ -31,9 +31,8 @@ class Entry:
     """One folder in the store.
 
     Args:
-        folder: Its path.
         bytes: Of all its files.
-        used: When it was made or last read, seconds since 1970.
+        used: Time when it was made or last read, seconds since 1970.
         origin: The stage that made it; for people.
     """
 

@@ -19,14 +19,7 @@ DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ELOOP)
 def write_entry(
     work: Path, place: Path, about: dict[str, Any], make: Callable[[Path], None]
 ) -> None:
-    """Make an entry in a folder, write its manifest last, and move it to its place.
-
-    Args:
-        work: An empty folder on the same disk.
-        place: Where the entry belongs; its name is the key.
-        about: Describes the entry, for people.
-        make: Fills a folder.
-    """
+    """Fill an empty folder on the same disk, write its manifest, and move it to its place."""
     make(work)
     share(work)
     files = sorted(path for path in work.rglob("*") if path.is_file())

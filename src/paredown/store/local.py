@@ -89,7 +89,7 @@ class Store:
             shutil.rmtree(remnant, ignore_errors=True)
 
     def produce(self, place: Path, about: dict[str, Any], make: Callable[[Path], None]) -> None:
-        """Make a missing entry; a hook for stores that may have it elsewhere.
+        """Write a missing entry; a hook for stores that may have it elsewhere.
 
         Raises:
             RunError: If a disk is full.
@@ -112,7 +112,7 @@ class Store:
             shutil.rmtree(work, ignore_errors=True)
 
     def _in_temporary(self, key: str, about: dict[str, Any], make: Callable[[Path], None]) -> Path:
-        """Make an entry of a read-only store in a temporary folder."""
+        """Return an entry of a read-only store, made in a temporary folder."""
         if self._temporary is None:
             log.warning("store.folder %s cannot be written; results are not kept", self.folder)
             self._temporary = tempfile.TemporaryDirectory(prefix="paredown-")

@@ -135,18 +135,18 @@ class RemoteStore(Store):
         return place
 
     def _try_upload(self, place: Path) -> None:
-        """Upload an entry, and mark one that could not be uploaded."""
+        """Upload an entry, its manifest last, and mark one that could not be uploaded."""
+
+        def upload() -> bool:
+            names = json.loads((place / MANIFEST).read_text())["files"]
+            for name in (*names, MANIFEST):
+                self._fs.put_file(str(place / name), f"{self._root}/{place.name}/{name}")
+            return True
+
         mark = place.with_name(place.name + UNSENT)
         mark.touch()
-        if self._request(lambda: self._upload(place)):
+        if self._request(upload):
             mark.unlink(missing_ok=True)
-
-    def _upload(self, place: Path) -> bool:
-        """Copy an entry to the object store, its manifest last."""
-        names = json.loads((place / MANIFEST).read_text())["files"]
-        for name in (*names, MANIFEST):
-            self._fs.put_file(str(place / name), f"{self._root}/{place.name}/{name}")
-        return True
 
     @contextmanager
     def _lease(self, key: str, stage: str) -> Iterator[None]:
@@ -173,9 +173,13 @@ class RemoteStore(Store):
     def _acquire(self, path: str, own: dict[str, Any], stage: str) -> bool:
         """Create a lease, once nobody else holds it."""
         waits, last, since = False, b"", time.monotonic()
-        while not self._create(path, _content(own, 0)):
-            if not waits:
-                log.info("%s: another worker is making it; waiting", stage)
+        while True:
+            try:
+                self._fs.pipe_file(path, _content(own, 0), mode="create")
+                return True
+            except FileExistsError:
+                if not waits:
+                    log.info("%s: another worker is making it; waiting", stage)
                 waits = True
             with contextlib.suppress(FileNotFoundError):
                 current = self._fs.cat_file(path)
@@ -185,15 +189,6 @@ class RemoteStore(Store):
                     log.warning("%s: the worker that made it has died; making it", stage)
                     self._fs.rm_file(path)
             time.sleep(POLL)
-        return True
-
-    def _create(self, path: str, content: bytes) -> bool:
-        """Create an object that must not exist, in one request; False if it does."""
-        try:
-            self._fs.pipe_file(path, content, mode="create")
-        except FileExistsError:
-            return False
-        return True
 
     def _renew(self, path: str, own: dict[str, Any], stop: threading.Event) -> None:
         """Rewrite the lease at every beat, which shows others that its holder is alive."""

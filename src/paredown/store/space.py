@@ -18,14 +18,7 @@ def is_full(error: Exception) -> bool:
 
 
 def full_disk(error: Exception, place: Path, work: Path, stage: str) -> RunError:
-    """Return the error of a stage that found a disk full.
-
-    Args:
-        error: For which `is_full`.
-        place: Of the entry.
-        work: The folder that it was made in.
-        stage: Its name.
-    """
+    """Return the error of a stage whose entry, in the folder `work`, did not fit on a disk."""
     if full_elsewhere(error, place.parent):
         return RunError(
             f"{tempfile.gettempdir()}: the disk of temporary files is full while {stage} was made. "

@@ -20,11 +20,7 @@ USE, TURN, KEYS, LOCK = ".use", "turn.lock", ".keys", ".lock"
 
 
 class Use:
-    """The entries that one process reads; nothing is written before the first.
-
-    Args:
-        store: The folder of the store.
-    """
+    """The entries of a store that one process reads; nothing is written before the first."""
 
     def __init__(self, store: Path) -> None:
         self._folder = store / USE

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from paredown.tracking.run import Run
     from paredown.variant import Stage
 
-    OpenPath = Callable[[], AbstractContextManager[VariantPath]]
-
+OpenPath = Callable[[], "AbstractContextManager[VariantPath]"]
 STUDY = "study"  # folder of a study's files, in its run's folder and in MLflow
 
 

@@ -21,8 +21,17 @@ PANELS = {
     "size_mb": "size of the file, MB, logarithmic",
     "speedup": "times the teacher's speed, logarithmic",
 }
+EAGER = "teacher, eager PyTorch"
+ROWS = {  # prune, quantize and stage of each row
+    "teacher, float32": ("structured", "static", "baseline"),
+    "student, distilled": ("structured", "static", "distill"),
+    "+ pruned": ("structured", "static", "prune"),
+    "+ int8": ("structured", "static", "quantize"),
+    "masked, not pruned": ("masked", "static", "prune"),
+    "masked + int8": ("masked", "static", "quantize"),
+    "pruned + int8": ("structured", "dynamic", "quantize"),
+}
 PATH_ROWS = 4  # the others are shortcuts
-NEEDED = {("structured", "static"), ("masked", "static"), ("structured", "dynamic")}
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,9 @@ class Lab:
     def check(self, settings: Sequence[Mapping[str, str]], stages: Sequence[str]) -> None:
         """Raise ConfigError unless the sweep has the jobs that are compared, of the full path."""
         pairs = [(job.get("prune"), job.get("quantize")) for job in settings]
+        needed = {(prune, quantize) for prune, quantize, _ in ROWS.values()}
         rule, hint = "have each once", "prune=structured,masked quantize=static,dynamic, one seed"
-        ok = set(pairs) >= NEEDED and len(set(pairs)) == len(pairs)
+        ok = set(pairs) >= needed and len(set(pairs)) == len(pairs)
         require(ok, "prune and quantize", rule, pairs, hint)
         stack = ["baseline", "distill", "prune", "quantize"]
         require(list(stages) == stack, "technique", "be stack for this study", list(stages))
@@ -41,46 +51,34 @@ class Lab:
     def __call__(self, jobs: Sequence[Job], open_path: OpenPath, folder: Path) -> str:
         """Write lab.png, .md and .json; describe masks, dynamic int8 and the runtime."""
         rows = _rows({(job.settings["prune"], job.settings["quantize"]): job for job in jobs})
-        (folder / "lab.json").write_text(json.dumps(rows, indent=1) + "\n")
-        (folder / "lab.md").write_text(markdown(rows))
-        summary = _summary({row["stage"]: row for row in rows})
-        _draw(rows, summary.partition("\n")[0], folder / "lab.png")
-        return f"{markdown(rows)}\n{summary}\nsee {folder / 'lab.png'}"
+        table = [
+            {**row, "stage": titled(name, row.get("note", "")), "note": ""}
+            for name, row in rows.items()
+        ]
+        (folder / "lab.json").write_text(json.dumps(table, indent=1) + "\n")
+        (folder / "lab.md").write_text(markdown(table))
+        summary = _summary(rows)
+        _draw(table, summary.partition("\n")[0], folder / "lab.png")
+        return f"{markdown(table)}\n{summary}\nsee {folder / 'lab.png'}"
 
 
-def _rows(jobs: Mapping[tuple[str, str], Job]) -> list[dict[str, Any]]:
-    """Return the rows, the path first; speed-ups are relative to the baseline of each job."""
-    path, masked = jobs["structured", "static"], jobs["masked", "static"]
-    dynamic = jobs["structured", "dynamic"]
-    named: list[tuple[str, Row]] = [
-        ("teacher, float32", path.row("baseline")),
-        ("student, distilled", path.row("distill")),
-        ("+ pruned", path.row("prune")),
-        ("+ int8", path.row("quantize")),
-        ("masked, not pruned", masked.row("prune")),
-        ("masked + int8", masked.row("quantize")),
-        ("pruned + int8", dynamic.row("quantize")),
-    ]
-    if path.eager:
-        gain = path.eager["runtime_speedup"]
-        slow = {"latency_ms": path.eager["latency_ms"], "speedup": 1 / gain}
-        plain = {
-            name: value
-            for name, value in path.row("baseline").items()
-            if not name.startswith("speedup_")
-        }
-        named.append(("teacher, eager PyTorch", {**plain, **slow}))
-    return [{**row, "stage": titled(name, row.get("note", "")), "note": ""} for name, row in named]
+def _rows(jobs: Mapping[tuple[str, str], Job]) -> dict[str, Row]:
+    """Return the rows by name; speed-ups are relative to the baseline of each job."""
+    rows: dict[str, Row] = {
+        name: jobs[prune, quantize].row(stage) for name, (prune, quantize, stage) in ROWS.items()
+    }
+    eager = jobs["structured", "static"].eager
+    if eager:
+        baseline = rows["teacher, float32"].items()
+        plain = {name: value for name, value in baseline if not name.startswith("speedup_")}
+        speed = {"latency_ms": eager["latency_ms"], "speedup": 1 / eager["runtime_speedup"]}
+        rows[EAGER] = {**plain, **speed}
+    return rows
 
 
 def _summary(rows: Mapping[str, Row]) -> str:
     """Describe the effect of each shortcut."""
-
-    def named(name: str) -> Row:
-        return next(row for title, row in rows.items() if title.startswith(name))
-
-    student, pruned, int8 = named("student"), named("+ pruned"), named("+ int8")
-    masked, dynamic, teacher = named("masked, not"), named("pruned + int8"), named("teacher, fl")
+    teacher, student, pruned, int8, masked, _, dynamic = (rows[name] for name in ROWS)
     lines = [
         f"The path: {teacher['size_mb'] / int8['size_mb']:.0f} times smaller, "
         f"{int8['speedup']:.1f} times faster, "
@@ -93,8 +91,8 @@ def _summary(rows: Mapping[str, Row]) -> str:
         f"{dynamic['size_mb']:.2f} MB of {pruned['size_mb']:.2f}, where static int8 reaches "
         f"{int8['integer_layers']:.0f} and {int8['size_mb']:.2f} MB.",
     ]
-    if any(title.startswith("teacher, eager") for title in rows):
-        eager = named("teacher, eager")
+    if EAGER in rows:
+        eager = rows[EAGER]
         lines.append(
             f"The runtime alone takes the teacher from {eager['latency_ms']:.2f} to "
             f"{teacher['latency_ms']:.2f} ms: {1 / eager['speedup']:.1f} times, which is no "

@@ -26,7 +26,6 @@ class Cost:
     """Cost of one layer in integers, the others in float32.
 
     Args:
-        layer: Its name.
         drop: Share of accuracy lost; negative for a gain.
         agreement: Share of the validation images with the same prediction as the float32 file's.
         error: Root mean square of the logits' change, relative to that of the logits.

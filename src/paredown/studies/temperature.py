@@ -67,9 +67,9 @@ class Temperature:
 
 def soften(logits: Numbers, temperature: float) -> Numbers:
     """Return softmax(logits / T), (N, classes)."""
-    scaled = logits / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    from scipy.special import softmax
+
+    return np.asarray(softmax(logits / temperature, axis=1))
 
 
 def entropies(shares: Numbers) -> Numbers:
@@ -145,8 +145,7 @@ def _draw(
     accuracy.set_ylabel("student's accuracy, validation split, %")
     accuracy.legend(frameon=False, fontsize=9)
     low, middle, high = (
-        [float(np.percentile(values, share)) for values in entropy.values()]
-        for share in (5, 50, 95)
+        [float(np.percentile(row, share)) for row in entropy.values()] for share in (5, 50, 95)
     )
     bits.fill_between(list(entropy), low, high, color=BARS[0], alpha=0.2, linewidth=0)
     bits.plot(list(entropy), middle, "-o", color=BARS[0], markersize=5)

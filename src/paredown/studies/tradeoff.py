@@ -172,7 +172,7 @@ def _draw(points: Points, baseline: Mapping[str, Any], title: str, file: Path) -
 def _draw_accuracy(
     axes: "Axes", by: Mapping[float, Mapping[str, float]], technique: str, style: str, color: str
 ) -> None:
-    """Draw accuracy by sparsity with its spread; points of the two techniques stand side by side."""
+    """Draw accuracy by sparsity with its spread; the two techniques stand side by side."""
     aside = 0.6 * (1 if technique == "masked" else -1)
     gone = [100 * point["gone"] + aside for point in by.values()]
     middle = [100 * point["accuracy"] for point in by.values()]
