@@ -62,7 +62,6 @@ class _Call:
 
     arguments: tuple[Any, ...]
     options: dict[str, Any]
-    output: Any
     dropouts: tuple[float, float]
 
 
@@ -78,11 +77,9 @@ def _recorded(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, list[_Call]]
             rates[inputs[0].ndim] = dropout.p
 
         def record(
-            _: Any, inputs: Any, options: Any, output: Any, name: str = name, rates: Any = rates
+            _: Any, inputs: Any, options: Any, __: Any, name: str = name, rates: Any = rates
         ) -> None:
-            calls[name].append(
-                _Call(inputs, options, output, (rates.get(4, 0.0), rates.get(3, 0.0)))
-            )
+            calls[name].append(_Call(inputs, options, (rates.get(4, 0.0), rates.get(3, 0.0))))
 
         inner = [child for child in part.modules() if isinstance(child, nn.Dropout)]
         hooks += [child.register_forward_hook(drop) for child in inner]

@@ -104,7 +104,7 @@ def _import_target(target: str) -> Callable[..., Any]:
     """
     place, name = _split(target)
     try:
-        module = _load(Path(place)) if place.endswith(".py") else _import(place)
+        module = _import(place)
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
@@ -130,24 +130,25 @@ def _refuse(rule: str, target: str, error: BaseException) -> NoReturn:
     ) from error
 
 
-def _import(name: str) -> ModuleType:
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.append(folder)  # as `python -m` has it
-    return importlib.import_module(name)
+def _import(place: str) -> ModuleType:
+    """Import a module, as `python -m` does, or a file."""
+    if not place.endswith(".py"):
+        _add_to_path(Path.cwd())
+        return importlib.import_module(place)
+    path = Path(place).expanduser().absolute()
+    require(path.is_file(), "model.target", "name a file that exists", place)
+    return _import_file(path, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
 
 
-def _load(file: Path) -> ModuleType:
-    path = file.expanduser().absolute()
-    require(path.is_file(), "model.target", "name a file that exists", str(file))
-    return _module(path, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+def _add_to_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 @cache
-def _module(path: Path, digest: str) -> ModuleType:
+def _import_file(path: Path, digest: str) -> ModuleType:
     """Import a file, once per content; the files beside it can be imported, too."""
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
+    _add_to_path(path.parent)
     name = f"paredown_user_{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

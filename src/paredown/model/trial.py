@@ -104,7 +104,8 @@ class Trial:
         fast, device = resolve_precision(training, network) == "bfloat16", resolve_device(training)
         optimizer, _ = step.make_optimizer(training, network.to(device), 1)
         batch = step.Batch(self.images.clone(), self.labels).to(device, layout(network))
-        hook = network.register_forward_hook(self._record_type)
+        types: list[str] = []
+        hook = network.register_forward_hook(lambda *call: types.append(type(call[-1]).__name__))
         loss = step.label_loss(0.0)
         try:
             step.take_step(network.train(), optimizer, loss, batch, fast, self.classes)
@@ -113,6 +114,7 @@ class Trial:
             raise self._refusal(network, rule, error) from error
         finally:
             hook.remove()
+        self.output_type = types[-1] if types else ""
         optimizer.zero_grad(set_to_none=True)
         network.to("cpu").eval()
         broken = not_finite(network)
@@ -160,9 +162,6 @@ class Trial:
                 "%s: returns a %s in training; only its logits are trained, the rest of it is "
                 "ignored", self.name, self.output_type,
             )  # fmt: skip
-
-    def _record_type(self, _: nn.Module, __: Any, output: Any) -> None:
-        self.output_type = type(output).__name__
 
     def _refusal(self, network: nn.Module, rule: str, error: BaseException) -> ConfigError:
         message = one_line(str(error))[:200] or "no reason"
