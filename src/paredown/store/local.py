@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from paredown.store.entry import find_fault, folder_beside, write_entry
 from paredown.store.space import full_disk, is_full
 from paredown.store.use import Use
@@ -51,8 +53,6 @@ class Store:
         Raises:
             ConfigError: If the entry belongs to another user and may not be read.
         """
-        from filelock import FileLock, Timeout
-
         place = self.folder / key
         with contextlib.suppress(OSError):  # the folder may have been removed
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -80,8 +80,6 @@ class Store:
 
     def forget(self, key: str) -> None:
         """Remove an entry that is not valid any more, if it may be removed."""
-        from filelock import FileLock
-
         place = self.folder / key
         with contextlib.suppress(OSError), FileLock(self.folder / f"{key}.lock"):
             remnant = place.with_name(f".{key}-{secrets.token_hex(4)}")

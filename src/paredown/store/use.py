@@ -9,12 +9,10 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from paredown.host.process import is_free, living
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 USE, TURN, KEYS, LOCK = ".use", "turn.lock", ".keys", ".lock"
 
@@ -58,8 +56,6 @@ class Use:
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
     """Hold the lock on the lists of keys for the length of the block."""
-    from filelock import FileLock
-
     with FileLock(folder / TURN):
         yield
 
