@@ -17,7 +17,7 @@ from paredown.dataset import Dataset
 from paredown.dataset.digits import Digits
 from paredown.errors import ConfigError
 from paredown.measure import footprint
-from paredown.model.check import tried
+from paredown.model.check import require_valid_model
 from paredown.model.custom import Custom
 from paredown.prune.channels import Pruning
 from paredown.prune.criterion.magnitude import Magnitude
@@ -48,7 +48,7 @@ def _row(name: str, habit: Habit, dataset: Dataset) -> str:
         ConfigError: If it is refused.
     """
     source = Custom(name, f"{habit.network.__module__}.{name}", None)
-    require_exportable(tried(source, dataset), dataset.input_shape)
+    require_exportable(require_valid_model(source, dataset), dataset.input_shape)
     torch.manual_seed(0)
     module = source.build(len(dataset.classes), dataset.input_shape).eval()
     pruning = Pruning(Magnitude(2), "local", 4, dataset)

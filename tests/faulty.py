@@ -32,7 +32,7 @@ def arm(fault: str, point: str) -> None:
     import torch
     from onnxruntime import quantization
 
-    from paredown.store import local
+    from paredown.store import entry
     from paredown.training.progress import TrainingProgress
 
     def before(owner: object, name: str) -> None:
@@ -49,7 +49,7 @@ def arm(fault: str, point: str) -> None:
     elif point == "export":
         before(torch.onnx, "export")
     elif point == "manifest":
-        before(local, "sha256_of")  # the files are there, their manifest is not
+        before(entry, "sha256_of")  # the files are there, their manifest is not
     else:
         step = TrainingProgress.step
 

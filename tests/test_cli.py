@@ -10,6 +10,7 @@ from command import ROOT, SMALL, paredown, run_here, runs_of, without
 
 BAD = [
     ("prune.amount=1.0", "prune.amount must lie in [0, 1), got 1.0"),
+    ("runtime._target_=paredown.no.Net", "must name a class that exists, got paredown.no.Net: "),
     ("prune.amount=-0.1", "prune.amount must lie in [0, 1), got -0.1"),
     ("prune.amount=abc", "prune.amount must be a number or null, got 'abc'"),
     ("prune.amount=nan", "prune.amount must lie in [0, 1), got nan"),

@@ -128,6 +128,22 @@ def test_a_key_without_a_target_is_refused(node: object) -> None:
         build(OmegaConf.create({"model": node}), "model")
 
 
+@pytest.mark.parametrize(
+    ("target", "rest"),
+    [
+        ("paredown.nowhere.Net", ": No module named 'paredown.nowhere'"),
+        ("my_net.Net", ": No module named 'my_net'"),
+        ("paredown.model.cnn4.Cnn5", ": module 'paredown.model.cnn4' has no attribute 'Cnn5'"),
+        ("paredown.timing.Timing", "; it is now paredown.measure.latency.Timing"),
+        ("os.system", ", a builtin_function_or_method"),
+    ],
+)
+def test_a_target_that_names_no_class_is_refused_with_its_path(target: str, rest: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        build(OmegaConf.create({"model": {"_target_": target}}), "model")
+    assert str(refusal.value) == f"model._target_ must name a class that exists, got {target}{rest}"
+
+
 @pytest.fixture
 def quiet_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo what user_errors sets for Hydra."""

@@ -133,7 +133,7 @@ def filled(inner):
     return full
 
 if {what!r} == "weights":
-    store.Store._write = filled(store.Store._write)
+    store.Store.produce = filled(store.Store.produce)
 if {what!r} == "onnxruntime":  # the weights are whole by then
     onnx.save = filled(onnx.save)
 if {what!r} == "mlflow":

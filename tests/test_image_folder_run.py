@@ -66,7 +66,7 @@ BAD = [
     (("model.weights=nowhere.pt",), "weights must be a file or the name of published weights"),
     (("model=cnn4", "model.weights=DEFAULT"), "weights of cnn4 must end with .safetensors"),
     (("model=custom", "model.target=Net"), "model.target must name what makes the network"),
-    (("model=custom", "model.target=gone.py:Net"), "model.target must name a file that is there"),
+    (("model=custom", "model.target=gone.py:Net"), "model.target must name a file that exists"),
     (("model.name=alexnet",), "model alexnet must take images of 3x32x32, got RuntimeError"),
 ]
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from paredown.errors import ConfigError
-from paredown.model import ARCHITECTURE, WEIGHTS, ModelSource, load, outline, save
+from paredown.model import ARCHITECTURE, WEIGHTS, ModelSource, build_meta, load, save
 from paredown.model.cnn4 import Cnn4
 from paredown.model.torchvision import Torchvision
 
@@ -130,6 +130,6 @@ def test_an_outline_has_the_shapes_of_the_network_that_is_built(name: str) -> No
     source = Torchvision(name)
     shapes = [
         {key: tensor.shape for key, tensor in network.state_dict().items()}
-        for network in (outline(source, 7, SHAPE), source.build(7, SHAPE))
+        for network in (build_meta(source, 7, SHAPE), source.build(7, SHAPE))
     ]
     assert shapes[0] == shapes[1]

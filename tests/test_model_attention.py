@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from paredown.dataset import Dataset
 from paredown.measure.footprint import params
 from paredown.model.attention import HeadAttention
+from paredown.model.attention_exchange import exchange_attention
 from paredown.prune.channels import Pruning
 from paredown.prune.criterion.magnitude import Magnitude
 
@@ -114,7 +115,7 @@ def test_attention_by_hand_is_exchanged_whatever_its_names_and_layout(
     network = Net(build()).eval()
     with torch.no_grad():
         expected = network(IMAGES)
-        (attention,) = HeadAttention.put_into(network, IMAGES).values()
+        (attention,) = exchange_attention(network, IMAGES).values()
         assert torch.allclose(network(IMAGES), expected, atol=1e-5)
     assert (attention.heads, attention.dropout) == (heads, dropout)
     with torch.no_grad():
@@ -152,7 +153,7 @@ def test_a_transformer_by_hand_loses_more_than_two_fifths_at_half_of_its_channel
 def test_what_computes_something_else_is_left_alone(build: type[nn.Module]) -> None:
     torch.manual_seed(0)
     network = Net(build()).eval()
-    assert HeadAttention.put_into(network, IMAGES) == {}
+    assert exchange_attention(network, IMAGES) == {}
     assert isinstance(network.attention, build)
 
 
@@ -161,23 +162,23 @@ def test_an_output_that_begins_at_zero_hides_nothing(build: type[Joint]) -> None
     network = Net(build()).eval()
     nn.init.zeros_(network.attention.project.weight)
     nn.init.zeros_(network.attention.project.bias)
-    exchanged = HeadAttention.put_into(network, IMAGES)
+    exchanged = exchange_attention(network, IMAGES)
     assert [part.heads for part in exchanged.values()] == ([4] if build is Joint else [])
 
 
 def test_frozen_attention_stays_frozen() -> None:
     network = Net(Joint().requires_grad_(False)).eval()
-    HeadAttention.put_into(network, IMAGES)
+    exchange_attention(network, IMAGES)
     assert not any(weight.requires_grad for weight in network.attention.parameters())
     assert all(weight.requires_grad for weight in network.head.parameters())
 
 
 def test_it_is_built_again_from_what_describes_it(tmp_path: Path) -> None:
     network = Net(Separate()).eval()
-    HeadAttention.put_into(network, IMAGES)["attention"].remove_heads([1])
+    exchange_attention(network, IMAGES)["attention"].remove_heads([1])
     again = deepcopy(network)
     again.attention = Separate()
-    HeadAttention.rebuild(again, HeadAttention.described(network))
+    HeadAttention.rebuild(again, HeadAttention.shapes_in(network))
     again.load_state_dict(network.state_dict())
     with torch.no_grad():
         assert torch.equal(again.eval()(IMAGES), network(IMAGES))

@@ -11,10 +11,10 @@ import torch
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.model import load, save
-from paredown.model.check import tried
+from paredown.model.check import require_valid_model
 from paredown.model.custom import Custom
 from paredown.model.form import layout
-from paredown.model.weights import start
+from paredown.model.loading import build_with_weights
 from paredown.training import Training
 from paredown.training.baseline import Baseline
 from paredown.training.loop import fit, label_loss
@@ -43,7 +43,7 @@ WORK = [
 def test_a_network_of_any_of_these_habits_is_trained_saved_and_read_again_to_the_bit(
     name: str, training: Training, few: Dataset, tmp_path: Path
 ) -> None:
-    tried(habit(name), few, training)
+    require_valid_model(habit(name), few, training)
     module = trained(name, training, few).module
     save(module, habit(name), 10, SHAPE, tmp_path)
     again, _ = load(tmp_path)
@@ -57,21 +57,21 @@ def test_a_network_of_any_of_these_habits_is_trained_saved_and_read_again_to_the
 
 
 REFUSED = {
-    "Tuple": r"to logits \(2, 10\), one a class, got 'tuple'; let its forward return the logits",
-    "Random": "answer alike to the same images, got another answer the second time; F.dropout",
-    "Beside": "answer to an image alone as it does to it in a batch, got another answer then$",
-    "BatchNormed": "in a batch, got norm, a norm that keeps no statistics; let it track_running",
+    "Tuple": r"to logits \(2, 10\), one per class, got 'tuple'; let its forward return the logits",
+    "Random": "return the same logits for the same images, got others the second time; F.dropout",
+    "Beside": "return the same logits for an image alone as in a batch, got other logits then$",
+    "BatchNormed": "in a batch, got norm, a norm without running statistics; let it track_running",
     "Pairs": "take 3 images at once, got RuntimeError: mat1",
-    "Squeezed": r"map 1 image of 3x32x32 to logits \(1, 10\), one a class, got \(10,\)",
-    "Drawn": r"once it is saved and read again, got another mix \(a plain tensor, no buffer\); k",
-    "Volatile": r"read again, got another mix \(a buffer with persistent=False\); keep that in a",
-    "Listed": r"read again, got another order \(of type list, no buffer\)",
+    "Squeezed": r"map 1 image of 3x32x32 to logits \(1, 10\), one per class, got \(10,\)",
+    "Drawn": r"after it is saved and loaded, got another mix \(a plain tensor, no buffer\); s",
+    "Volatile": r"loaded, got another mix \(a buffer with persistent=False\); store that in a",
+    "Listed": r"loaded, got another order \(of type list, no buffer\)",
     "Late": "make its weights when it is built, got 'extra.weight, extra.bias'; not in forward",
     "AllFrozen": "have a weight that trains, got 'none'; training.epochs=0 leaves them",
     "ViewedInTraining": r"train on 4 images of 3x32x32, got RuntimeError: view size.*reshape",
     "DoubleInside": "got RuntimeError: .*; its float64 weights became float32, so its code must n",
-    "Whole": "give floating-point logits, got 'int64'",
-    "Infinite": r"give finite logits, got \[.*nan",
+    "Whole": "return floating-point logits, got 'int64'",
+    "Infinite": r"return finite logits, got \[.*nan",
     "Empty": "begin with finite weights, got 'nan in scale'; a parameter made by torch.empty",
     "Exits": "take images of 3x32x32, got SystemExit: no GPU",
     "ExitsAtOnce": r"make a network of \{\}, got .*SystemExit: 0 \(odd_networks.py, line",
@@ -85,7 +85,7 @@ def test_a_network_that_would_come_out_wrong_is_refused_in_one_line_that_names_i
     name: str, training: Training, few: Dataset
 ) -> None:
     with pytest.raises(ConfigError, match=f"^model.* must .*{REFUSED[name]}") as caught:
-        tried(habit(name), few, training)
+        require_valid_model(habit(name), few, training)
     assert "\n" not in str(caught.value)
 
 
@@ -96,15 +96,15 @@ def test_what_fails_in_bfloat16_alone_is_told_with_the_precision(
     text = f"class Net(Plain):\n    {body}\n"
     (tmp_path / "half.py").write_text(HABITS.read_text() + text)
     source = Custom(None, f"{tmp_path}/half.py:Net", None)
-    tried(source, few, training)
+    require_valid_model(source, few, training)
     with pytest.raises(ConfigError, match="must train on 4 images of 3x32x32 in bfloat16, got"):
-        tried(source, few, replace(training, precision="bfloat16"))
+        require_valid_model(source, few, replace(training, precision="bfloat16"))
 
 
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("Auxiliary", "answers with a dict in training; its logits alone are learnt from"),
+        ("Auxiliary", "returns a dict in training; only its logits are trained"),
         ("Double", "its float64 weights become float32"),
         ("DoubleLogits", "its logits become float32"),
     ],
@@ -113,7 +113,7 @@ def test_what_is_done_for_a_network_is_told(
     name: str, line: str, few: Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        tried(replace(habit(name), name="mine"), few)
+        require_valid_model(replace(habit(name), name="mine"), few)
     assert f"model mine: {line}" in caplog.text
 
 
@@ -130,20 +130,20 @@ class Net(nn.Sequential):
 """
     (tmp_path / "net.py").write_text(text)
     source = Custom(None, f"{tmp_path}/net.py:Net", None)
-    first = tried(source, few, training)
+    first = require_valid_model(source, few, training)
     builds = len(count.read_text())
-    assert tried(source, few, training) is first
+    assert require_valid_model(source, few, training) is first
     assert len(count.read_text()) == builds
     assert all(weight.is_meta for weight in first.parameters())
     (tmp_path / "net.py").write_text(text + "# changed\n")
-    assert tried(source, few, training) is not first
+    assert require_valid_model(source, few, training) is not first
 
 
 def test_the_check_leaves_the_numbers_that_are_drawn_afterwards(few: Dataset) -> None:
     torch.manual_seed(3)
     wanted = torch.rand(3)
     torch.manual_seed(3)
-    tried(replace(habit("Plain"), name="again"), few)
+    require_valid_model(replace(habit("Plain"), name="again"), few)
     assert torch.equal(torch.rand(3), wanted)
 
 
@@ -151,7 +151,7 @@ def test_frozen_weights_stay_frozen_once_they_are_read_again(
     training: Training, few: Dataset, tmp_path: Path
 ) -> None:
     source = habit("Frozen")
-    save(start(source, 10, SHAPE), source, 10, SHAPE, tmp_path)
+    save(build_with_weights(source, 10, SHAPE), source, 10, SHAPE, tmp_path)
     module, _ = load(tmp_path)
     before = {name: weight.clone() for name, weight in module.named_parameters()}
     fit(training, module, few, label_loss(0.0), 0, "")
@@ -161,7 +161,7 @@ def test_frozen_weights_stay_frozen_once_they_are_read_again(
 
 def test_tied_weights_come_back_tied_and_are_kept_once(tmp_path: Path) -> None:
     source = habit("Tied")
-    save(start(source, 10, SHAPE), source, 10, SHAPE, tmp_path)
+    save(build_with_weights(source, 10, SHAPE), source, 10, SHAPE, tmp_path)
     module, _ = load(tmp_path)
     assert module.two.weight is module.one.weight
     assert module.again is module.one

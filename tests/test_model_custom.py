@@ -11,7 +11,7 @@ from command import ROOT, SMALL, run_here, runs_of, without
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.model import WEIGHTS, load, save
-from paredown.model.check import tried
+from paredown.model.check import require_valid_model
 from paredown.model.cnn4 import Cnn4
 from paredown.model.custom import Custom
 from paredown.model.torchvision import Torchvision
@@ -78,15 +78,17 @@ def mine(folder: Path, name: str = "Net", **kwargs: object) -> Custom:
 def test_a_class_of_a_file_gets_the_classes_and_its_own_arguments(
     folder: Path, digits: Dataset
 ) -> None:
-    network = tried(mine(folder, width=6), digits)
+    network = require_valid_model(mine(folder, width=6), digits)
     assert (network.body.out_channels, network.head.out_features) == (6, 10)
-    assert tried(mine(folder, "counted"), digits).body.out_channels == 4
+    assert require_valid_model(mine(folder, "counted"), digits).body.out_channels == 4
 
 
 def test_a_dotted_path_is_imported(digits: Dataset) -> None:
     target = "torchvision.models.squeezenet.SqueezeNet"
     source = Custom("mine", target, {"version": "1_1"})
-    assert str(tried(source, digits)) == str(Torchvision("squeezenet1_1").build(10, SHAPE))
+    assert str(require_valid_model(source, digits)) == str(
+        Torchvision("squeezenet1_1").build(10, SHAPE)
+    )
 
 
 def test_it_is_saved_and_rebuilt(folder: Path, tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ BROKEN = {
         r"map 2 images of 3x32x32 to logits \(2, 10\), .* got \(2, 7",
     ),
     "nothing": ("import torch", "make a torch.nn.Module, got 'str'"),
-    "no_layers": ("import torch", r"to logits \(2, 10\), one a class, got \(2, 3072\)"),
+    "no_layers": ("import torch", r"to logits \(2, 10\), one per class, got \(2, 3072\)"),
     "Wrong": ("import torch", "take images of 3x32x32, got RuntimeError: images are upside down"),
     "counted": ("import no_such", "ModuleNotFoundError: No module named 'no_such' .*line 1"),
 }
@@ -128,7 +130,7 @@ def test_what_cannot_work_is_told_in_one_line(name: str, folder: Path, digits: D
     first, line = BROKEN[name]
     (folder / "my_net.py").write_text(first + "\n" + NET)
     with pytest.raises(ConfigError, match=f"^model.* must .*{line}") as caught:
-        tried(mine(folder, name), digits)
+        require_valid_model(mine(folder, name), digits)
     assert "\n" not in str(caught.value)
 
 
@@ -136,17 +138,17 @@ def test_a_syntax_error_an_exit_and_a_missing_file_are_told(folder: Path, digits
     for text, line in (("def (", "SyntaxError: "), ("raise SystemExit(3)", "SystemExit: 3")):
         (folder / "my_net.py").write_text(text)
         with pytest.raises(ConfigError, match=f"must name code that imports.*{line}"):
-            tried(mine(folder), digits)
+            require_valid_model(mine(folder), digits)
     (folder / "my_net.py").unlink()
-    with pytest.raises(ConfigError, match="must name a file that is there, got"):
-        tried(mine(folder), digits)
+    with pytest.raises(ConfigError, match="must name a file that exists, got"):
+        require_valid_model(mine(folder), digits)
 
 
 def test_an_argument_that_it_does_not_take_is_told_with_its_own_error(
     folder: Path, digits: Dataset
 ) -> None:
     with pytest.raises(ConfigError, match=r"network of \{'depth': 3\}, got .*TypeError: .*'depth'"):
-        tried(mine(folder, depth=3), digits)
+        require_valid_model(mine(folder, depth=3), digits)
 
 
 @pytest.mark.parametrize("target", ["Net", "my_net.py", "my_net.py:", ":Net", "module."])
@@ -157,8 +159,8 @@ def test_a_target_that_names_nothing_is_refused(target: str) -> None:
 
 def test_a_library_s_network_that_cannot_take_the_images_is_refused(digits: Dataset) -> None:
     with pytest.raises(ConfigError, match=r"^model alexnet must take images of 3x32x32, got Run"):
-        tried(Torchvision("alexnet"), digits)
-    assert tried(Cnn4(4, "cnn4"), digits)[0].weight.is_meta
+        require_valid_model(Torchvision("alexnet"), digits)
+    assert require_valid_model(Cnn4(4, "cnn4"), digits)[0].weight.is_meta
 
 
 def test_a_run_with_a_network_of_one_s_own_and_weights_of_one_s_own(folder: Path) -> None:

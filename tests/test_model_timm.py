@@ -5,7 +5,7 @@ import torch
 
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
-from paredown.model.check import tried
+from paredown.model.check import require_valid_model
 from paredown.model.timm import Timm
 
 needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="needs the extra timm")
@@ -14,7 +14,7 @@ needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="needs the ext
 @pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
 def test_without_the_package_what_installs_it_is_told(digits: Dataset) -> None:
     with pytest.raises(ConfigError, match=r"no timm.*pip install .*\[timm\]'?$"):
-        tried(Timm("timm", "resnet10t"), digits)
+        require_valid_model(Timm("timm", "resnet10t"), digits)
 
 
 @needs_timm
@@ -36,6 +36,8 @@ def test_without_a_network_published_weights_are_refused_in_one_line(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    with pytest.raises(ConfigError, match=r"^model\.weights must be published and here") as caught:
+    with pytest.raises(
+        ConfigError, match=r"^model\.weights must be published and cached"
+    ) as caught:
         Timm("timm", "resnet10t").published("DEFAULT")
     assert "\n" not in str(caught.value)

@@ -18,8 +18,9 @@ from torch import nn
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.model.cnn4 import Cnn4
+from paredown.model.loading import build_with_weights, read
 from paredown.model.torchvision import Torchvision
-from paredown.model.weights import fingerprint, read, start
+from paredown.model.weights import fingerprint
 from paredown.training import Training
 from paredown.training.baseline import Baseline
 from paredown.variant import Context
@@ -53,7 +54,9 @@ WRITERS: dict[str, Callable[[dict[str, torch.Tensor], Path], None]] = {
 def test_a_network_starts_from_the_weights_of_a_file(name: str, tmp_path: Path) -> None:
     WRITERS[name](state(), tmp_path / name)
     torch.manual_seed(2)
-    assert equal(start(replace(SMALL, weights=str(tmp_path / name)), 10, SHAPE), state())
+    assert equal(
+        build_with_weights(replace(SMALL, weights=str(tmp_path / name)), 10, SHAPE), state()
+    )
 
 
 def test_no_epochs_leave_good_weights_as_they_are(
@@ -70,7 +73,7 @@ def test_a_head_of_other_classes_stays_fresh_and_the_rest_is_taken(tmp_path: Pat
     save_file(state(classes=100), tmp_path / "a.safetensors")
     head = ("17.weight", "17.bias")
     torch.manual_seed(2)
-    module = start(replace(SMALL, weights=str(tmp_path / "a.safetensors")), 10, SHAPE)
+    module = build_with_weights(replace(SMALL, weights=str(tmp_path / "a.safetensors")), 10, SHAPE)
     assert equal(module, {**state(classes=100), **{k: state()[k] for k in head}}, but=head)
     assert module[17].weight.shape == (10, 32)
 
@@ -78,7 +81,10 @@ def test_a_head_of_other_classes_stays_fresh_and_the_rest_is_taken(tmp_path: Pat
 def test_counters_of_old_files_may_lack(tmp_path: Path) -> None:
     old = {name: value for name, value in state().items() if "num_batches" not in name}
     save_file(old, tmp_path / "a.safetensors")
-    assert equal(start(replace(SMALL, weights=str(tmp_path / "a.safetensors")), 10, SHAPE), state())
+    assert equal(
+        build_with_weights(replace(SMALL, weights=str(tmp_path / "a.safetensors")), 10, SHAPE),
+        state(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +102,7 @@ def test_weights_of_another_network_are_refused_with_their_keys(
 ) -> None:
     save_file(other, tmp_path / "a.safetensors")
     with pytest.raises(ConfigError, match=f"^weights must be those of cnn4, got .*{told}"):
-        start(replace(SMALL, weights=str(tmp_path / "a.safetensors")), 10, SHAPE)
+        build_with_weights(replace(SMALL, weights=str(tmp_path / "a.safetensors")), 10, SHAPE)
 
 
 class Evil:
@@ -123,7 +129,7 @@ def test_a_pickle_that_holds_code_is_refused_and_does_not_run(what: str, tmp_pat
 def test_a_damaged_file_is_refused_in_one_line(name: str, keep: int, tmp_path: Path) -> None:
     WRITERS[name](state(), tmp_path / name)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:keep])
-    with pytest.raises(ConfigError, match=r"^weights must (be whole|hold tensors)") as caught:
+    with pytest.raises(ConfigError, match=r"^weights must (be undamaged|hold tensors)") as caught:
         read(tmp_path / name)
     assert "\n" not in str(caught.value)
 
@@ -137,11 +143,11 @@ def test_a_file_without_tensors_is_refused(content: object, tmp_path: Path) -> N
 
 def test_a_missing_file_and_a_name_that_nobody_published_are_told() -> None:
     with pytest.raises(ConfigError, match=r"must be a file or the name of .*, got 'nowhere\.pt'"):
-        start(replace(SMALL, weights="nowhere.pt"), 10, SHAPE)
+        build_with_weights(replace(SMALL, weights="nowhere.pt"), 10, SHAPE)
     with pytest.raises(ConfigError, match=r"weights of cnn4 must end with \.safetensors"):
-        start(replace(SMALL, weights="DEFAULT"), 10, SHAPE)
+        build_with_weights(replace(SMALL, weights="DEFAULT"), 10, SHAPE)
     with pytest.raises(ConfigError, match=r"of resnet18 must be one of DEFAULT, IMAGENET1K"):
-        start(Torchvision("resnet18", "IMAGENET22K"), 10, SHAPE)
+        build_with_weights(Torchvision("resnet18", "IMAGENET22K"), 10, SHAPE)
 
 
 def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
@@ -168,16 +174,16 @@ def test_published_weights_are_found_in_the_hub_s_folder_and_get_a_new_head(hub:
     hub.mkdir(parents=True)
     published = Torchvision("squeezenet1_1").build(1000, SHAPE).state_dict()
     torch.save(published, hub / "squeezenet1_1-b8a52dc0.pth")
-    module = start(Torchvision("squeezenet1_1", "DEFAULT"), 10, SHAPE)
+    module = build_with_weights(Torchvision("squeezenet1_1", "DEFAULT"), 10, SHAPE)
     head = ("classifier.1.weight", "classifier.1.bias")
     assert equal(module, published, but=head)
     assert module.classifier[1].out_channels == 10
 
 
 def test_without_a_network_the_address_and_the_folder_are_told(hub: Path) -> None:
-    line = rf"^weights of resnet18 must be here, .*/resnet18-\w+\.pth cannot be .* into {hub}$"
+    line = rf"^weights of resnet18 must be cached, .*/resnet18-\w+\.pth cannot be .* into {hub}$"
     with pytest.raises(ConfigError, match=line) as caught:
-        start(Torchvision("resnet18", "DEFAULT"), 10, SHAPE)
+        build_with_weights(Torchvision("resnet18", "DEFAULT"), 10, SHAPE)
     assert "\n" not in str(caught.value)
     assert not list(hub.iterdir())
 
@@ -202,7 +208,9 @@ KEPT = {
 @pytest.mark.parametrize("name", KEPT)
 def test_checkpoints_of_training_scripts_are_opened(name: str, tmp_path: Path) -> None:
     torch.save(KEPT[name](state()), tmp_path / name)
-    assert equal(start(replace(SMALL, weights=str(tmp_path / name)), 10, SHAPE), state())
+    assert equal(
+        build_with_weights(replace(SMALL, weights=str(tmp_path / name)), 10, SHAPE), state()
+    )
 
 
 def test_which_weights_of_a_checkpoint_are_taken_and_what_is_stripped_is_told(
@@ -211,9 +219,9 @@ def test_which_weights_of_a_checkpoint_are_taken_and_what_is_stripped_is_told(
     averaged = {f"module.{name}": tensor.double() for name, tensor in state().items()}
     torch.save({"model": state(7), "model_ema": averaged}, tmp_path / "a.pt")
     with caplog.at_level(logging.INFO):
-        start(replace(SMALL, weights=str(tmp_path / "a.pt")), 10, SHAPE)
+        build_with_weights(replace(SMALL, weights=str(tmp_path / "a.pt")), 10, SHAPE)
     for line in (
-        "a.pt holds model_ema and model; model_ema is taken, to start from another save it alone",
+        "a.pt holds model_ema and model; using model_ema, to start from another save it alone",
         "weights: module. is stripped from their names",
         "a.pt holds float64, which becomes float32",
     ):
@@ -225,7 +233,7 @@ def test_weights_of_another_precision_become_float32(kind: torch.dtype, tmp_path
     save_file(
         {name: tensor.to(kind) for name, tensor in state().items()}, tmp_path / "a.safetensors"
     )
-    module = start(replace(SMALL, weights=str(tmp_path / "a.safetensors")), 10, SHAPE)
+    module = build_with_weights(replace(SMALL, weights=str(tmp_path / "a.safetensors")), 10, SHAPE)
     assert module[0].weight.dtype == torch.float32
     assert torch.allclose(module[0].weight, state()["0.weight"], rtol=0.01)
     assert module[1].num_batches_tracked.dtype == torch.int64
@@ -252,7 +260,7 @@ def test_weights_that_cannot_be_computed_with_are_refused_by_name(
 ) -> None:
     torch.save({**state(), "0.weight": value}, tmp_path / "a.pt")
     with pytest.raises(ConfigError, match=f"^weights must {line}"):
-        start(replace(SMALL, weights=str(tmp_path / "a.pt")), 10, SHAPE)
+        build_with_weights(replace(SMALL, weights=str(tmp_path / "a.pt")), 10, SHAPE)
 
 
 def lightning(s: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
@@ -286,7 +294,7 @@ def test_a_checkpoint_of_lightning_is_read_without_lightning(
     with pytest.MonkeyPatch.context() as patch:
         torch.save(lightning(state(), patch), file)
     with caplog.at_level(logging.INFO):
-        assert equal(start(replace(SMALL, weights=str(file)), 10, SHAPE), state())
+        assert equal(build_with_weights(replace(SMALL, weights=str(file)), 10, SHAPE), state())
     told = "weights: model. is stripped from their names; 1 others are left out, such as criterion."
     assert told in caplog.text
 
@@ -295,7 +303,9 @@ def test_averaged_weights_of_a_training_module_come_first(tmp_path: Path) -> Non
     both = {f"model.{name}": tensor for name, tensor in state(7).items()}
     both |= {f"model_ema.module.{name}": tensor for name, tensor in state().items()}
     torch.save({"state_dict": both}, tmp_path / "a.ckpt")
-    assert equal(start(replace(SMALL, weights=str(tmp_path / "a.ckpt")), 10, SHAPE), state())
+    assert equal(
+        build_with_weights(replace(SMALL, weights=str(tmp_path / "a.ckpt")), 10, SHAPE), state()
+    )
 
 
 def test_code_beside_the_weights_stays_refused_and_does_not_run(tmp_path: Path) -> None:

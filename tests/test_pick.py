@@ -5,7 +5,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from math import inf
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from command import run_here
 
 from paredown.budget import Budget
@@ -28,6 +29,7 @@ from paredown.tracking.artifacts import find_sweep
 from paredown.tracking.restore import Workbench
 from paredown.tracking.tags import SWEEP
 from paredown.tracking.tracker import Tracker
+from paredown.trust import MOVED
 
 ROOT = Path(__file__).parents[1]
 ASKED = Pick(None, None, 0.0, False, None)
@@ -228,6 +230,42 @@ def test_a_configuration_that_was_spoilt_is_refused(
         file.write_text("runtime: [")
         with pytest.raises(ConfigError, match=r"^config.yaml of run .* must be YAML, got"):
             bench.parts(run)
+
+
+def test_a_sweep_that_the_version_before_logged_is_picked_and_timed_again(
+    swept: Path, tracker: Tracker, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        for run in tracker.finished():
+            file = swept / "mlruns" / run.id / "artifacts" / "config.yaml"
+            stack.enter_context(touched(file))
+            text = file.read_text()
+            for old, new in MOVED.items():
+                text = text.replace(f"_target_: {new}\n", f"_target_: {old}\n")
+            assert text.count("paredown.timing.Timing") == 1
+            file.write_text(text)
+        arguments = ("budget.size_mb=0.05", "pick.remeasure=true", f"pick.folder={tmp_path}/bundle")
+        done = pick(swept, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bundle" / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize(("key", "gone"), [("measure", "timing.Watch"), ("runtime", "rt.Rt")])
+def test_a_run_of_a_class_that_is_gone_is_refused_in_one_line_that_names_it(
+    swept: Path, tracker: Tracker, tmp_path: Path, key: str, gone: str
+) -> None:
+    with ExitStack() as stack:
+        for run in tracker.finished():
+            file = swept / "mlruns" / run.id / "artifacts" / "config.yaml"
+            stack.enter_context(touched(file))
+            config = yaml.safe_load(file.read_text())
+            config[key]["_target_"] = f"paredown.{gone}"
+            file.write_text(yaml.dump(config))
+        done = pick(swept, "budget.size_mb=0.05", f"pick.folder={tmp_path}/bundle")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"must name a class that exists, got paredown.{gone}: No module named" in done.stderr
+    assert f"{key} of config.yaml of run" in done.stderr
 
 
 BAD = [

@@ -136,7 +136,9 @@ CHEAP = [
 def test_what_shapes_and_settings_tell_is_refused_before_a_network_is_tried(
     parts: dict[str, object], monkeypatch: pytest.MonkeyPatch, bad: dict, told: str
 ) -> None:
-    monkeypatch.setattr("paredown.run.plan.tried", lambda *_: pytest.fail("it was tried"))
+    monkeypatch.setattr(
+        "paredown.run.plan.require_valid_model", lambda *_: pytest.fail("it was tried")
+    )
     pruning = replace(parts["prune"], **bad)
     with pytest.raises(ConfigError, match=rf"^{told}"):
         planned(["prune"], parts | {"prune": pruning}).load()
@@ -145,7 +147,9 @@ def test_what_shapes_and_settings_tell_is_refused_before_a_network_is_tried(
 def test_a_batch_of_the_last_stage_is_refused_before_a_network_is_tried(
     parts: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("paredown.run.plan.tried", lambda *_: pytest.fail("it was tried"))
+    monkeypatch.setattr(
+        "paredown.run.plan.require_valid_model", lambda *_: pytest.fail("it was tried")
+    )
     larger = replace(parts["distill"], training=replace(parts["training"], batch_size=1079))
     with pytest.raises(ConfigError, match=r"^training\.batch_size must be at most the 1078 images"):
         planned(["distill"], parts | {"distill": larger}).load()

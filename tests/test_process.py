@@ -16,8 +16,8 @@ from paredown.host.process import (
     died,
     is_free,
     living,
-    outliving,
     owner,
+    refusing_exit,
     user_name,
 )
 
@@ -112,13 +112,13 @@ def test_a_user_without_an_entry_has_a_name_all_the_same(monkeypatch: pytest.Mon
 def test_code_that_ends_the_process_is_refused(end: object, how: str) -> None:
     leave = os._exit
     told = "model.target must not end the process, got"
-    with pytest.raises(ConfigError, match=f"^{told} {how}"), outliving(ConfigError, told):
+    with pytest.raises(ConfigError, match=f"^{told} {how}"), refusing_exit(ConfigError, told):
         end()
     assert os._exit is leave
 
 
 def test_a_signal_ends_the_process_all_the_same() -> None:
-    with pytest.raises(SystemExit) as ended, outliving(ConfigError, "model.target must"):
+    with pytest.raises(SystemExit) as ended, refusing_exit(ConfigError, "model.target must"):
         raise SystemExit(143)
     assert ended.value.code == 143
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from paredown.errors import ConfigError, RunError
 from paredown.store import StoreFolder
+from paredown.store.entry import MANIFEST, find_fault
 from paredown.store.hashing import code_of, key_of
-from paredown.store.local import MANIFEST, Store, find_fault
+from paredown.store.local import Store
 
 ABOUT = {"stage": "baseline"}
 PLAIN = st.recursive(
@@ -243,7 +244,7 @@ def test_a_key_tells_apart_what_differs() -> None:
 
 
 def test_a_key_is_the_same_in_another_process() -> None:
-    script = "from paredown.store import key_of; print(key_of({'b': 1, 'a': [0.1, None]}))"
+    script = "from paredown.store.hashing import key_of; print(key_of({'b': 1, 'a': [0.1, None]}))"
     told = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -43,7 +43,7 @@ def test_entries_come_longest_unused_first_with_their_size(filled: Path) -> None
     old, new = entries(filled)
     assert names([old, new]) == ["old", "new"]
     assert old.bytes == 3_000_000 + (filled / "old/manifest.json").stat().st_size
-    assert "a-prune0.50" in old.what
+    assert "a-prune0.50" in old.origin
 
 
 def test_what_is_older_or_over_the_limit_goes_and_nothing_else(filled: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from paredown.errors import ConfigError
 from paredown.store import StoreFolder, remote
-from paredown.store.local import MANIFEST
+from paredown.store.entry import MANIFEST
 from paredown.store.remote import RemoteStore
 from paredown.trust import allow
 

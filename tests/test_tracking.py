@@ -10,7 +10,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from paredown.config import composed
 from paredown.errors import ConfigError
-from paredown.host.retry import patiently
+from paredown.host.retry import retry_until
 from paredown.report.command import run as report
 from paredown.tracking import Tracking, as_params
 from paredown.tracking.contact import connect, is_away
@@ -319,11 +319,11 @@ def test_a_job_of_a_sweep_waits_for_its_server(
             raise answer
         return answer
 
-    assert patiently(attempt, is_away, "the tracking server") == "there"
+    assert retry_until(attempt, is_away, "the tracking server") == "there"
     assert caplog.text.count("the tracking server does not answer (connection refused)") == 1
     refused = MlflowException("no", INVALID_PARAMETER_VALUE)
     with pytest.raises(MlflowException, match="no"):
-        patiently(lambda: (_ for _ in ()).throw(refused), is_away, "the tracking server")
+        retry_until(lambda: (_ for _ in ()).throw(refused), is_away, "the tracking server")
 
 
 def test_a_relative_sqlite_file_counts_from_here(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from paredown import model
 from paredown.cli.exits import user_errors
-from paredown.config import build, composed
+from paredown.config import build, build_all, composed
 from paredown.dataset import Dataset
 from paredown.dataset.digits import Digits
 from paredown.errors import ConfigError
@@ -24,8 +24,9 @@ from paredown.run.path import VariantPath
 from paredown.run.plan import plan
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.runtime.torch import Torch
+from paredown.store.entry import MANIFEST, find_fault
 from paredown.store.hashing import describe, sha256_of
-from paredown.store.local import MANIFEST, Store, find_fault
+from paredown.store.local import Store
 from paredown.sweep import latency
 from paredown.tracking import Tracking
 from paredown.tracking.run import UNSENT, Run, upload
@@ -33,9 +34,10 @@ from paredown.tracking.tags import STAGES
 from paredown.tracking.tracker import Tracker
 from paredown.training import Training
 from paredown.training.baseline import Baseline
-from paredown.trust import allow, stays_within
+from paredown.trust import MOVED, allow, import_class, stays_within
 from paredown.variant import Variant
 
+DATA = Path(__file__).with_name("data")
 EVIL = """
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,6 +234,41 @@ def test_pick_builds_no_network_and_takes_the_runtime_s_own_files_alone(
     assert names == ["SHA256SUMS", "answers.csv", "card.md", "model.onnx", "predict.py",
                      "preprocess.json", "requirements.txt", "test.json"]  # fmt: skip
     assert not canary.exists()
+
+
+def test_every_part_that_a_run_of_the_version_before_logged_can_be_rebuilt(canary: Path) -> None:
+    """The file is a run's own config.yaml, of the version whose modules stood in no rooms."""
+    text = (DATA / "config_of_a_run_before_the_rooms.yaml").read_text()
+    logged, moved = yaml.safe_load(text), text
+    for old, new in MOVED.items():
+        moved = moved.replace(f"_target_: {old}\n", f"_target_: {new}\n")
+    assert [f"{logged[key]['_target_']}" for key in ("measure", "budget")] == [
+        "paredown.timing.Timing",
+        "paredown.front.Budget",
+    ]
+    parts = build_all(OmegaConf.create(moved))
+    assert parts.keys() == {key for key, node in logged.items() if "_target_" in str(node)}
+    for key in ("dataset", "model", "training", "quantize", "runtime", "measure"):
+        assert rebuild(logged[key], key, "a run") == parts[key]
+    for key in ("student", "budget", "trust", "tracking", "store"):  # conf/ has no option of theirs
+        allow(parts[key].__class__.__module__ + "." + parts[key].__class__.__qualname__)
+        assert rebuild(logged[key], key, "a run") == parts[key]
+
+
+@pytest.mark.parametrize("target", MOVED.values())
+def test_every_class_that_has_moved_is_where_the_table_says(target: str) -> None:
+    assert import_class(target, "a key").__name__ == target.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("target", ["paredown.nowhere.Net", "paredown.model.cnn4.Cnn5"])
+def test_an_entry_of_a_store_of_a_class_that_is_gone_is_refused_with_its_path(
+    target: str, lowered: Path, tmp_path: Path
+) -> None:
+    source = Cnn4(4, "small")
+    model.save(source.build(10, (3, 32, 32)), source, 10, (3, 32, 32), tmp_path)
+    architecture(tmp_path, {"_target_": target})
+    with pytest.raises(ConfigError, match=rf"must name a class that exists, got {target}: "):
+        model.load(tmp_path)
 
 
 def test_code_that_the_user_names_is_run(canary: Path) -> None:

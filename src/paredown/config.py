@@ -8,13 +8,13 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate  # noqa: TID251, this is the one place
+from hydra.utils import instantiate  # noqa: TID251, this is the one place
 from omegaconf import DictConfig, OmegaConf
 
 from paredown.cli.composition import CONF as CONF
 from paredown.cli.composition import composed as composed
 from paredown.errors import INSTALLED, ConfigError, require, require_one_of
-from paredown.trust import allow, code_in
+from paredown.trust import allow, code_in, import_class
 
 TYPES = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
 
@@ -55,7 +55,7 @@ def parts_of(cfg: DictConfig, *needed: str) -> list[str]:
 
 def check_fields(key: str, node: DictConfig) -> None:
     """Raise ConfigError for a field that the node's dataclass lacks, or a value of a wrong type."""
-    cls = get_class(node["_target_"])
+    cls = import_class(node["_target_"], f"{key}._target_")
     hints = typing.get_type_hints(cls)
     known = {field.name for field in fields(cls)}
     for name in map(str, node):

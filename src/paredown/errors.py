@@ -1,4 +1,4 @@
-"""What can go wrong for a known reason, told in one line. Imports nothing heavy."""
+"""Errors with a known reason, printed in one line. Imports nothing heavy."""
 
 import difflib
 import errno
@@ -10,7 +10,7 @@ from pathlib import Path
 from paredown.printable import hide_passwords
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SEEDS = 2**32  # as many as NumPy's generators take
+SEEDS = 2**32  # the limit of NumPy's generators
 LAUNCHERS = ("joblib", "ray", "submitit")  # packages, each an extra and a plugin of Hydra
 
 INSTALLED = Path(__file__).with_name("conf").is_dir()
@@ -18,47 +18,47 @@ INSTALLED = Path(__file__).with_name("conf").is_dir()
 
 
 class ConfigError(ValueError):
-    """What the user can mend: `<key> must <rule>, got <value>; <what to do>`. Exit code 2."""
+    """An error that the user can fix: `<key> must <rule>, got <value>; <hint>`. Exit code 2."""
 
 
 class RunError(RuntimeError):
-    """What went wrong in a run for a known reason, told in one line. Exit code 1."""
+    """A failure of a run with a known reason. Exit code 1."""
 
     code = 1
 
 
 class BudgetError(RunError):
-    """Nothing that was found meets the budget. Exit code 3."""
+    """No variant meets the budget. Exit code 3."""
 
     code = 3
 
 
 def first_line(error: BaseException) -> str:
-    """Say what went wrong in one line, without a password."""
+    """Return the first line of an error's message, without passwords."""
     return hide_passwords(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
 def worker_died(error: BaseException) -> bool:
-    """Tell the end of a launcher's worker, which the launcher reports, from an error of a job."""
+    """Return whether an error is a launcher's report of a dead worker, and no error of a job."""
     return type(error).__module__.partition(".")[0] in LAUNCHERS
 
 
 def require(ok: bool, key: str, rule: str, got: object, hint: str = "") -> None:
     """Raise ConfigError `<key> must <rule>, got <got>; <hint>` unless `ok`."""
     if not ok:
-        hint = _as_share(rule, got) or hint
+        hint = _percent_hint(rule, got) or hint
         raise ConfigError(f"{key} must {rule}, got {got!r}" + (f"; {hint}" if hint else ""))
 
 
-def _as_share(rule: str, got: object) -> str:
-    """Say what a percentage is as a share, where a rule wants a share; empty where it does not."""
+def _percent_hint(rule: str, got: object) -> str:
+    """Return the fraction for a percentage where a rule requires a fraction; else an empty text."""
     percent = isinstance(got, int | float) and not isinstance(got, bool) and 2 <= got <= 100
-    shares = re.search(r"\blie in [\[(]0, 1[\])]", rule)
-    return f"{got / 100:g} is {got:g} %" if percent and shares else ""  # type: ignore[operator]
+    fraction = re.search(r"\blie in [\[(]0, 1[\])]", rule)
+    return f"{got / 100:g} is {got:g} %" if percent and fraction else ""  # type: ignore[operator]
 
 
 def require_seed(key: str, seed: int) -> None:
-    """Raise ConfigError unless every generator takes a seed."""
+    """Raise ConfigError unless every generator accepts a seed."""
     require(0 <= seed < SEEDS, key, f"lie in [0, {SEEDS})", seed)
 
 
@@ -71,16 +71,16 @@ def require_one_of(names: Iterable[str], key: str, got: object) -> None:
 
 
 def install_command(extra: str) -> str:
-    """Return what a person types to install an extra: from this checkout, else its packages.
+    """Return the command that installs an extra: from this checkout, else its packages.
 
-    Paredown's own name on PyPI is nobody's so far, so pip would find nothing by it.
+    Paredown is not on PyPI, so pip would not find it by name.
     """
     if INSTALLED:
         from importlib.metadata import requires
 
         ends = re.compile(rf"""; extra == ["']{extra}["']$""")
-        wanted = [ends.sub("", line) for line in requires("paredown") or () if ends.search(line)]
-        return "pip install " + shlex.join(wanted)
+        packages = [ends.sub("", line) for line in requires("paredown") or () if ends.search(line)]
+        return "pip install " + shlex.join(packages)
     root = Path(__file__).parents[2]
     folder = "" if root == Path.cwd() else f"{root}/"
     pinned, itself = f"{folder}constraints.txt", f"{folder or '.'}[{extra}]"

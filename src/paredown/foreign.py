@@ -9,12 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from hydra.utils import get_class
-
 from paredown.config import CONF, check_type
 from paredown.errors import ConfigError, require, require_one_of
 from paredown.store.hashing import describe
-from paredown.trust import CUSTOM, MACHINE_CODE, require_allowed
+from paredown.trust import CUSTOM, MACHINE_CODE, MOVED, import_class, require_allowed
 
 ARCHITECTURE = "architecture.json"
 
@@ -22,15 +20,13 @@ ARCHITECTURE = "architecture.json"
 def rebuild(node: object, key: str, where: str) -> Any:
     """Build a part of a class that conf/ names under a key, or that the user has named.
 
-    Nothing in it is resolved, and it holds no part of its own.
+    Nothing in it is resolved, and it holds no part of its own. A class that has moved since it was
+    written is found by its old path.
 
     Args:
-        node: A plain description, as `describe` gives it.
+        node: A plain description, as `describe` returns it.
         key: Of the part, as in conf/, such as `runtime`.
-        where: It was found, for people.
-
-    Raises:
-        ConfigError: If it names other code, or a value that the class refuses.
+        where: Where the node stands, for people.
     """
     place = f"{key} of {where}"
     target = node.get("_target_") if isinstance(node, Mapping) else None
@@ -38,14 +34,14 @@ def rebuild(node: object, key: str, where: str) -> Any:
         raise ConfigError(f"{place} must be a node with a _target_, got {node!r:.80}")
     values = {name: value for name, value in node.items() if name != "_target_"}
     _require_plain(values, place)
+    target = MOVED.get(target, target)
     if target not in own_classes(key):
+        if target.startswith("paredown."):
+            import_class(target, place)  # a path that is gone is no question of trust
         require_allowed(target, place)
     if target == CUSTOM:
         require_allowed(str(values.get("target")), place)
-    try:
-        cls = get_class(target)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(f"{place} must name a class that is here, got {target}") from error
+    cls = import_class(target, place)
     _check(values, cls, place)
     try:
         return cls(**values)
@@ -68,11 +64,7 @@ def _require_plain(value: object, place: str) -> None:
 
 
 def _check(values: Mapping[str, Any], cls: type, place: str) -> None:
-    """Compare values with the fields of a class: none unknown, none missing, none of a wrong type.
-
-    Raises:
-        ConfigError: Naming the field.
-    """
+    """Raise ConfigError for an unknown or missing field of a class, or a value of a wrong type."""
     hints, known = get_type_hints(cls), {field.name: field for field in fields(cls)}
     for name, value in values.items():
         require_one_of(known, f"a name in {place}", name)
@@ -91,30 +83,19 @@ def own_classes(key: str) -> frozenset[str]:
 
 
 def require_same_model(folder: Path, source: object) -> None:
-    """Refuse weights of a network of another class than the one that is expected.
-
-    Args:
-        folder: Holds `architecture.json`.
-        source: The node of conf/model that is expected; its class is known to this command.
-
-    Raises:
-        ConfigError: Naming both.
-    """
-    found, expected = _named(_model(folder)), _named(describe(source))
+    """Raise ConfigError if a folder's weights are of a network of another class than expected."""
+    names, expected = _named(_model(folder)), _named(describe(source))
     hint = f"somebody else wrote it: remove {folder}"
-    require(found == expected, f"{folder.name}/{ARCHITECTURE}", f"be of {expected}", found, hint)
+    require(names == expected, f"{folder.name}/{ARCHITECTURE}", f"be of {expected}", names, hint)
 
 
 def require_harmless(folder: Path, where: str, own: bool = False) -> None:
-    """Refuse files that would run code which the user has not named.
+    """Raise ConfigError for files that would run code which the user has not named.
 
     Args:
         folder: Of one program, or of an entry of a store.
-        where: It came from, for people.
-        own: Whether this user is known to have made the files.
-
-    Raises:
-        ConfigError: Naming the code, and what allows it.
+        where: Where the files came from, for people.
+        own: Whether this user is known to have written the files.
     """
     for file in sorted(folder.rglob("*")):
         if file.name == ARCHITECTURE:
@@ -124,12 +105,12 @@ def require_harmless(folder: Path, where: str, own: bool = False) -> None:
 
 
 def is_own(file: Path) -> bool:
-    """Tell whether a file belongs to the user of this process."""
+    """Return whether a file belongs to the user of this process."""
     return hasattr(os, "getuid") and file.stat().st_uid == os.getuid()
 
 
 def _model(folder: Path) -> Any:
-    """Read which network a folder has the weights of; a spoilt file names none."""
+    """Read the description of a folder's network; None if its file is damaged."""
     try:
         return json.loads((folder / ARCHITECTURE).read_text())["model"]
     except (ValueError, KeyError, TypeError):
@@ -137,5 +118,7 @@ def _model(folder: Path) -> Any:
 
 
 def _named(model: Any) -> tuple[Any, Any]:
-    known = model if isinstance(model, Mapping) else {}
-    return known.get("_target_"), known.get("target")
+    """Return the class of a network's description, and the user's target within it."""
+    node = model if isinstance(model, Mapping) else {}
+    target = node.get("_target_")
+    return MOVED.get(str(target), target), node.get("target")

@@ -26,7 +26,7 @@ from hydra_plugins.paredown_sweeper._study import FINISHED, JOB, SharedStudy
 from paredown.budget import Budget
 from paredown.config import build, build_all
 from paredown.errors import RunError, first_line, require, require_one_of, require_seed, worker_died
-from paredown.host.retry import PATIENCE, patiently
+from paredown.host.retry import PATIENCE, retry_until
 from paredown.measure.latency import DEFERRED
 from paredown.metric import MAXIMIZE, MINIMIZE, metric_names
 from paredown.report import show
@@ -229,7 +229,7 @@ class Search:
 def _patiently(attempt: Callable[[], T]) -> T:
     """Try until the study's database answers; a search that gives up can be taken up again."""
     try:
-        return patiently(attempt, lambda error: isinstance(error, AWAY), "the study's database")
+        return retry_until(attempt, lambda error: isinstance(error, AWAY), "the study's database")
     except AWAY as error:
         raise RunError(
             f"hydra.sweeper.storage has not answered for {PATIENCE} s: {first_line(error)}; "

@@ -18,8 +18,9 @@ from paredown.dataset.listing import Listing
 from paredown.dataset.rows import LEFT_OUT, PIXELS, UNSURE, Decoded, Mapped, look_through
 from paredown.errors import ConfigError
 from paredown.host import machine
+from paredown.store.entry import MANIFEST
 from paredown.store.hashing import code_of, key_of
-from paredown.store.local import MANIFEST, Store
+from paredown.store.local import Store
 
 TOLD = 5  # broken images that are named; the file has all
 

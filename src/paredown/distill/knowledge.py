@@ -55,10 +55,10 @@ class Knowledge:
         import torch
 
         from paredown.distill.loss import learn
-        from paredown.model.weights import start
+        from paredown.model.loading import build_with_weights
 
         dataset = context.dataset
         torch.manual_seed(context.seed)
-        module = start(self.student, len(dataset.classes), dataset.input_shape)
+        module = build_with_weights(self.student, len(dataset.classes), dataset.input_shape)
         curves = learn(context, self.training, module, self.temperature, self.alpha, self.views)
         return Variant(module, self.student, curves=curves)

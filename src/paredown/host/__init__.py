@@ -1,1 +1,1 @@
-"""This machine: its cores, its processes, its logs, and patience with what is away."""
+"""This machine: its cores, its processes and its logs; and retries for servers."""

@@ -1,4 +1,4 @@
-"""What a command says: colors of log lines in a terminal, and a stdout that may be gone."""
+"""Output of a command: colored log lines, lines of progress, and streams that may be closed."""
 
 import contextlib
 import logging
@@ -22,22 +22,22 @@ class Colored(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a line."""
-        text = printable(super().format(record))  # names of others are in it
+        """Return the line of a record."""
+        text = printable(super().format(record))  # it may contain others' text
         plain = os.environ.get("NO_COLOR") or not sys.stderr.isatty()
         color = None if plain else COLORS.get(record.levelno)
         return text if color is None else f"\033[{color}m{text}\033[0m"
 
 
 class Pulse:
-    """Say when the next line is due where no progress bar is drawn: stderr is no terminal."""
+    """Timer for lines of progress where no bar is drawn, because stderr is no terminal."""
 
     def __init__(self) -> None:
         self._lines = not sys.stderr.isatty()
         self._last = time.monotonic()
 
     def due(self, seconds: float = 30.0) -> bool:
-        """Tell whether a line is due: so many seconds have passed since the one before."""
+        """Return whether a line is due: so many seconds have passed since the last one."""
         now = time.monotonic()
         if not self._lines or now - self._last < seconds:
             return False
@@ -46,28 +46,29 @@ class Pulse:
 
 
 def open_streams() -> None:
-    """Give a closed stdin, stdout or stderr a place: the next file that is opened would be taken.
+    """Open the null device for a closed stdin, stdout or stderr.
 
-    What is printed would be written into that file, such as MLflow's database.
+    The next file that is opened, such as MLflow's database, would otherwise take its number, and
+    output would be written into it.
     """
     for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            empty = os.open(os.devnull, mode)
-            if empty != number:
-                os.dup2(empty, number)
-                os.close(empty)
+            null = os.open(os.devnull, mode)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
 
 
 @contextmanager
-def told_if_lost() -> Iterator[None]:
-    """Go on where stdout takes nothing, full or closed: what a command did is done all the same."""
+def ignoring_lost_stdout() -> Iterator[None]:
+    """Log, and do not raise, an error of stdout, full or closed: the work is done already."""
     try:
         yield
     except OSError as error:
         log.warning("stdout takes nothing more (%s); the work is done all the same", error)
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            empty = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(empty, sys.stdout.fileno())  # else Python fails once more on its way out
-            os.close(empty)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())  # else Python fails a second time at exit
+            os.close(null)

@@ -1,4 +1,4 @@
-"""What this machine is: a number means nothing without the CPU that it was taken on."""
+"""This machine, named in every result: its CPU, instruction sets and packages."""
 
 import ctypes
 import os
@@ -16,41 +16,38 @@ BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 @cache
 def cpu_name() -> str:
-    """Name the CPU; Linux tells without torch, which takes 2 s to import."""
+    """Return the CPU's name; on Linux without torch, which takes 2 s to import."""
     table = Path("/proc/cpuinfo")
-    told = cpu_table(table.read_text() if table.is_file() else "")
-    if "model name" in told:
-        return named(told)
+    fields = cpu_table(table.read_text() if table.is_file() else "")
+    if "model name" in fields:
+        return named(fields)
     import torch
 
     return str(torch.cpu.get_capabilities()["cpu_name"])
 
 
 def named(table: Mapping[str, str]) -> str:
-    """Name a CPU as it names itself, and by vendor, family and model.
-
-    A rented machine often names itself no closer than AMD EPYC.
-    """
-    also = [table["vendor_id"]] if "vendor_id" in table else []
-    also += [f"{key} {table[key]}" for key in ("cpu family", "model") if key in table]
-    return table["model name"] + (f" ({', '.join(also)})" if also else "")
+    """Return a CPU's own name with vendor, family and model: it may be no more than AMD EPYC."""
+    details = [table["vendor_id"]] if "vendor_id" in table else []
+    details += [f"{key} {table[key]}" for key in ("cpu family", "model") if key in table]
+    return table["model name"] + (f" ({', '.join(details)})" if details else "")
 
 
 def cpu_table(text: str) -> dict[str, str]:
-    """Read what Linux's /proc/cpuinfo tells of the first core."""
+    """Return the fields of the first core in the text of Linux's /proc/cpuinfo."""
     first = text.partition("\n\n")[0]
     return dict(re.findall(r"^([\w ]+?)\s*:\s*(.+?)\s*$", first, re.MULTILINE))
 
 
 def cores_here() -> int:
-    """Count the cores that this process may use: a container or taskset may grant it a few."""
-    granted = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    return len(granted) or os.cpu_count() or 1
+    """Count the cores that this process may use; a container or taskset may restrict it."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return len(allowed) or os.cpu_count() or 1
 
 
 @cache
 def has_nvidia_gpu() -> bool:
-    """Tell whether there is an NVIDIA driver, and a GPU that it serves."""
+    """Return whether there is an NVIDIA driver with a GPU."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
     except OSError:
@@ -69,22 +66,22 @@ def instructions() -> frozenset[str]:
 
 
 def has_vnni() -> bool:
-    """Tell whether an x86 CPU adds products of u8 and s8 in 32 bits; others saturate in 16."""
+    """Return whether an x86 CPU adds products of u8 and s8 in 32 bits; others saturate in 16."""
     return bool(instructions() & {"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def int8_instructions() -> str:
-    """List those instruction sets of this CPU that int8 arithmetic depends on, or 'none'."""
+    """List the instruction sets of this CPU that int8 arithmetic depends on, or 'none'."""
     return " ".join(name for name in INT8_INSTRUCTIONS if name in instructions()) or "none"
 
 
 def multiplies_bf16() -> bool:
-    """Tell whether the CPU multiplies bfloat16 natively."""
+    """Return whether the CPU multiplies bfloat16 natively."""
     return bool(instructions() & BF16_INSTRUCTIONS)
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Look up the installed version of each package; 'absent' for one that is not there."""
+    """Return the installed version of each package, or 'absent'."""
     return {package: _version(package) for package in packages}
 
 

@@ -1,4 +1,4 @@
-"""Which process owns a piece of work, and whether it still runs."""
+"""Processes that own a piece of work: their identity, life and end."""
 
 import contextlib
 import ctypes
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 HOST, PID, STARTED, MACHINE = "host", "pid", "started", "machine"
-LOCK = "lock"  # of an owner that shows its life by a lock in a folder
+LOCK = "lock"  # of an owner that holds a lock in a folder while it lives
 OUTSIDE = "pid:[4026531836]"  # processes of no container: PROC_PID_INIT_INO of Linux
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
-POLITE = "PAREDOWN_WAITS_POLITELY"  # that it was not the user who said how to wait
+POLITE = "PAREDOWN_WAITS_POLITELY"  # set if GOMP_SPINCOUNT is ours, not the user's
 EPOCH = 1e9  # a start above is seconds since 1970, as older versions wrote; else since boot
 
 
 def owner() -> dict[str, Any]:
-    """Name this process: host, machine, pid, and when it started in seconds since boot."""
+    """Return the identity of this process: host, machine, pid, and start in seconds since boot."""
     return {
         HOST: socket.gethostname(),
         PID: os.getpid(),
@@ -41,10 +41,7 @@ def owner() -> dict[str, Any]:
 
 @cache
 def machine_id() -> str:
-    """Tell this boot of a kernel and this container's processes from others of the same host name.
-
-    Empty where the system has no /proc: there the host's name has to do.
-    """
+    """Return the identity of this boot, container and installation; empty without /proc."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         processes = str(Path("/proc/self/ns/pid").readlink())
@@ -56,7 +53,7 @@ def machine_id() -> str:
 
 
 def started(pid: int) -> float:
-    """Return when a process started: seconds since boot, which no step of the clock changes.
+    """Return the start of a process in seconds since boot, which no step of the clock changes.
 
     Raises:
         psutil.NoSuchProcess: If there is none.
@@ -72,37 +69,37 @@ def started(pid: int) -> float:
 
 
 def died(who: Mapping[str, Any], folder: Path | None = None) -> bool:
-    """Tell whether an owner is known to be gone; of other machines and containers nothing is.
+    """Return whether an owner is known to be dead; on other machines this is never known.
 
     Args:
-        who: As `owner` names it.
-        folder: Holds the lock of an owner that took one by `living`; None: it took none.
+        who: As `owner` returns it.
+        folder: Of the lock that it took by `living`, if it took one.
     """
     if who[HOST] != socket.gethostname():
         return False
-    here, there = machine_id(), who.get(MACHINE) or machine_id()  # older versions named none
-    if here == there:
+    own_id, its_id = machine_id(), who.get(MACHINE) or machine_id()  # older versions wrote none
+    if own_id == its_id:
         return not alive(who[PID], who[STARTED])
-    (boot, *rest), (its_boot, *its_rest) = here.split(" "), there.split(" ")
+    (boot, *rest), (its_boot, *its_rest) = own_id.split(" "), its_id.split(" ")
     if boot == its_boot:  # in another container of this kernel
         return folder is not None and LOCK in who and is_free(folder / who[LOCK])
-    return rest == its_rest and OUTSIDE in rest  # this machine was started anew since
+    return rest == its_rest and OUTSIDE in rest  # this machine was rebooted since
 
 
 def alive(pid: int, start: float) -> bool:
-    """Tell whether a process still runs; a pid that was given away again does not count."""
+    """Return whether a process still runs; a pid that was reused does not count."""
     import psutil
 
     try:
         process = psutil.Process(pid)
-        now = process.create_time() if start > EPOCH else started(pid)
-        return bool(abs(now - start) < 1) and bool(process.status() != psutil.STATUS_ZOMBIE)
+        current = process.create_time() if start > EPOCH else started(pid)
+        return bool(abs(current - start) < 1) and bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
 def living(folder: Path, prefix: str) -> "FileLock":
-    """Take a lock of this process's own in a folder; the kernel frees it when the process dies."""
+    """Acquire a lock of this process in a folder; the kernel frees it when the process dies."""
     from filelock import FileLock
 
     lock = FileLock(folder / f"{prefix}{secrets.token_hex(8)}.lock")
@@ -111,7 +108,7 @@ def living(folder: Path, prefix: str) -> "FileLock":
 
 
 def is_free(file: Path) -> bool:
-    """Tell whether nobody holds a lock that is there; one that may not be opened is held."""
+    """Return whether a lock exists and is free; one that may not be opened is not."""
     from filelock import FileLock, Timeout
 
     if not file.exists():
@@ -124,7 +121,7 @@ def is_free(file: Path) -> bool:
 
 
 def user_name() -> str:
-    """Name the user; in a container there may be no entry for the number."""
+    """Return the user's name, or number: in a container it may have no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -132,42 +129,33 @@ def user_name() -> str:
 
 
 @contextmanager
-def outliving(refuse: type[Exception], told: str) -> Iterator[None]:
-    """Refuse code that ends the process instead of giving what it was called for.
+def refusing_exit(exception: type[Exception], message: str) -> Iterator[None]:
+    """Raise an exception, with a message and the call, where code calls sys.exit or os._exit."""
+    original, own = os._exit, os.getpid()
 
-    Args:
-        refuse: The exception to raise.
-        told: What it says; how the code ended the process follows.
-
-    Raises:
-        Exception: As `refuse` names it, where the code calls sys.exit or os._exit.
-    """
-    leave, own = os._exit, os.getpid()
-
-    def stay(code: int) -> None:
-        if os.getpid() != own:  # a child that was forked has to end like this
-            leave(code)
+    def refuse(code: int) -> None:
+        if os.getpid() != own:  # a forked child has to end like this
+            original(code)
         raise SystemExit(f"os._exit({code})")
 
-    os._exit = stay  # type: ignore[assignment]
+    os._exit = refuse  # type: ignore[assignment]
     try:
         yield
     except SystemExit as error:
         if isinstance(error.code, int) and error.code > 128:  # a signal of ours
             raise
-        how = error.code if isinstance(error.code, str) else f"sys.exit({error.code})"
-        raise refuse(f"{told} {how}") from error
+        call = error.code if isinstance(error.code, str) else f"sys.exit({error.code})"
+        raise exception(f"{message} {call}") from error
     finally:
-        os._exit = leave
+        os._exit = original
 
 
 def wait_politely() -> None:
-    """Let threads of one computation spin shortly, then sleep, while they wait for each other.
+    """Configure OpenMP's threads to spin shortly, then sleep, while they wait for each other.
 
-    A thread that spins keeps its core from the one that it waits for, where other processes are
-    busy too; one that sleeps at once costs time on a quiet host: benchmarks/busy.py. Only waiting
-    changes, and no bit of a result. Without effect once torch is imported, where the user has said
-    how to wait, and beside another OpenMP than GNU's.
+    On a busy host a spinning thread blocks the core of the thread that it waits for; on an idle one
+    sleeping at once costs time: benchmarks/busy.py. No bit of a result changes. Without effect once
+    torch is imported, where the user has configured it, and with another OpenMP than GNU's.
     """
     if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")):
         os.environ["GOMP_SPINCOUNT"] = "1000"
@@ -175,18 +163,17 @@ def wait_politely() -> None:
 
 
 def impatient() -> dict[str, str]:
-    """Return the environment without `wait_politely`, for what is timed: it waits as users do."""
-    own = dict(os.environ)
-    if own.pop(POLITE, None):
-        del own["GOMP_SPINCOUNT"]
-    return own
+    """Return the environment without `wait_politely`, for timing: as a user's process has it."""
+    environment = dict(os.environ)
+    if environment.pop(POLITE, None):
+        del environment["GOMP_SPINCOUNT"]
+    return environment
 
 
 def die_with_parent() -> None:
-    """Let this process be killed when the one that started it dies, however that happens."""
+    """Request that this process is killed when its parent dies, however that happens."""
     with contextlib.suppress(OSError, AttributeError):  # no Linux
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, int(signal.SIGKILL))
-
     if sys.platform == "linux":
         return
     parent = os.getppid()
@@ -200,8 +187,11 @@ def die_with_parent() -> None:
 
 
 def own_folder() -> Path | None:
-    """Return a folder of this user's on this host that nobody else can write into; None: none."""
-    for folder in (Path(tempfile.gettempdir()) / f"paredown-{_user_id()}", _cache() / "host"):
+    """Return a folder on this host that only this user can write to; None if there is none."""
+    from platformdirs import user_cache_path
+
+    temporary = Path(tempfile.gettempdir()) / f"paredown-{_user_id()}"
+    for folder in (temporary, user_cache_path("paredown") / "host"):
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = folder.lstat()
@@ -209,12 +199,6 @@ def own_folder() -> Path | None:
             if stat.S_ISDIR(status.st_mode) and status.st_uid == _user_id() and not shared:
                 return folder
     return None
-
-
-def _cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("paredown")
 
 
 def _user_id() -> int:

@@ -1,4 +1,4 @@
-"""Waiting for a server: one that is restarted is away for some seconds."""
+"""Retries for a server that is restarted, which takes some seconds."""
 
 import logging
 import time
@@ -14,25 +14,22 @@ T = TypeVar("T")
 PATIENCE = 120  # seconds
 
 
-def patiently(attempt: Callable[[], T], away: Callable[[Exception], bool], server: str) -> T:
-    """Try until a server answers again, for two minutes; the wait is told once.
+def retry_until(attempt: Callable[[], T], away: Callable[[Exception], bool], server: str) -> T:
+    """Retry until a server answers, for two minutes; the wait is logged once.
 
     Args:
-        attempt: Asks the server.
-        away: Tells of an error whether the server may answer later.
-        server: What is waited for, in words.
-
-    Raises:
-        Exception: The attempt's own, if the server refuses or stays away.
+        attempt: Its own error is raised if the server refuses or stays away.
+        away: Whether the server may answer later, after an error.
+        server: Its name, for people.
     """
-    end, told = time.monotonic() + PATIENCE, False
+    end, logged = time.monotonic() + PATIENCE, False
     while True:
         try:
             return attempt()
         except Exception as error:
             if not away(error) or time.monotonic() > end:
                 raise
-            if not told:
+            if not logged:
                 log.warning("%s does not answer (%s); waiting", server, first_line(error))
-            told = True
+            logged = True
             time.sleep(1)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from paredown.dataset.preprocessing import Preprocessing
 from paredown.errors import require
 from paredown.foreign import ARCHITECTURE, rebuild, require_same_model
-from paredown.model.form import arrange
-from paredown.model.tensors import distinct, fill
 from paredown.store.hashing import describe, sha256_of
 from paredown.trust import allow, code_in
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WEIGHTS = "model.safetensors"
-_TORCHS_OWN = ("training", "_is_full_backward_hook", "call_super_init")  # flags, of no network's
+_TORCH_FLAGS = ("training", "_is_full_backward_hook", "call_super_init")
 
 
 class ModelSource(Protocol):
@@ -25,17 +23,17 @@ class ModelSource(Protocol):
 
     @property
     def name(self) -> str:
-        """As tables and runs name the network."""
+        """Name of the network in tables and runs."""
         ...
 
     @property
     def weights(self) -> str | None:
-        """What it starts from: published weights by name, or a file; None: fresh ones."""
+        """Published weights by name, or a file, that it starts from; None: fresh ones."""
         ...
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """Say by content what, besides its other fields, decides its weights and its answers."""
+        """Hashes and versions that determine its weights and its logits besides its fields."""
         ...
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
@@ -48,7 +46,7 @@ class ModelSource(Protocol):
         ...
 
     def published(self, weights: str) -> "dict[str, Tensor]":
-        """Find published weights, fetched if they are not here.
+        """Return published weights, downloaded if they are not cached.
 
         Raises:
             ConfigError: If there are none of that name, or no network.
@@ -58,31 +56,31 @@ class ModelSource(Protocol):
 
 @runtime_checkable
 class Publishes(Protocol):
-    """A source whose library states what its published weights were trained to see."""
+    """A source whose library states the preprocessing of its published weights."""
 
     def preprocessing(self) -> Preprocessing | None:
         """Return it; None if the library does not state any."""
         ...
 
 
-def outline(source: ModelSource, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
-    """Build a network for its shapes alone: without numbers, in no time, where its code can."""
-    return without_numbers(lambda: source.build(classes, input_shape))
+def build_meta(source: ModelSource, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
+    """Build a network for its shapes alone, on the meta device where its code can."""
+    return on_meta_device(lambda: source.build(classes, input_shape))
 
 
-def without_numbers(build: "Callable[[], nn.Module]") -> "nn.Module":
-    """Call what builds a network on the meta device, where its code can."""
+def on_meta_device(build: "Callable[[], nn.Module]") -> "nn.Module":
+    """Call a function that builds a network on the meta device, where its code can."""
     import torch
 
     try:
         with torch.device("meta"):
             return build()
-    except (NotImplementedError, RuntimeError):  # RegNet's reads tensors of its own
+    except (NotImplementedError, RuntimeError):  # RegNet reads its own tensors
         return build()
 
 
 def layers(module: "nn.Module") -> list[str]:
-    """List the layers that hold weights and can become integer, by name: convolutions, Linears."""
+    """List the layers with weights that can be quantized, by name: convolutions and Linears."""
     from torch import nn
 
     kinds = (nn.modules.conv._ConvNd, nn.Linear)
@@ -99,7 +97,7 @@ def save(
     """Write `model.safetensors` and `architecture.json`: enough to rebuild any pruned shape."""
     from safetensors.torch import save_file
 
-    allow(*code_in(describe(source)))  # it is here already
+    allow(*code_in(describe(source)))  # it runs already
     architecture, state = pack(module, source, classes, input_shape)
     save_file(state, folder / WEIGHTS)
     architecture = {"weights": sha256_of(folder / WEIGHTS), **architecture}
@@ -107,12 +105,11 @@ def save(
 
 
 def load(folder: Path, expected: ModelSource | None = None) -> tuple["nn.Module", ModelSource]:
-    """Rebuild a network in eval mode, bit-equal to the one that was saved.
+    """Rebuild a saved network, bit-equal, in eval mode.
 
     Args:
         folder: As `save` wrote it.
-        expected: What builds the network; None: what the folder names, if that is Paredown's own
-            or the user has named it.
+        expected: Its source; None: the one that the folder names, if that is allowed to run.
 
     Raises:
         ConfigError: If the folder names other code.
@@ -133,24 +130,19 @@ def load(folder: Path, expected: ModelSource | None = None) -> tuple["nn.Module"
 def pack(
     module: "nn.Module", source: ModelSource, classes: int, input_shape: tuple[int, int, int]
 ) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
-    """Split a network into plain data and tensors by name, from which `unpack` makes it again.
-
-    Args:
-        module: Built by `source`, and pruned since or not.
-        source: The node of conf/model.
-        classes: Width of the logits.
-        input_shape: Channels, height and width of one image.
+    """Split a network, pruned or not, into plain data and tensors by name; see `unpack`.
 
     Raises:
-        ConfigError: If it has weights that are not there when it is built.
+        ConfigError: If it has weights that its source does not build.
     """
     from paredown.model.attention import HeadAttention
+    from paredown.model.tensors import distinct
 
     fresh_network = source.build(classes, input_shape)
-    attention = HeadAttention.described(module)
+    attention = HeadAttention.shapes_in(module)
     HeadAttention.rebuild(fresh_network, attention)
     fresh = dict(fresh_network.named_modules())
-    shapes = {
+    numbers = {
         name: changed
         for name, part in module.named_modules()
         if name in fresh and (changed := _numbers(part).items() - _numbers(fresh[name]).items())
@@ -165,7 +157,7 @@ def pack(
         "input_shape": list(input_shape),
         **({"attention": attention} if attention else {}),
         **({"tied": tied} if tied else {}),
-        "changed": {name: dict(sorted(changed)) for name, changed in shapes.items()},
+        "changed": {name: dict(sorted(changed)) for name, changed in numbers.items()},
     }
     return architecture, state
 
@@ -173,36 +165,33 @@ def pack(
 def unpack(
     architecture: dict[str, Any], state: "dict[str, Tensor]", source: ModelSource
 ) -> "nn.Module":
-    """Rebuild a network in eval mode from what `pack` made of it.
-
-    Weights that its code freezes stay frozen, and those that it shares stay shared.
+    """Rebuild a network that `pack` split, in eval mode; frozen and tied weights stay so.
 
     Raises:
         ValueError: If an attribute is no number.
     """
     from paredown.model.attention import HeadAttention
+    from paredown.model.form import arrange
+    from paredown.model.tensors import fill
 
     module = source.build(architecture["classes"], tuple(architecture["input_shape"]))
     HeadAttention.rebuild(module, architecture.get("attention", {}))
     parts = dict(module.named_modules())
     for name, changed in architecture["changed"].items():
         for attribute, value in changed.items():
-            if not all(type(number) in (int, float, bool) for number in _listed(value)):
+            numbers = value if isinstance(value, list) else [value]
+            if not all(type(number) in (int, float, bool) for number in numbers):
                 raise ValueError(f"{name}.{attribute} must be numbers, got {value}")
             setattr(parts[name], attribute, tuple(value) if isinstance(value, list) else value)
     fill(module, state, architecture.get("tied", {}))
     return arrange(module.eval())
 
 
-def _listed(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]
-
-
 def _numbers(part: "nn.Module") -> dict[str, float | tuple[int, ...]]:
-    """List the numbers that a module keeps: channels, features, groups, heads, counters, flags."""
+    """Return the numbers among a module's attributes: channels, groups, heads, counters, flags."""
     return {
         name: value
         for name, value in vars(part).items()
-        if (type(value) in (int, float, bool) and name not in _TORCHS_OWN)
+        if (type(value) in (int, float, bool) and name not in _TORCH_FLAGS)
         or (isinstance(value, tuple) and value and all(type(number) is int for number in value))
     }

@@ -1,11 +1,10 @@
-"""Try a network before any work: on real images, with what only training would meet otherwise."""
+"""Each network of a run is tried on real images before any work, once per process."""
 
 import json
 from typing import TYPE_CHECKING
 
 from paredown.dataset import Dataset
 from paredown.model import ModelSource
-from paredown.model.trial import try_out
 from paredown.store.hashing import describe
 from paredown.training import Training
 
@@ -15,18 +14,15 @@ if TYPE_CHECKING:
 _PASSED: dict[str, "nn.Module"] = {}  # the jobs of a sweep share a process
 
 
-def tried(source: ModelSource, dataset: Dataset, training: Training | None = None) -> "nn.Module":
-    """Build a network with the weights that it starts from, and see that it can be worked with.
+def require_valid_model(
+    source: ModelSource, dataset: Dataset, training: Training | None = None
+) -> "nn.Module":
+    """Build a network with the weights that it starts from, and check that it can be worked with.
 
-    Each is tried once for a number of classes and a shape of images, whatever the images are.
-
-    Args:
-        source: The node of conf/model.
-        dataset: Whose images it is shown.
-        training: How its weights are fitted; None: in float32.
+    Checked once per number of classes and shape of images, whatever the images are.
 
     Returns:
-        The network without numbers, on the meta device; it may not be changed.
+        The network on the meta device; it must not be changed.
 
     Raises:
         ConfigError: If it cannot be used, with the reason; see `try_out`.
@@ -35,5 +31,7 @@ def tried(source: ModelSource, dataset: Dataset, training: Training | None = Non
     precision = training and (training.precision, training.device, training.epochs > 0)
     key = json.dumps([describe(source), source.fingerprint, shape, precision], default=str)
     if key not in _PASSED:
+        from paredown.model.trial import try_out
+
         _PASSED[key] = try_out(source, dataset, training).to("meta")
     return _PASSED[key]

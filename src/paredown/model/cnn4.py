@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from paredown.errors import ConfigError, require
-from paredown.model import weights as own
+from paredown.errors import require
+from paredown.model.weights import fingerprint, refuse_published
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,7 +16,7 @@ class Cnn4:
 
     Args:
         width: Channels of the first layer; each later one has twice those before it.
-        name: As tables and runs name it.
+        name: Of the network, in tables and runs.
         weights: A file of a trained one; null for fresh ones.
     """
 
@@ -30,7 +30,7 @@ class Cnn4:
     @property
     def fingerprint(self) -> dict[str, str]:
         """The weights."""
-        return own.fingerprint(self.weights)
+        return fingerprint(self.weights)
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
         """Build it for images of any size from 8x8 up."""
@@ -50,6 +50,5 @@ class Cnn4:
         )
 
     def published(self, weights: str) -> "dict[str, Tensor]":
-        """Raise ConfigError: nobody published any."""
-        rule = f"end with {', '.join(own.FILES)}, or be null"
-        raise ConfigError(f"weights of {self.name} must {rule}, got {weights!r}")
+        """Raise ConfigError: there are no published weights."""
+        refuse_published(self.name, weights)

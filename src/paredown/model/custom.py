@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from paredown.dataset.preprocessing import channels_hint
 from paredown.errors import ConfigError, require
-from paredown.model import weights as own
-from paredown.model.form import complete
+from paredown.model.weights import fingerprint, refuse_published
+from paredown.printable import one_line
 from paredown.store.hashing import code_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CLASSES = ("num_classes", "classes")  # what networks call the width of their logits
+CLASSES = ("num_classes", "classes")  # usual names of the argument for the width of the logits
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Custom:
     """A network of the user's.
 
     Args:
-        name: As tables and runs name it; null for the name of what makes it.
-        target: What makes it: `package.module.Net`, or `my_net.py:Net`. A parameter of that name
-            in `CLASSES` gets the number of classes.
+        name: Of the network, in tables and runs; null for the name of its class or function.
+        target: The class or function, `package.module.Net` or `my_net.py:Net`. A parameter of a
+            name in `CLASSES` gets the number of classes.
         kwargs: Its other arguments; null for none.
         weights: A .safetensors file, or a .pt file that holds tensors alone; null for fresh ones.
     """
@@ -43,23 +43,22 @@ class Custom:
     weights: str | None = field(default=None, metadata={"key": False})
 
     def __post_init__(self) -> None:
-        whole = all(self.target.rpartition(":" if ".py" in self.target else ".")[::2])
+        place, name = _split(self.target)
         hint = "such as my_net.py:Net or package.module.Net"
-        require(whole, "target", "name what makes the network", self.target, hint)
-        named = self.kwargs is None or isinstance(self.kwargs, dict)
+        require(bool(place and name), "target", "name what makes the network", self.target, hint)
+        by_name = self.kwargs is None or isinstance(self.kwargs, dict)
         rule, hint = "be arguments by name", "in quotes: 'model.kwargs={width: 32, depth: 4}'"
-        require(named, "kwargs", rule, self.kwargs, hint)
+        require(by_name, "kwargs", rule, self.kwargs, hint)
         if self.name is None:
-            made_by = self.target.rpartition(":" if ".py" in self.target else ".")[2]
-            object.__setattr__(self, "name", made_by)  # the way of a frozen dataclass
+            object.__setattr__(self, "name", name)  # as a frozen dataclass requires
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """Its code with that of its neighbours, and its weights."""
-        return {"code": _code(self.target), **own.fingerprint(self.weights)}
+        """Its code with the files beside it, and its weights."""
+        return {"code": _code(self.target), **fingerprint(self.weights)}
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
-        """Call the user's code; on the CPU, since it may want numbers.
+        """Call the user's code; on the CPU, since it may need numbers.
 
         Raises:
             ConfigError: With the error that it raised.
@@ -67,41 +66,53 @@ class Custom:
         import torch
         from torch import nn
 
-        with torch.device("cpu"):  # whatever asks for its shapes alone
-            make = _find(self.target)
-            takes = inspect.signature(make).parameters
-            width = {name: classes for name in CLASSES if name in takes}
+        from paredown.model.form import complete
+
+        with torch.device("cpu"):  # even where the caller needs shapes alone
+            make = _import_target(self.target)
+            parameters = inspect.signature(make).parameters
+            width = {name: classes for name in CLASSES if name in parameters}
             try:
                 network = make(**{**width, **(self.kwargs or {})})
             except (Exception, SystemExit) as error:
                 _refuse(f"make a network of {self.kwargs or {}}", self.target, error)
-            wanted = isinstance(network, nn.Module)
-            require(wanted, "model.target", "make a torch.nn.Module", type(network).__name__)
+            is_module = isinstance(network, nn.Module)
+            require(is_module, "model.target", "make a torch.nn.Module", type(network).__name__)
             module: nn.Module = network
             try:
                 return complete(module, input_shape)
             except (Exception, SystemExit) as error:
                 size = "x".join(map(str, input_shape))
-                _refuse(f"give its lazy layers shapes from images of {size}", self.target, error)
+                _refuse(f"initialize its lazy layers from images of {size}", self.target, error)
 
     def published(self, weights: str) -> "dict[str, Tensor]":
-        """Raise ConfigError: nobody published any."""
-        rule = f"end with {', '.join(own.FILES)}, or be null"
-        raise ConfigError(f"weights of {self.name} must {rule}, got {weights!r}")
+        """Raise ConfigError: there are no published weights."""
+        refuse_published(str(self.name), weights)
 
 
-def _find(target: str) -> Callable[..., Any]:
-    """Import what a target names; say what the user's code raised if it raises."""
+def _split(target: str) -> tuple[str, str]:
+    """Split a target into its module or file, and the name within it."""
     place, _, name = target.rpartition(":" if ".py" in target else ".")
+    return place, name
+
+
+def _import_target(target: str) -> Callable[..., Any]:
+    """Import the class or function that a target names.
+
+    Raises:
+        ConfigError: With the error of the user's code, if that raises one.
+    """
+    place, name = _split(target)
     try:
-        module = _load(Path(place)) if place.endswith(".py") else _import(place)
+        module = _import(place)
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
         _refuse(f"name code that imports, {place}", target, error)
     make: Callable[..., Any] | None = getattr(module, name, None)
-    near = ", ".join(key for key, value in vars(module).items() if inspect.isclass(value))
-    require(callable(make), "model.target", f"name what {place} has", name, f"such as {near[:100]}")
+    classes = ", ".join(key for key, value in vars(module).items() if inspect.isclass(value))
+    hint = f"such as {classes[:100]}"
+    require(callable(make), "model.target", f"name what {place} has", name, hint)
     assert make is not None
     return make
 
@@ -109,33 +120,35 @@ def _find(target: str) -> Callable[..., Any]:
 def _refuse(rule: str, target: str, error: BaseException) -> NoReturn:
     """Raise ConfigError with the user's own error and the line that raised it."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    ours = last.filename == __file__ or isinstance(error, SyntaxError)  # which tells its own line
-    where = "" if ours else f" ({Path(last.filename).name}, line {last.lineno})"
-    told = " ".join(str(error).split())[:200]
+    # a SyntaxError names its own line
+    no_line = last.filename == __file__ or isinstance(error, SyntaxError)
+    line = "" if no_line else f" ({Path(last.filename).name}, line {last.lineno})"
+    message = one_line(str(error))[:200]
     raise ConfigError(
-        f"model.target must {rule}, got {target}: {type(error).__name__}: {told}{where}"
-        f"{channels_hint(told)}"
+        f"model.target must {rule}, got {target}: {type(error).__name__}: {message}{line}"
+        f"{channels_hint(message)}"
     ) from error
 
 
-def _import(name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # as `python -m` has it
-    return importlib.import_module(name)
+def _import(place: str) -> ModuleType:
+    """Import a module, as `python -m` does, or a file."""
+    if not place.endswith(".py"):
+        _add_to_path(Path.cwd())
+        return importlib.import_module(place)
+    path = Path(place).expanduser().absolute()
+    require(path.is_file(), "model.target", "name a file that exists", place)
+    return _import_file(path, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
 
 
-def _load(file: Path) -> ModuleType:
-    path = file.expanduser().absolute()
-    require(path.is_file(), "model.target", "name a file that is there", str(file))
-    return _module(path, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+def _add_to_path(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 @cache
-def _module(path: Path, digest: str) -> ModuleType:
-    """Run a file once for each content that it has; its neighbours can be imported."""
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
+def _import_file(path: Path, digest: str) -> ModuleType:
+    """Import a file, once per content; the files beside it can be imported, too."""
+    _add_to_path(path.parent)
     name = f"paredown_user_{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -151,10 +164,10 @@ def _module(path: Path, digest: str) -> ModuleType:
 
 
 def _code(target: str) -> str:
-    """Hash the sources beside a target, which it may import, and its own."""
-    place, _, _ = target.rpartition(":" if ".py" in target else ".")
+    """Hash the source of a target and of the files beside it, which it may import."""
+    place, _ = _split(target)
     if not place.endswith(".py"):
-        _find(target)  # puts the current folder where it is looked for
+        _import_target(target)  # adds the current folder to the path
         package = importlib.util.find_spec(place)
         assert package is not None
         is_package = package.submodule_search_locations is not None

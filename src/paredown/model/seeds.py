@@ -1,18 +1,17 @@
-"""The numbers that code draws while it is tried."""
+"""Seeds for the code of a network, which may draw numbers from any generator."""
 
 import contextlib
 import random
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed what code may draw numbers from, and leave it afterwards as it was."""
-    import torch
-
-    before = random.getstate(), np.random.get_state()  # noqa: NPY002, a user's code may draw there
+    """Seed every generator on the CPU, and restore its state afterwards."""
+    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002, users' code uses it
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         random.seed(seed)
@@ -20,5 +19,5 @@ def seeded(seed: int) -> Iterator[None]:
         try:
             yield
         finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])  # noqa: NPY002
+            random.setstate(state)
+            np.random.set_state(numpy_state)  # noqa: NPY002

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from paredown.dataset.preprocessing import Preprocessing, Resize
 from paredown.errors import ConfigError, install_command, require
-from paredown.model import weights as own
+from paredown.model.weights import fingerprint
+from paredown.printable import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,8 +20,8 @@ class Timm:
     """One of timm's classifiers.
 
     Args:
-        name: As tables and runs name it.
-        architecture: As `timm.create_model` knows it.
+        name: Of the network, in tables and runs.
+        architecture: A name of `timm.create_model`.
         weights: DEFAULT for the published ones, or a file; null for fresh ones.
     """
 
@@ -32,13 +33,13 @@ class Timm:
     def fingerprint(self) -> dict[str, str]:
         """Timm's version, and the weights."""
         _require_timm()
-        return {"timm": version("timm"), **own.fingerprint(self.weights)}
+        return {"timm": version("timm"), **fingerprint(self.weights)}
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
         """Build it with fresh weights, for the images' number of channels.
 
         Raises:
-            ConfigError: Without timm, or for a name that it does not have.
+            ConfigError: If timm is not installed, or has no such name.
         """
         _require_timm()
         import timm
@@ -51,32 +52,32 @@ class Timm:
         except RuntimeError as error:
             near = get_close_matches(self.architecture, timm.list_models(), n=3)
             hint = f"such as {', '.join(near)}" if near else "timm.list_models() has them all"
-            told = " ".join(str(error).split())[:100]
-            raise ConfigError(f"model.architecture must be timm's, {told}; {hint}") from error
+            reason = one_line(str(error))[:100]
+            raise ConfigError(f"model.architecture must be timm's, {reason}; {hint}") from error
         return network
 
     def preprocessing(self) -> Preprocessing | None:
-        """Return what published weights were trained to see; None for a name that timm lacks."""
+        """Return the preprocessing of the published weights; None for a name that timm lacks."""
         _require_timm()
         from timm.models import get_pretrained_cfg
 
         try:
-            seen = get_pretrained_cfg(self.architecture)
-        except RuntimeError:  # no such tag; `build` tells it
-            seen = None
-        if seen is None:
+            config = get_pretrained_cfg(self.architecture)
+        except RuntimeError:  # no such tag; `build` refuses it
+            config = None
+        if config is None:
             return None
-        mode = {"squash": "stretch", "border": "letterbox"}.get(seen.crop_mode, "crop")
-        center = seen.crop_pct if mode == "crop" else None
-        resize = Resize(mode, center, seen.interpolation)
+        mode = {"squash": "stretch", "border": "letterbox"}.get(config.crop_mode, "crop")
+        center = config.crop_pct if mode == "crop" else None
+        resize = Resize(mode, center, config.interpolation)
         origin = f"timm's for {self.architecture}"
-        return Preprocessing(origin, seen.mean, seen.std, resize, seen.input_size[-1])
+        return Preprocessing(origin, config.mean, config.std, resize, config.input_size[-1])
 
     def published(self, weights: str) -> "dict[str, Tensor]":
-        """Fetch the published weights, or find them in the hub's cache folder.
+        """Return the published weights, downloaded into the hub's cache if they are not there.
 
         Raises:
-            ConfigError: If there are none, or they are not here and there is no network.
+            ConfigError: If there are none, or they are not cached and there is no network.
         """
         require(weights == "DEFAULT", "model.weights", "be DEFAULT, a file or null", weights)
         import timm
@@ -84,13 +85,13 @@ class Timm:
         try:
             network: nn.Module = timm.create_model(self.architecture, pretrained=True)
         except (RuntimeError, OSError) as error:
-            told = " ".join(str(error).split())[:200]
+            reason = one_line(str(error))[:200]
             raise ConfigError(
-                f"model.weights must be published and here, or there must be a network; {told}"
+                f"model.weights must be published and cached, or there must be a network; {reason}"
             ) from error
         return dict(network.state_dict())
 
 
 def _require_timm() -> None:
-    there = find_spec("timm") is not None
-    require(there, "model", "have its package here", "no timm", install_command("timm"))
+    installed = find_spec("timm") is not None
+    require(installed, "model", "have its package installed", "no timm", install_command("timm"))

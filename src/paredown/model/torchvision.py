@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, get_type_hints
 
 from paredown.dataset.preprocessing import Preprocessing, Resize
 from paredown.errors import ConfigError, require_one_of
-from paredown.model import weights as own
+from paredown.model.weights import fingerprint
+from paredown.printable import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,7 +23,7 @@ class Torchvision:
     """One of torchvision's classifiers.
 
     Args:
-        name: As `torchvision.models.get_model` knows it.
+        name: A name of `torchvision.models.get_model`.
         weights: Published ones by name, such as DEFAULT, or a file; null for fresh ones.
     """
 
@@ -32,19 +33,19 @@ class Torchvision:
     @property
     def fingerprint(self) -> dict[str, str]:
         """The weights."""
-        return own.fingerprint(self.weights)
+        return fingerprint(self.weights)
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
         """Build it; the published architecture takes three channels and any size.
 
         Raises:
-            ConfigError: For a name that torchvision does not have.
+            ConfigError: If torchvision has no such name.
         """
         from torchvision import models
 
         names = models.list_models(module=models)
         require_one_of(names, "model.name", self.name)
-        plain = {"aux_logits": False, "init_weights": True}  # no heads that are for training alone
+        plain = {"aux_logits": False, "init_weights": True}  # no heads for training alone
         fields = plain if "aux_logits" in signature(self._class()).parameters else {}
         network: nn.Module = models.get_model(
             self.name, weights=None, num_classes=classes, **fields
@@ -54,13 +55,13 @@ class Torchvision:
     def _class(self) -> type:
         from torchvision import models
 
-        made: type = get_type_hints(models.get_model_builder(self.name))["return"]
-        return made
+        network: type = get_type_hints(models.get_model_builder(self.name))["return"]
+        return network
 
     def preprocessing(self) -> Preprocessing | None:
-        """Return what published weights were trained to see: those it starts from, or the newest.
+        """Return the preprocessing of the weights that it starts from, or else of the newest.
 
-        None for a name of a network or of weights that torchvision does not have.
+        None if torchvision has no such network or weights.
         """
         from torchvision import models
 
@@ -70,24 +71,24 @@ class Torchvision:
         name = self.weights if self.weights in choices else "DEFAULT"
         if name not in choices:
             return None
-        seen = choices[name].transforms()
-        size, shorter = seen.crop_size[0], seen.resize_size[0]
-        resize = Resize("crop", min(1.0, size / shorter), seen.interpolation.value)
-        mean, std = tuple(seen.mean), tuple(seen.std)
+        transforms = choices[name].transforms()
+        size, shorter = transforms.crop_size[0], transforms.resize_size[0]
+        resize = Resize("crop", min(1.0, size / shorter), transforms.interpolation.value)
+        mean, std = tuple(transforms.mean), tuple(transforms.std)
         if "transform_input" in signature(self._class()).parameters:
-            mean = std = (
-                0.5,
-            ) * 3  # which they make of ImageNet's themselves, and `build` does not
+            mean = std = (0.5, 0.5, 0.5)  # published ones convert ImageNet's to it themselves
         return Preprocessing(f"torchvision's for {choices[name]}", mean, std, resize, size)
 
     def published(self, weights: str) -> "dict[str, Tensor]":
-        """Fetch published weights into torch hub's folder, or find them there.
+        """Return published weights, downloaded into torch hub's folder if they are not there.
 
         Raises:
-            ConfigError: For a name that there is not, or without a network.
+            ConfigError: If there are none of that name, or no network.
         """
         from torch import hub
         from torchvision import models
+
+        from paredown.model.loading import read
 
         choices = models.get_model_weights(self.name).__members__
         require_one_of(choices, f"weights of {self.name}", weights)
@@ -100,10 +101,10 @@ class Torchvision:
             try:
                 hub.download_url_to_file(url, str(file), prefix, bar)
             except (OSError, HTTPException, RuntimeError) as error:
-                told = " ".join(str(error).split())
                 raise ConfigError(
-                    f"weights of {self.name} must be here, or there must be a network, got "
-                    f"{weights}; {url} cannot be fetched ({told}): put it into {file.parent}"
+                    f"weights of {self.name} must be cached, or there must be a network, got "
+                    f"{weights}; {url} cannot be downloaded ({one_line(str(error))}): put it into "
+                    f"{file.parent}"
                 ) from error
-        state = own.read(file)
+        state = read(file)
         return {name: state[name] for name in state if not name.startswith(SIDE_HEADS)}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from paredown.model.attention import HeadAttention
+from paredown.model.attention_exchange import exchange_attention
 from paredown.prune.groups import Found, Group, Slice
 from paredown.prune.label_store import CONVOLUTION, LabelStore, Use
 from paredown.prune.trace import OUTPUT, Tracer
@@ -26,7 +27,7 @@ def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> F
         couple: See `trace.Tracer`.
     """
     training = module.training
-    attention = HeadAttention.put_into(module.eval(), images)
+    attention = exchange_attention(module.eval(), images)
     tracer = Tracer(module, couple)
     tracer.run(module, images)
     if _unread(module, tracer):  # such as an auxiliary head

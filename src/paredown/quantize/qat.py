@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from paredown.model import without_numbers
+from paredown.model import on_meta_device
 from paredown.quantize.layers import resolved
 from paredown.quantize.static import Integers
 from paredown.quantize.weights import require_plain
@@ -35,7 +35,7 @@ class Qat(Recovery, Integers):
 
     def check(self, build: Build, context: Context, before: "Training | None") -> None:
         """Refuse a network whose layers cannot be trained with rounding; see `require_plain`."""
-        require_plain(without_numbers(build))
+        require_plain(on_meta_device(build))
 
     @property
     def label(self) -> str:
@@ -75,7 +75,7 @@ class Rehearsal(Recovery):
 
     def check(self, build: Build, context: Context, before: "Training | None") -> None:
         """Refuse a network whose layers cannot be trained with rounding; see `require_plain`."""
-        require_plain(without_numbers(build))
+        require_plain(on_meta_device(build))
 
     @property
     def label(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
-from paredown.host.logs import told_if_lost
+from paredown.host.logs import ignoring_lost_stdout
 from paredown.metric import Metric, table_metrics
 from paredown.printable import in_markdown, one_line, printable
 from paredown.report.fitted import Column, Fitted
@@ -113,7 +113,7 @@ def show(*parts: Fitted | Table | str) -> None:
     console = _Patient(markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDE
-    with told_if_lost():
+    with ignoring_lost_stdout():
         for part in parts:
             if isinstance(part, str):
                 console.print(printable(part), highlight=False, soft_wrap=True)

@@ -81,7 +81,7 @@ class Keys:
 
         teaching = [self] * self._baseline_teaches + list(self._tutors)
         form = len(self._dataset.classes), self._dataset.input_shape
-        networks = [model.outline(keys.source(0), *form) for keys in teaching]
+        networks = [model.build_meta(keys.source(0), *form) for keys in teaching]
         return key_of(
             [keys.weights(0) for keys in teaching],
             [resolve_precision(how, network) for network in networks],
@@ -121,7 +121,7 @@ class Keys:
                 sources += [self.source(0)] * self._baseline_teaches
                 sources += [tutor.source(0) for tutor in self._tutors]
             form = len(self._dataset.classes), self._dataset.input_shape
-            networks = (model.outline(source, *form) for source in sources)
+            networks = (model.build_meta(source, *form) for source in sources)
             self._resolved[index] = [resolve_precision(how, network) for network in networks]
         return self._resolved[index]
 

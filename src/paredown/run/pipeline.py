@@ -16,7 +16,7 @@ from paredown.config import build
 from paredown.dataset import Dataset
 from paredown.dataset.preprocessing import line
 from paredown.errors import BudgetError, ConfigError, first_line
-from paredown.host.process import outliving
+from paredown.host.process import refusing_exit
 from paredown.measure.latency import DEFERRED, Stopwatch
 from paredown.metric import QUALITY, metric_of
 from paredown.report import Fitted, path_table, show, told_busy
@@ -36,7 +36,7 @@ from paredown.run.results import (
 )
 from paredown.runtime.torch import Torch
 from paredown.store.hashing import key_of
-from paredown.studies.contract import STUDY, keep
+from paredown.studies.contract import STUDY, log_files
 from paredown.tracking.contact import lost_contact
 from paredown.tracking.run import Run
 from paredown.tracking.tags import COMMAND, ERROR, JOB, OVER
@@ -65,7 +65,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     digest = _digest(cfg)
     settings = {"overrides": own_overrides(hydra.overrides.task), "config": digest}
     try:
-        with outliving(ConfigError, "the network's code must not end the process, got"):
+        with refusing_exit(ConfigError, "the network's code must not end the process, got"):
             job = Job(cfg, plan(cfg), folder, digest)
             result = job.result()
     except Exception as error:
@@ -253,7 +253,7 @@ class Job:
         place = self.folder / STUDY
         place.mkdir(exist_ok=True)
         findings = self.plan.study(path, place)
-        keep(place, run)
+        log_files(place, run)
         return [findings]
 
     def _show(

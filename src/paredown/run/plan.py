@@ -20,8 +20,8 @@ from paredown.errors import ConfigError, require, require_one_of, require_seed
 from paredown.host.machine import cores_here
 from paredown.measure.latency import DEFERRED, Timing
 from paredown.measure.meter import scale
-from paredown.model import outline
-from paredown.model.check import tried
+from paredown.model import build_meta
+from paredown.model.check import require_valid_model
 from paredown.model.stated import stated
 from paredown.quantize.layers import resolved
 from paredown.run.keys import version
@@ -119,11 +119,11 @@ class Plan:
         before: Training | None = None
         build: Build | None = None
         if (other := self.teacher.stage if self.teacher else None) is not None:
-            tried(other.source, dataset, other.training)
+            require_valid_model(other.source, dataset, other.training)
         for title, stage in self.stages.items():
             if stage.source is not None:
                 build = partial(stage.source.build, classes, shape)
-                network = tried(stage.source, dataset, stage.training)
+                network = require_valid_model(stage.source, dataset, stage.training)
                 if self.runtime.standalone is not None:  # eager PyTorch runs anything
                     _check_export(network, shape)
             elif isinstance(stage, Checks):
@@ -150,7 +150,7 @@ class Plan:
                     stage.training.check(dataset)
                 check_views(getattr(stage, "views", None), dataset)
             if stage.source is not None:
-                build = partial(outline, stage.source, len(dataset.classes), dataset.input_shape)
+                build = partial(build_meta, stage.source, len(dataset.classes), dataset.input_shape)
             elif isinstance(stage, ChecksCheaply):
                 assert build is not None, "the baseline builds one"
                 stage.check_cheaply(build, before)

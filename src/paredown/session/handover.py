@@ -188,9 +188,9 @@ def _require_same(
     """Refuse a network that its class builds otherwise: with other layers or other answers."""
     import torch
 
-    from paredown.model.weights import start
+    from paredown.model.loading import build_with_weights
 
-    again = start(build(composed(*named), "model"), classes, shape).eval()
+    again = build_with_weights(build(composed(*named), "model"), classes, shape).eval()
     device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
     was_training = module.training
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Where results are kept: a folder here, one that goes, or an object store."""
+"""The store of results: a folder on this machine, a temporary one, or an object store."""
 
 import tempfile
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ OFF = "off"
 
 @dataclass(frozen=True)
 class StoreFolder:
-    """Where results are kept.
+    """Location of the store.
 
     Args:
-        folder: A path; null for the user's cache folder; `off` to keep nothing; or a URL such as
-            s3://bucket/folder, of which the cache folder keeps what is used.
+        folder: A path; null for the user's cache folder; `off` to store nothing; or a URL such as
+            s3://bucket/folder, whose used entries are cached in the cache folder.
     """
 
     folder: str | None
 
     @contextmanager
-    def open(self) -> Iterator["Store"]:
-        """Give a Store; one that is off lasts until the end of the block."""
+    def open(self) -> Iterator[Store]:
+        """Yield a Store; one that is off lasts until the end of the block."""
         if self.folder == OFF:
             with tempfile.TemporaryDirectory(prefix="paredown-") as folder:
                 yield Store(Path(folder))
@@ -42,7 +42,7 @@ class StoreFolder:
 
     @property
     def path(self) -> Path:
-        """The folder of a store that is not off; what of a remote one is kept here."""
+        """Local folder of a store that is not off; of a remote one its cache."""
         if self.folder is not None and not self.is_remote:
             return Path(self.folder).expanduser().absolute()
         from platformdirs import user_cache_path

@@ -1,4 +1,4 @@
-"""Tell in plain data what an object is, so that it can be hashed, logged and rebuilt."""
+"""Descriptions of objects in plain data, which are hashed, logged and rebuilt; and the hashes."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ from paredown.errors import require
 
 
 def describe(part: Any, key_only: bool = False) -> Any:
-    """Turn a part of the configuration back into the plain node that builds it.
+    """Convert a part of the configuration back into the plain node that builds it.
 
     Args:
-        part: A frozen dataclass, or what stands in its fields.
-        key_only: Leave out fields marked `metadata={"key": False}`: those that do not change
-            what the part computes, such as the number of threads.
+        part: A frozen dataclass, or a value of its fields.
+        key_only: Leave out fields marked `metadata={"key": False}`: those that do not change the
+            part's results, such as the number of threads.
 
     Returns:
         Dictionaries, lists, texts and numbers; a dataclass carries its class as `_target_`.
@@ -38,7 +38,7 @@ def describe(part: Any, key_only: bool = False) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """Hash a file."""
+    """Return the sha256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -50,12 +50,10 @@ def key_of(*parts: Any) -> str:
 
 @cache
 def code_of(*modules: ModuleType) -> str:
-    """Hash the sources of modules, a package with all in it, nested ones too.
-
-    Mended code gets new keys.
+    """Hash the sources of modules, of a package with everything in it: changed code, new keys.
 
     Raises:
-        ConfigError: For a module without a file: its code could change unseen.
+        ConfigError: For a module without a file: its code could change unnoticed.
     """
     digest = hashlib.sha256()
     for module in modules:

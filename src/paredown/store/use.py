@@ -1,30 +1,24 @@
-"""Which entries of a store are in use, so that cleaning leaves them.
+"""Entries of a store that are in use, which cleaning leaves.
 
-A process that reads entries names them in a file under the store's `.use`, beside a lock that the
-kernel frees when it dies. A reader names an entry and then looks for it, a cleaner looks at the
-names and then moves an entry away, both under one lock: so neither misses the other.
+A process that reads entries lists their keys in a file under the store's `.use`, beside a lock that
+the kernel frees when it dies. A reader lists a key and then opens the entry; a cleaner reads the
+lists and then moves an entry away, both under one lock: so neither misses the other.
 """
 
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 from paredown.host.process import is_free, living
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 USE, TURN, KEYS, LOCK = ".use", "turn.lock", ".keys", ".lock"
 
 
 class Use:
-    """The entries that one process reads; nothing is written before the first.
-
-    Args:
-        store: The folder of the store.
-    """
+    """The entries of a store that one process reads; nothing is written before the first."""
 
     def __init__(self, store: Path) -> None:
         self._folder = store / USE
@@ -32,7 +26,7 @@ class Use:
         self._keys: set[str] = set()
 
     def add(self, key: str) -> None:
-        """Name an entry before it is looked for; without effect where nothing can be written."""
+        """List an entry before it is opened; without effect where nothing can be written."""
         if key in self._keys and self._file.is_file():
             return
         with contextlib.suppress(OSError):
@@ -44,7 +38,7 @@ class Use:
                 self._file.write_text("\n".join(sorted(self._keys)) + "\n")
 
     def end(self) -> None:
-        """Let all entries go."""
+        """Release all entries."""
         if self._lock is None:
             return
         with contextlib.suppress(OSError):
@@ -61,15 +55,13 @@ class Use:
 
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """Be the only one who names entries, or looks at their names, for the length of the block."""
-    from filelock import FileLock
-
+    """Hold the lock on the lists of keys for the length of the block."""
     with FileLock(folder / TURN):
         yield
 
 
 def in_use(store: Path) -> set[str]:
-    """List the keys that living processes read; clear what dead ones left. Hold the turn."""
+    """List the keys that living processes read, and remove the lists of dead ones. Hold `turn`."""
     keys: set[str] = set()
     for file in (store / USE).glob(f"*{KEYS}"):
         lock = file.with_suffix(LOCK)

@@ -1,1 +1,1 @@
-"""Studies of a sweep's jobs: each a table or a picture, and what it says."""
+"""Studies of one run or of a sweep's jobs; each writes tables and pictures, and a summary."""

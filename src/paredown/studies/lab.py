@@ -1,4 +1,4 @@
-"""A study: the whole path in one table, and what a textbook's shortcuts are worth beside it."""
+"""A study: the full path in one table, beside the usual shortcuts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,17 @@ PANELS = {
     "size_mb": "size of the file, MB, logarithmic",
     "speedup": "times the teacher's speed, logarithmic",
 }
-PATH = 4  # rows of the path itself; the others are shortcuts
-NEEDED = {("structured", "static"), ("masked", "static"), ("structured", "dynamic")}
+EAGER = "teacher, eager PyTorch"
+ROWS = {  # prune, quantize and stage of each row
+    "teacher, float32": ("structured", "static", "baseline"),
+    "student, distilled": ("structured", "static", "distill"),
+    "+ pruned": ("structured", "static", "prune"),
+    "+ int8": ("structured", "static", "quantize"),
+    "masked, not pruned": ("masked", "static", "prune"),
+    "masked + int8": ("masked", "static", "quantize"),
+    "pruned + int8": ("structured", "dynamic", "quantize"),
+}
+PATH_ROWS = 4  # the others are shortcuts
 
 
 @dataclass(frozen=True)
@@ -30,71 +39,60 @@ class Lab:
     """Compare four jobs: pruned or masked channels, static or dynamic integers."""
 
     def check(self, settings: Sequence[Mapping[str, str]], stages: Sequence[str]) -> None:
-        """Raise ConfigError unless the jobs that are compared are there, of the whole path."""
+        """Raise ConfigError unless the sweep has the jobs that are compared, of the full path."""
         pairs = [(job.get("prune"), job.get("quantize")) for job in settings]
+        needed = {(prune, quantize) for prune, quantize, _ in ROWS.values()}
         rule, hint = "have each once", "prune=structured,masked quantize=static,dynamic, one seed"
-        ok = set(pairs) >= NEEDED and len(set(pairs)) == len(pairs)
+        ok = set(pairs) >= needed and len(set(pairs)) == len(pairs)
         require(ok, "prune and quantize", rule, pairs, hint)
-        whole = ["baseline", "distill", "prune", "quantize"]
-        require(list(stages) == whole, "technique", "be stack for this study", list(stages))
+        stack = ["baseline", "distill", "prune", "quantize"]
+        require(list(stages) == stack, "technique", "be stack for this study", list(stages))
 
     def __call__(self, jobs: Sequence[Job], open_path: OpenPath, folder: Path) -> str:
-        """Write lab.png, .md and .json; tell what masks, dynamic integers and the runtime do."""
+        """Write lab.png, .md and .json; describe masks, dynamic int8 and the runtime."""
         rows = _rows({(job.settings["prune"], job.settings["quantize"]): job for job in jobs})
-        (folder / "lab.json").write_text(json.dumps(rows, indent=1) + "\n")
-        (folder / "lab.md").write_text(markdown(rows))
-        told = _words({row["stage"]: row for row in rows})
-        _draw(rows, told.partition("\n")[0], folder / "lab.png")
-        return f"{markdown(rows)}\n{told}\nsee {folder / 'lab.png'}"
+        table = [
+            {**row, "stage": titled(name, row.get("note", "")), "note": ""}
+            for name, row in rows.items()
+        ]
+        (folder / "lab.json").write_text(json.dumps(table, indent=1) + "\n")
+        (folder / "lab.md").write_text(markdown(table))
+        summary = _summary(rows)
+        _draw(table, summary.partition("\n")[0], folder / "lab.png")
+        return f"{markdown(table)}\n{summary}\nsee {folder / 'lab.png'}"
 
 
-def _rows(jobs: Mapping[tuple[str, str], Job]) -> list[dict[str, Any]]:
-    """Name the rows, the path itself first; the speed-up is against the baseline of each job."""
-    whole, masked = jobs["structured", "static"], jobs["masked", "static"]
-    dynamic = jobs["structured", "dynamic"]
-    named: list[tuple[str, Row]] = [
-        ("teacher, float32", whole.row("baseline")),
-        ("student, distilled", whole.row("distill")),
-        ("+ pruned", whole.row("prune")),
-        ("+ int8", whole.row("quantize")),
-        ("masked, not pruned", masked.row("prune")),
-        ("masked + int8", masked.row("quantize")),
-        ("pruned + int8", dynamic.row("quantize")),
-    ]
-    if whole.eager:
-        gain = whole.eager["runtime_speedup"]
-        slow = {"latency_ms": whole.eager["latency_ms"], "speedup": 1 / gain}
-        plain = {
-            name: value
-            for name, value in whole.row("baseline").items()
-            if not name.startswith("speedup_")
-        }
-        named.append(("teacher, eager PyTorch", {**plain, **slow}))
-    return [{**row, "stage": titled(name, row.get("note", "")), "note": ""} for name, row in named]
+def _rows(jobs: Mapping[tuple[str, str], Job]) -> dict[str, Row]:
+    """Return the rows by name; speed-ups are relative to the baseline of each job."""
+    rows: dict[str, Row] = {
+        name: jobs[prune, quantize].row(stage) for name, (prune, quantize, stage) in ROWS.items()
+    }
+    eager = jobs["structured", "static"].eager
+    if eager:
+        baseline = rows["teacher, float32"].items()
+        plain = {name: value for name, value in baseline if not name.startswith("speedup_")}
+        speed = {"latency_ms": eager["latency_ms"], "speedup": 1 / eager["runtime_speedup"]}
+        rows[EAGER] = {**plain, **speed}
+    return rows
 
 
-def _words(rows: Mapping[str, Row]) -> str:
-    """Say what each shortcut moved, from the numbers."""
-
-    def named(name: str) -> Row:
-        return next(row for title, row in rows.items() if title.startswith(name))
-
-    student, pruned, int8 = named("student"), named("+ pruned"), named("+ int8")
-    masked, dynamic, teacher = named("masked, not"), named("pruned + int8"), named("teacher, fl")
+def _summary(rows: Mapping[str, Row]) -> str:
+    """Describe the effect of each shortcut."""
+    teacher, student, pruned, int8, masked, _, dynamic = (rows[name] for name in ROWS)
     lines = [
         f"The path: {teacher['size_mb'] / int8['size_mb']:.0f} times smaller, "
         f"{int8['speedup']:.1f} times faster, "
         f"{100 * (teacher['accuracy'] - int8['accuracy']):.2f} points of accuracy lost.",
-        f"Masks leave {masked['zeros']:.0%} of the weights at zero and the file at "
-        f"{masked['size_mb']:.2f} MB of {student['size_mb']:.2f}, the speed-up at "
-        f"{masked['speedup']:.1f} of {student['speedup']:.1f}; pruning proper: "
+        f"Masking sets {masked['zeros']:.0%} of the weights to zero; the file has "
+        f"{masked['size_mb']:.2f} MB of {student['size_mb']:.2f}, the speed-up is "
+        f"{masked['speedup']:.1f} of {student['speedup']:.1f}. Pruned: "
         f"{pruned['size_mb']:.2f} MB and {pruned['speedup']:.1f}.",
         f"Dynamic int8 reaches {dynamic['integer_layers']:.0f} of {dynamic['layers']:.0f} layers: "
         f"{dynamic['size_mb']:.2f} MB of {pruned['size_mb']:.2f}, where static int8 reaches "
         f"{int8['integer_layers']:.0f} and {int8['size_mb']:.2f} MB.",
     ]
-    if any(title.startswith("teacher, eager") for title in rows):
-        eager = named("teacher, eager")
+    if EAGER in rows:
+        eager = rows[EAGER]
         lines.append(
             f"The runtime alone takes the teacher from {eager['latency_ms']:.2f} to "
             f"{teacher['latency_ms']:.2f} ms: {1 / eager['speedup']:.1f} times, which is no "
@@ -104,7 +102,7 @@ def _words(rows: Mapping[str, Row]) -> str:
 
 
 def _draw(rows: Sequence[Row], title: str, file: Path) -> None:
-    """Draw three panels of bars, a row each."""
+    """Draw three panels of bars, one bar per row."""
     from matplotlib.ticker import PercentFormatter
 
     from paredown.pictures.sheet import logarithmic, save, sheet
@@ -127,7 +125,7 @@ def _draw(rows: Sequence[Row], title: str, file: Path) -> None:
 
 
 def _bars(axes: "Axes", rows: Sequence[Row], name: str) -> None:
-    """Draw one metric, with its interval where it has one, and write it on each bar."""
+    """Draw one metric, with its interval where it has one, and its value on each bar."""
     values = [row[name] for row in rows]
     bounds = [
         [row[name] - row.get(f"{name}_low", row[name]) for row in rows],
@@ -135,13 +133,13 @@ def _bars(axes: "Axes", rows: Sequence[Row], name: str) -> None:
     ]
     axes.barh(
         range(0, -len(rows), -1), values, height=0.62, edgecolor="#5a6270", linewidth=0.6,
-        color=[BARS[0]] * PATH + ["#c9ced6"] * (len(rows) - PATH),
+        color=[BARS[0]] * PATH_ROWS + ["#c9ced6"] * (len(rows) - PATH_ROWS),
         xerr=None if name == "size_mb" else bounds, ecolor="#30353d", capsize=2,
     )  # fmt: skip
     axes.grid(axis="y", visible=False)
-    for at, value in enumerate(values):
+    for index, value in enumerate(values):
         axes.annotate(
-            f"{value:.1%}" if name == "accuracy" else f"{value:.2f}", (0.02, -at), va="center",
+            f"{value:.1%}" if name == "accuracy" else f"{value:.2f}", (0.02, -index), va="center",
             xycoords=axes.get_yaxis_transform(), fontsize=8,
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A study: does the order matter in which a network is distilled, pruned and trained to be int8?"""
+"""A study: whether the order of distillation, pruning and training for int8 matters."""
 
 import json
 import statistics
@@ -20,8 +20,8 @@ class Order:
     """Compare orders of stages, paired by seed, by the accuracy of the int8 file.
 
     Args:
-        recipe: The order that is put to the test, as technique.stages has it.
-        letters: Of the stages that change places, by name.
+        recipe: The order that is tested, as in technique.stages.
+        letters: Of the stages that are reordered, by name.
     """
 
     recipe: list[str]
@@ -34,78 +34,71 @@ class Order:
         require(recipe in orders, "comparison.recipe", f"be one of {sorted(orders)}", recipe)
 
     def __call__(self, jobs: Sequence[Job], open_path: OpenPath, folder: Path) -> str:
-        """Write order.png and order.json; say whether the recipe is better than the others."""
-        found: dict[str, dict[str, float]] = defaultdict(dict)
+        """Write order.png and order.json; compare the recipe with the other orders."""
+        accuracies: dict[str, dict[str, float]] = defaultdict(dict)
         for job in jobs:
-            found[self._short(_stages(job.settings[SWEPT]))][job.settings.get("seed", "0")] = (
-                job.last["accuracy"]
-            )
+            order = self._short(_stages(job.settings[SWEPT]))
+            accuracies[order][job.settings.get("seed", "0")] = job.last["accuracy"]
         recipe = self._short(self.recipe)
-        against = {
-            order: [found[recipe][seed] - accuracy for seed, accuracy in by.items()]
-            for order, by in found.items()
-            if order != recipe
-        }
-        (folder / "order.json").write_text(json.dumps(found, indent=1) + "\n")
-        _draw(found, recipe, self._legend(), folder / "order.png")
-        return f"{_words(found, recipe, against)}\nsee {folder / 'order.png'}"
+        (folder / "order.json").write_text(json.dumps(accuracies, indent=1) + "\n")
+        legend = ", ".join(f"{letter}: {name}" for name, letter in self.letters.items())
+        _draw(accuracies, recipe, legend, folder / "order.png")
+        return f"{_summary(accuracies, recipe)}\nsee {folder / 'order.png'}"
 
     def _short(self, stages: Sequence[str]) -> str:
         return "".join(self.letters[name] for name in stages if name in self.letters)
-
-    def _legend(self) -> str:
-        return ", ".join(f"{letter}: {name}" for name, letter in self.letters.items())
 
 
 def _stages(text: str) -> list[str]:
     return text.strip("[]").replace(" ", "").split(",")
 
 
-def _words(
-    found: Mapping[str, Mapping[str, float]], recipe: str, against: Mapping[str, Sequence[float]]
-) -> str:
-    means = {order: statistics.fmean(by.values()) for order, by in found.items()}
+def _summary(accuracies: Mapping[str, Mapping[str, float]], recipe: str) -> str:
+    means = {order: statistics.fmean(by_seed.values()) for order, by_seed in accuracies.items()}
     ranked = sorted(means, key=lambda order: -means[order])
     lines = ["Mean accuracy of the int8 file: " + ", ".join(f"{o} {means[o]:.2%}" for o in ranked)]
-    certain = []
-    for order, gains in against.items():
+    significant = []
+    for order, by_seed in accuracies.items():
+        gains = [accuracies[recipe][seed] - accuracy for seed, accuracy in by_seed.items()]
         gain, margin = mean_margin(gains)
-        if gains[1:] and abs(gain) > margin:
+        if order != recipe and gains[1:] and abs(gain) > margin:
             sign, points = "better" if gain > 0 else "worse", f"{100 * abs(gain):.2f}"
-            certain.append(
+            significant.append(
                 f"{recipe} is {sign} than {order} by {points} ± {100 * margin:.2f} points"
             )
     place = ranked.index(recipe) + 1
     lines.append(f"{recipe} comes out number {place} of {len(ranked)}.")
     lines.append(
-        "; ".join(certain) + " (95 %, paired by seed)."
-        if certain
+        "; ".join(significant) + " (95 %, paired by seed)."
+        if significant
         else "Paired by seed, it differs from no other order beyond the 95 % intervals: "
         "no effect of the order is seen here."
     )
     return "\n".join(lines)
 
 
-def _draw(found: Mapping[str, Mapping[str, float]], recipe: str, legend: str, file: Path) -> None:
+def _draw(
+    accuracies: Mapping[str, Mapping[str, float]], recipe: str, legend: str, file: Path
+) -> None:
     from paredown.pictures.sheet import save, sheet
 
     figure, (axes,) = sheet(f"the order of the stages: {legend}", 1, 7.2, 4)
-    ranked = sorted(found, key=lambda order: -statistics.fmean(found[order].values()))
-    for at, order in enumerate(ranked):
-        spots = [100 * value for value in found[order].values()]
+    ranked = sorted(accuracies, key=lambda order: -statistics.fmean(accuracies[order].values()))
+    for index, order in enumerate(ranked):
+        spots = [100 * value for value in accuracies[order].values()]
         mine = order == recipe
-        places = [at + 0.1 * (seed - (len(spots) - 1) / 2) for seed in range(len(spots))]
+        places = [index + 0.1 * (seed - (len(spots) - 1) / 2) for seed in range(len(spots))]
         axes.plot(
             places, spots, "o" if mine else "s", color=BARS[0] if mine else "#8b929c",
             markersize=6, alpha=0.8,
         )  # fmt: skip
         mean = statistics.fmean(spots)
-        axes.plot([at - 0.25, at + 0.25], [mean, mean], color="#30353d", linewidth=2)
+        axes.plot([index - 0.25, index + 0.25], [mean, mean], color="#30353d", linewidth=2)
     axes.set_xticks(range(len(ranked)), ranked)
     axes.set_xlabel("order, the best mean first")
     axes.set_ylabel("accuracy of the int8 file, validation split, %")
     axes.set_title(
-        "marks: the seeds in turn, round ones of the recipe; lines: their means",
+        "marks: one per seed, round for the recipe; lines: means",
         loc="left",
         fontsize=10,
     )

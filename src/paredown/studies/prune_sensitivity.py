@@ -1,4 +1,4 @@
-"""A study: prune one group of layers at a time, and see what accuracy is left."""
+"""A study: the accuracy that is left after one group of layers is pruned alone."""
 
 import copy
 import json
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from paredown.dataset import Dataset
 from paredown.errors import require
+from paredown.measure.quality import accuracy
 from paredown.pictures.sensitivity import Sensitive, sensitivity_picture
 from paredown.prune.criterion import Criterion
 from paredown.prune.outline import require_rounding
+from paredown.studies.eager import eager
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,19 +21,17 @@ if TYPE_CHECKING:
     from paredown.run.path import VariantPath
     from paredown.variant import Stage
 
-BATCH = 256
-
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Prune one group at a time of the network at the end of the path, without recovery.
+    """Prune one group at a time of the network at the end of the path, without fine-tuning.
 
     Accuracies are eager PyTorch's on the validation split: nothing here ships.
 
     Args:
         criterion: Scores the channels.
         amounts: Fractions of a group's channels, in (0, 1).
-        round_to: Kept channels are a multiple of this.
+        round_to: The number of remaining channels is a multiple of this.
     """
 
     criterion: Criterion
@@ -44,7 +44,7 @@ class Sensitivity:
         require(self.round_to >= 1, "round_to", "be at least 1 channel", self.round_to)
 
     def check(self, stages: "Mapping[str, Stage]", network: "nn.Module") -> None:
-        """Raise ConfigError if no channel of the last network could go; see `study.Study`."""
+        """Raise ConfigError if no channel of the last network can be removed; see `Study`."""
         require_rounding(self.round_to, lambda: network, "study.round_to")
 
     def __call__(self, path: "VariantPath", folder: Path) -> str:
@@ -55,7 +55,7 @@ class Sensitivity:
         pruning = Pruning(self.criterion, "local", self.round_to, dataset)
         scored = copy.deepcopy(module)
         scores = pruning.score(scored, path.seed)
-        whole, amounts = _accuracy(module, dataset), sorted(self.amounts)
+        original, amounts = _accuracy(module, dataset), sorted(self.amounts)
         groups = []
         for group in pruning.find(scored).groups:
             accuracies = []
@@ -64,27 +64,19 @@ class Sensitivity:
                 pruning.prune(smaller, amount, scores, only=group.name)
                 accuracies.append(_accuracy(smaller, dataset))
             groups.append(Sensitive(group.name, group.channels, tuple(accuracies)))
-        title = f"{path.name}, one group pruned at a time, without recovery; {dataset.name}"
-        sensitivity_picture(title, amounts, whole, groups, folder / "sensitivity.png")
-        found = {"whole": whole, "amounts": amounts, "groups": [asdict(each) for each in groups]}
-        (folder / "sensitivity.json").write_text(json.dumps(found, indent=1) + "\n")
-        (folder / "sensitivity.md").write_text(_table(amounts, groups))
-        return _say(amounts, groups, folder)
+        title = f"{path.name}, one group pruned at a time, without fine-tuning; {dataset.name}"
+        sensitivity_picture(title, amounts, original, groups, folder / "sensitivity.png")
+        table = {"whole": original, "amounts": amounts, "groups": [asdict(row) for row in groups]}
+        (folder / "sensitivity.json").write_text(json.dumps(table, indent=1) + "\n")
+        (folder / "sensitivity.md").write_text(_markdown(amounts, groups))
+        return _summary(amounts, groups, folder)
 
 
 def _accuracy(module: "nn.Module", dataset: Dataset) -> float:
-    import torch
-
-    hits = 0
-    for start in range(0, len(dataset.val), BATCH):
-        images = dataset.normalize(dataset.val.images[start : start + BATCH])
-        with torch.inference_mode():
-            answers = module(torch.from_numpy(images)).argmax(dim=1).numpy()
-        hits += int((answers == dataset.val.labels[start : start + BATCH]).sum())
-    return hits / len(dataset.val)
+    return accuracy(eager(module), dataset, dataset.val)["accuracy"]
 
 
-def _table(amounts: list[float], groups: list[Sensitive]) -> str:
+def _markdown(amounts: list[float], groups: list[Sensitive]) -> str:
     lines = ["| group | channels | " + " | ".join(f"{amount:g}" for amount in amounts) + " |"]
     lines.append("|---" * (2 + len(amounts)) + "|")
     for group in groups:
@@ -93,11 +85,11 @@ def _table(amounts: list[float], groups: list[Sensitive]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _say(amounts: list[float], groups: list[Sensitive], folder: Path) -> str:
+def _summary(amounts: list[float], groups: list[Sensitive], folder: Path) -> str:
     worst = sorted(groups, key=lambda group: sum(group.accuracies))[:3]
     middle = len(amounts) // 2
-    told = ", ".join(f"{each.name} {each.accuracies[middle]:.1%}" for each in worst)
+    accuracies = ", ".join(f"{group.name} {group.accuracies[middle]:.1%}" for group in worst)
     return (
         f"{len(groups)} groups pruned one at a time; at amount {amounts[middle]:g} the most "
-        f"sensitive keep: {told}\nsee {folder / 'sensitivity.png'}"
+        f"sensitive leave an accuracy of: {accuracies}\nsee {folder / 'sensitivity.png'}"
     )

@@ -1,4 +1,4 @@
-"""A study: which layers a network can least afford in integers."""
+"""A study: the cost of each layer in integers, the others in float32."""
 
 import json
 import tempfile
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one layer in integers costs, the others in float32.
+    """Cost of one layer in integers, the others in float32.
 
     Args:
-        layer: Its name.
-        drop: Share of accuracy lost; below 0 it is won.
-        agreement: Share of the validation images that are named as the float32 file does.
-        error: Root mean square of the logits' change, as a share of the logits' own.
+        drop: Share of accuracy lost; negative for a gain.
+        agreement: Share of the validation images with the same prediction as the float32 file's.
+        error: Root mean square of the logits' change, relative to that of the logits.
     """
 
     layer: str
@@ -40,7 +39,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Lower the network once a layer, with that layer alone in integers.
+    """Lower the network once per layer, with that layer alone in integers.
 
     Args:
         shown: Layers in the picture, the most sensitive first.
@@ -49,26 +48,26 @@ class Sensitivity:
     shown: int
 
     def check(self, stages: "Mapping[str, Stage]", network: "nn.Module") -> None:
-        """Raise ConfigError unless the last stage quantizes; see `study.Study`."""
+        """Raise ConfigError unless the last stage quantizes; see `Study`."""
         rule = "end with quantize for this study"
         quantizes = list(stages.values())[-1].numerics is not None
         require(quantizes, "technique.stages", rule, list(stages)[1:])
 
     def __call__(self, path: VariantPath, folder: Path) -> str:
-        """Write sensitivity.json and sensitivity.png; name the layers that keep_float should."""
+        """Write sensitivity.json and sensitivity.png; name the layers for quantize.keep_float."""
         numerics = path.stages[-1].numerics
         assert numerics is not None  # checked before any work
         costs = self._measure(path, numerics)
         costs.sort(key=lambda cost: (-cost.error, cost.layer))
-        told = json.dumps([asdict(cost) for cost in costs], indent=1)
-        (folder / "sensitivity.json").write_text(told + "\n")
+        rows = json.dumps([asdict(cost) for cost in costs], indent=1)
+        (folder / "sensitivity.json").write_text(rows + "\n")
         _draw(costs[: self.shown], numerics.name, folder / "sensitivity.png")
-        return _words(costs, numerics)
+        return _summary(costs, numerics)
 
     def _measure(self, path: VariantPath, numerics: Numerics) -> list[Cost]:
         dataset, runtime = path.dataset, path.runtime
-        before = len(path.names) - 2
-        variant, source = path.variant(before), path.shipped(before)
+        index = len(path.names) - 2  # of the variant before
+        variant, source = path.variant(index), path.shipped(index)
         expected = predict(runtime.load(source), dataset, dataset.val)
         names = running(variant.module, dataset.input_shape).names
         costs = []
@@ -76,36 +75,37 @@ class Sensitivity:
             others = tuple(name for name in names if name != layer)
             alone = replace(numerics, keep_float=others, fallbacks=())
             with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
-                made = Variant(variant.module, variant.source, alone)
-                runtime.lower(made, dataset, Path(scratch), source)
-                found = predict(runtime.load(Path(scratch)), dataset, dataset.val)
-            costs.append(_compare(layer, dataset, expected, found))
+                quantized = Variant(variant.module, variant.source, alone)
+                runtime.lower(quantized, dataset, Path(scratch), source)
+                logits = predict(runtime.load(Path(scratch)), dataset, dataset.val)
+            costs.append(_compare(layer, dataset, expected, logits))
         return costs
 
 
-def _compare(layer: str, dataset: Dataset, expected: Logits, found: Logits) -> Cost:
-    before, after = expected.argmax(axis=1), found.argmax(axis=1)
+def _compare(layer: str, dataset: Dataset, expected: Logits, logits: Logits) -> Cost:
+    before, after = expected.argmax(axis=1), logits.argmax(axis=1)
     labels = dataset.val.labels
     return Cost(
         layer=layer,
         drop=float((before == labels).mean() - (after == labels).mean()),
         agreement=float((before == after).mean()),
-        error=float(np.sqrt(((found - expected) ** 2).mean() / (expected**2).mean())),
+        error=float(np.sqrt(((logits - expected) ** 2).mean() / (expected**2).mean())),
     )
 
 
-def _words(costs: Sequence[Cost], numerics: Numerics) -> str:
+def _summary(costs: Sequence[Cost], numerics: Numerics) -> str:
     worst = [cost.layer for cost in costs[:3]]
     lines = [f"of {len(costs)} layers alone in {numerics.name}, the most sensitive:"]
     lines += [
         f"  {cost.layer}: {cost.drop:+.2%} of accuracy lost, logits change by {cost.error:.1%}"
         for cost in costs[:5]
     ]
-    return "\n".join([*lines, f"to keep them: 'quantize.keep_float=[{','.join(worst)}]'"])
+    hint = f"to keep them in float32: 'quantize.keep_float=[{','.join(worst)}]'"
+    return "\n".join([*lines, hint])
 
 
 def _draw(costs: Sequence[Cost], name: str, file: Path) -> None:
-    """Draw a bar a layer: what its rounding does to the logits, and to the accuracy."""
+    """Draw one bar per layer: the error of the logits, and the accuracy lost."""
     from matplotlib.ticker import PercentFormatter
 
     from paredown.pictures.sheet import save, sheet
@@ -114,7 +114,7 @@ def _draw(costs: Sequence[Cost], name: str, file: Path) -> None:
     title = f"one layer in {name}, the others in float32: {costs[0].layer} costs the most"
     figure, (errors, drops) = sheet(title, 2, 5.6, 0.9 + 0.22 * len(costs))
     places = range(len(costs), 0, -1)
-    for axes, values, told, color in (
+    for axes, values, label, color in (
         (errors, [cost.error for cost in costs], "change of the logits, root mean square", BARS[0]),
         (drops, [cost.drop for cost in costs], "accuracy lost, share of all images", BARS[1]),
     ):
@@ -123,6 +123,6 @@ def _draw(costs: Sequence[Cost], name: str, file: Path) -> None:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(visible=False, axis="y")
         axes.set_ylim(0.2, len(costs) + 0.8)
-        axes.set_xlabel(told)
+        axes.set_xlabel(label)
     drops.axvline(0, color="#8b929c", linewidth=1)
     save(figure, file)

@@ -149,12 +149,12 @@ class SweepCallback(Callback):
             log.warning("nothing is compared: jobs %s are not finished", lacking)
             return
         from paredown.report import show
-        from paredown.studies.contract import STUDY, keep, read_jobs
+        from paredown.studies.contract import STUDY, log_files, read_jobs
 
         place = _folder(config) / STUDY
         place.mkdir(exist_ok=True)
         told = self._parts.comparison(read_jobs(jobs), self._parts.open_path, place)
-        keep(place, self._parent)
+        log_files(place, self._parent)
         self._parent.log(tags={"mlflow.note.content": told})
         show(told)
 

@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 
 from paredown.config import typed
 from paredown.errors import ConfigError, install_command, require, require_one_of
-from paredown.host.retry import patiently
+from paredown.host.retry import retry_until
 from paredown.metric import MAXIMIZE, QUALITY
 from paredown.printable import hide_passwords
 from paredown.tracking import view
@@ -78,7 +78,7 @@ class Tracking:
                 tracker = twice(touch)
             else:  # a person is told at once, the jobs of a sweep have time
                 waits = self.parent is not None
-                tracker = patiently(touch, is_away, "the tracking server") if waits else touch()
+                tracker = retry_until(touch, is_away, "the tracking server") if waits else touch()
             tracker.tidy()
         return tracker
 

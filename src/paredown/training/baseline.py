@@ -37,11 +37,11 @@ class Baseline:
         """Build the network and fit it by cross-entropy."""
         import torch
 
-        from paredown.model.weights import start
+        from paredown.model.loading import build_with_weights
         from paredown.training.loop import label_loss
 
         dataset = context.dataset
         torch.manual_seed(context.seed)
-        module = start(self.model, len(dataset.classes), dataset.input_shape)
+        module = build_with_weights(self.model, len(dataset.classes), dataset.input_shape)
         curves = context.fit(self.training, module, label_loss(self.training.label_smoothing))
         return Variant(module, self.model, curves=curves)
