@@ -235,7 +235,9 @@ def _times_now(parts: Plan) -> bool:
 def _time(watch: Stopwatch, parts: Plan, path: VariantPath, rows: list[Row]) -> None:
     """Add latency and speed-up to every row; the first is the baseline."""
     programs = [(parts.runtime, path.shipped(index)) for index in range(len(rows))]
-    for row, latency in zip(rows, watch.time(programs, path.image, parts.timing), strict=True):
+    for row, latency in zip(
+        rows, watch.time(programs, path.dataset.example, parts.timing), strict=True
+    ):
         row |= latency.metrics()
 
 
@@ -246,5 +248,5 @@ def _time_eager(watch: Stopwatch, parts: Plan, path: VariantPath) -> Row:
         (Torch(runtime.threads, "torch"), path.weights(0)),
         (runtime, path.shipped(0)),
     ]
-    eager, lowered = watch.time(programs, path.image, parts.timing.brief())
+    eager, lowered = watch.time(programs, path.dataset.example, parts.timing.brief())
     return {**eager.metrics(), "runtime_speedup": lowered.speedup}

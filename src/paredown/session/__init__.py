@@ -151,7 +151,7 @@ class Session:
                         "macs": footprint.macs(variant.module, self.dataset.input_shape),
                     }
                 )
-            image = self.dataset.normalize(self.dataset.val.images[:1])
+            image = self.dataset.example
             programs = [(self.runtime, folder) for folder in folders]
             for row, latency in zip(
                 rows, time_side_by_side(programs, image, self._timing), strict=True
