@@ -12,7 +12,7 @@ from paredown.errors import ConfigError, require
 from paredown.printable import one_line
 
 CUSTOM = "paredown.model.custom.Custom"  # imports what its field `target` names
-MACHINE_CODE = (".pt2", ".so", ".dll", ".dylib", ".plan")  # whoever loads such a file runs it
+MACHINE_CODE = (".pt2", ".so", ".dll", ".dylib")  # whoever loads such a file runs it
 _NAMED = "PAREDOWN_ALLOW"
 
 

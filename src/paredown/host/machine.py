@@ -1,8 +1,6 @@
 """What this machine is: a number means nothing without the CPU that it was taken on."""
 
-import ctypes
 import os
-import platform
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -46,16 +44,6 @@ def cores_here() -> int:
     """Count the cores that this process may use: a container or taskset may grant it a few."""
     granted = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     return len(granted) or os.cpu_count() or 1
-
-
-@cache
-def has_nvidia_gpu() -> bool:
-    """Tell whether there is an NVIDIA driver, and a GPU that it serves."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
-    except OSError:
-        return False
-    return bool(driver.cuInit(0) == 0)
 
 
 @cache

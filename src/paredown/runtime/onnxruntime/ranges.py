@@ -1,4 +1,4 @@
-"""The ranges of activations, from what calibration images make of them."""
+"""Ranges of activations, taken from calibration images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 BINS = {
     "minmax": {},
     "percentile": {},
-    "entropy": {"num_bins": 2048, "num_quantized_bins": 128},  # its own 128 leave it no choice
+    "entropy": {"num_bins": 2048, "num_quantized_bins": 128},  # its default, 128, leaves no choice
     "mse": {},
 }
-SHRINKS = np.linspace(1, 0.1, 91)  # of the observed range, tried for the smallest squared error
+SHRINKS = np.linspace(1, 0.1, 91)  # shares of the observed range, searched by squared error
 
 
 def method_of(numerics: Numerics) -> "CalibrationMethod":
-    """Name ONNX Runtime's calibrator; the squared error uses the histograms of percentiles."""
+    """Return ONNX Runtime's calibrator; the squared error uses the histograms of percentiles."""
     from onnxruntime.quantization import CalibrationMethod
 
     return {
@@ -36,14 +36,14 @@ def method_of(numerics: Numerics) -> "CalibrationMethod":
 
 
 def ranges(file: Path, dataset: Dataset, numerics: Numerics) -> "TensorsData":
-    """Run calibration images through a float32 file; give each activation's range.
+    """Return each activation's range over the calibration images.
 
-    Batch by batch, so that memory holds one batch of activations and a histogram of each.
+    Batch by batch, so that memory holds one batch of activations and one histogram per activation.
 
     Args:
-        file: The prepared .onnx file; a copy with more outputs is written beside it.
+        file: The prepared float32 .onnx file; a copy with more outputs is written beside it.
         dataset: Its train split calibrates.
-        numerics: Names the way, and how many images.
+        numerics: Method, and number of images.
     """
     from onnxruntime.quantization.calibrate import (
         CalibrationDataReader,
@@ -56,10 +56,10 @@ def ranges(file: Path, dataset: Dataset, numerics: Numerics) -> "TensorsData":
         """Feeds one batch."""
 
         def __init__(self, images: Any) -> None:
-            self.left = [{"images": images}]
+            self.batches = [{"images": images}]
 
         def get_next(self) -> Any:
-            return self.left.pop() if self.left else None
+            return self.batches.pop() if self.batches else None
 
     calibrator = create_calibrator(
         file,
@@ -70,14 +70,14 @@ def ranges(file: Path, dataset: Dataset, numerics: Numerics) -> "TensorsData":
     )
     for images in calibration_batches(dataset, numerics.calibration_images):
         calibrator.collect_data(Reader(images))
-    found: TensorsData = calibrator.compute_data()
+    spans: TensorsData = calibrator.compute_data()
     if numerics.range == "mse":
         for name, histogram in calibrator.collector.histogram_dict.items():
             counts, edges, low, high = histogram[:4]
             low, high = least_squares_range(counts, edges, low, high, numerics.symmetric)
             ends = {"lowest": np.float32(low), "highest": np.float32(high)}
-            found[name] = TensorData(**ends)
-    return found
+            spans[name] = TensorData(**ends)
+    return spans
 
 
 def least_squares_range(
@@ -88,7 +88,7 @@ def least_squares_range(
     symmetric: bool,
     bits: int = 8,
 ) -> tuple[float, float]:
-    """Shrink a range so far that rounding and clipping together make the least squared error.
+    """Shrink a range to the least squared error of rounding and clipping together.
 
     Args:
         counts: Of values between neighbouring edges, (bins,).
