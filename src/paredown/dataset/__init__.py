@@ -34,25 +34,22 @@ class LazyImages(Protocol):
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Number of images, channels, height and width."""
-        ...
 
     @property
     def digest(self) -> str:
         """Hash that identifies the images without reading all of them."""
-        ...
 
     @property
     def crops(self) -> bool:
         """Whether training sees a new random crop on every access."""
-        ...
+        return False
 
     def __getitem__(self, indices: Indices) -> Images:
         """Read images, uint8, (N, C, H, W): the same pixels every time."""
-        ...
 
     def draw(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Images:
-        """Read images for training, possibly with a new random crop every time."""
-        ...
+        """Read images for training, with a new random crop if there are any."""
+        return self[indices]
 
 
 @dataclass(frozen=True)
@@ -144,12 +141,9 @@ class Dataset:
     def normalize(self, images: Images) -> Batch:
         """Scale bytes to 0..1, subtract the mean and divide by the standard deviation.
 
-        Args:
-            images: uint8, (N, C, H, W).
-
         Returns:
-            float32, (N, C, H, W), contiguous: what every model and program takes. Engines that
-            ignore strides, such as ExecuTorch, would misread channels that share memory.
+            float32, (N, C, H, W), contiguous: engines that ignore strides, such as ExecuTorch,
+            would misread channels that share memory.
         """
         mean = np.asarray(self.mean, np.float32)[:, None, None]
         std = np.asarray(self.std, np.float32)[:, None, None]
@@ -164,10 +158,6 @@ class Dataset:
         self, indices: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[Batch, Labels | NDArray[np.float32]]:
         """Return an augmented training batch.
-
-        Args:
-            indices: Of training images, (N,).
-            rng: Draws the augmentation.
 
         Returns:
             Normalized images, (N, C, H, W), and their labels: (N,), or with mixup the share of
@@ -186,12 +176,7 @@ class Dataset:
         return augmentation.sample_params(len(self.train), self.crop, self.flip, rng)
 
     def augmented_view(self, indices: Indices, params: AugmentParams) -> Batch:
-        """Return training images as a view shows them, normalized.
-
-        Args:
-            indices: Of training images.
-            params: Of these images.
-        """
+        """Return training images as augmented by their parameters in a view, normalized."""
         return self.normalize(augmentation.apply(self.train.images[indices], self.crop, params))
 
 
@@ -199,9 +184,4 @@ class DatasetSource(Protocol):
     """A node of conf/dataset: where the images are, and how they are split."""
 
     def load(self) -> Dataset:
-        """Read the images.
-
-        Raises:
-            ConfigError: If they are missing, or are not as the configuration states.
-        """
-        ...
+        """Read the images, or raise ConfigError if they are not as configured."""

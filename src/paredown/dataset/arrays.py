@@ -97,15 +97,12 @@ def _pair(content: Mapping[str, Any], role: str) -> Split | None:
 
 
 def as_split(images: Any, labels: Any, key: str) -> Split:
-    """Check arrays, and lay images out as (N, C, H, W).
+    """Check arrays, and lay images out as (N, C, H, W), or raise ConfigError that names `key`.
 
     Args:
         images: uint8, (N, H, W, C), (N, C, H, W) or (N, H, W).
         labels: Integers from 0, (N,).
-        key: That an error names.
-
-    Raises:
-        ConfigError: For another type, shape or number.
+        key: Of the configuration.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     hint = "such as (images * 255).round().astype('uint8') for 0..1"

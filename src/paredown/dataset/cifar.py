@@ -82,11 +82,7 @@ def _read(published: Any, folder: Path, train: bool) -> tuple[Split, tuple[str, 
 
 
 def _download(published: Any, folder: Path) -> None:
-    """Download and unpack an archive beside its place, then move it there in one step.
-
-    Raises:
-        ConfigError: If there is no network, or the archive has another checksum.
-    """
+    """Download and unpack an archive beside its place, then move it there in one step."""
     folder.mkdir(parents=True, exist_ok=True)
     bar = (
         contextlib.nullcontext()

@@ -18,11 +18,7 @@ MEAN, STD = (0.305,), (0.376,)  # of all training pixels
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(Source):
-    """The digits, split 60/20/20 into train, val and test, stratified by class.
-
-    Args:
-        channels: The grey image in 3, or in 1.
-    """
+    """The digits, split 60/20/20 and stratified by class, in 3 equal channels or in 1."""
 
     channels: int = 3
 
@@ -47,8 +43,7 @@ class Digits(Source):
 def _file() -> Path:
     """Return the file of `sklearn.datasets.load_digits`; importing that takes a second."""
     spec = find_spec("sklearn")
-    assert spec is not None, "scikit-learn is a dependency"
-    assert spec.origin is not None
+    assert spec is not None and spec.origin is not None, "scikit-learn is a dependency"
     return Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
 
 

@@ -107,13 +107,8 @@ def read_idx(folder: Path, name: str, dimensions: int) -> Images:
 
     Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database, "file formats".
 
-    Args:
-        folder: That holds it.
-        name: Without .gz, which the file may have.
-        dimensions: Expected number.
-
     Raises:
-        ConfigError: If it is missing, truncated, or of another format.
+        ConfigError: If it is missing, with or without .gz, truncated, or of another format.
     """
     file = folder / name if (folder / name).is_file() else folder / f"{name}.gz"
     key, hint = "dataset.folder", "fetch it again"

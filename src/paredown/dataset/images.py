@@ -58,9 +58,6 @@ def read(path: Path, view: View, seed: int | None = None) -> Images:
 
     Returns:
         uint8, (channels, size, size).
-
-    Raises:
-        ValueError: If it has more than 8 bits per channel; `BROKEN` lists what else can happen.
     """
     if not path.exists():
         raise ValueError("not there, or a link to nothing")
@@ -74,16 +71,10 @@ def read(path: Path, view: View, seed: int | None = None) -> Images:
 
 
 def random_crop(area: float, seed: int, width: int, height: int) -> Box:
-    """Draw a part of an image, with sides between 3:4 and 4:3.
+    """Draw a box of at least a share `area` of an image, with sides between 3:4 and 4:3.
 
     Source: Szegedy et al., Going Deeper with Convolutions, 2014, arXiv 1409.4842; ten tries, then
     the centre, as torchvision's RandomResizedCrop does it.
-
-    Args:
-        area: The smallest share of the image, (0, 1].
-        seed: Draws share, ratio and place.
-        width: Of the image, in pixels.
-        height: Of the image, in pixels.
     """
     rng = np.random.default_rng(seed)
     for _ in range(10):

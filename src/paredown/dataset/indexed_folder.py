@@ -49,10 +49,7 @@ def index_folder(
         cache: Folder of the cached scans and pixels.
         cache_mb: Images that take more are decoded on access, in 1e6 bytes; so are those that
             training crops at random.
-        max_broken: Share of images that may be broken.
-
-    Raises:
-        ConfigError: If more are.
+        max_broken: Share of images that may be broken; ConfigError if more are.
     """
     count = len(listing.names)
     keep = view.area == 1 and count * math.prod(view.shape) <= cache_mb * 1e6

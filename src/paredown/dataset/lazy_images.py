@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
-from paredown.dataset import Images, Indices
+from paredown.dataset import Images, Indices, LazyImages
 from paredown.dataset.images import BROKEN, View, read
 from paredown.dataset.listing import Listing
 from paredown.errors import RunError
@@ -31,7 +31,7 @@ CHUNK = 256  # images decoded between two writes
 
 
 @dataclass(frozen=True)
-class Decoded:
+class Decoded(LazyImages):
     """Images of a folder, decoded by several threads on access.
 
     Args:
@@ -93,7 +93,7 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Mapped:
+class Mapped(LazyImages):
     """Images that were decoded once, into a file that is mapped into memory.
 
     Args:
@@ -113,11 +113,6 @@ class Mapped:
         return len(self.indices), channels, height, width
 
     @property
-    def crops(self) -> bool:
-        """Never: the file holds one crop of each image."""
-        return False
-
-    @property
     def digest(self) -> str:
         """Hash of the file and of the selection."""
         return hashlib.sha256(self.source.encode() + self.indices.tobytes()).hexdigest()
@@ -130,20 +125,11 @@ class Mapped:
         """Copy images out of the file."""
         return self.images[self.indices[indices]]
 
-    def draw(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Images:
-        """Copy images out of the file, as for any other use."""
-        return self[indices]
-
 
 def scan(listing: Listing, view: View, folder: Path, keep: bool) -> None:
     """Decode every image of a listing once, and write which are broken, and why.
 
-    Args:
-        listing: The images.
-        view: Size, channels and resizing.
-        folder: Receives broken.json, unsure.json, and with `keep` images.npy, where a broken
-            image is black.
-        keep: Whether to write the pixels.
+    Writes broken.json, unsure.json, and with `keep` images.npy, where a broken image is black.
     """
     black = np.zeros(view.shape, np.uint8)
     broken: dict[str, str] = {}

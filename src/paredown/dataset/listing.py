@@ -60,15 +60,10 @@ def another_level(folder: Path) -> str:
 
 
 def list_images(folder: Path, classes: tuple[str, ...], complete: bool) -> Listing:
-    """List the images below a folder's class folders.
-
-    Args:
-        folder: Holds one folder per class.
-        classes: Their names, in the order of the labels.
-        complete: Whether every class must have an image.
+    """List the images below a folder's class folders, labelled in the order of `classes`.
 
     Raises:
-        ConfigError: If a class has no image, or a folder is no class.
+        ConfigError: If a folder is no class; with `complete`, if a class has no image.
     """
     unknown = set(class_names(folder)) - set(classes)
     rule = f"hold the {len(classes)} classes of the training images"
@@ -100,12 +95,7 @@ def list_images(folder: Path, classes: tuple[str, ...], complete: bool) -> Listi
 def _files(folder: Path, others: list[str]) -> list[tuple[str, int, int]]:
     """List path, bytes and time of change of every image below a folder.
 
-    Args:
-        folder: Of a class.
-        others: Gets the paths of files with another ending.
-
-    Raises:
-        ConfigError: If a folder cannot be read.
+    Files with another ending go to `others`. Raises ConfigError if a folder cannot be read.
     """
 
     def refuse(error: OSError) -> None:

@@ -57,12 +57,10 @@ STRETCHED = Resize()
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How published weights were trained to see images, as their library states it.
+    """How published weights were trained to see images, and who states it; see `Resize`.
 
     Args:
-        origin: Of the statement, for people.
         mean, std: One value per channel, of pixels scaled to 0..1.
-        resize: Mode and filter.
         size: Side of the square, in pixels.
     """
 
@@ -126,12 +124,8 @@ def resize_of(
 def completed(source: Source, stated: Preprocessing | None) -> tuple[Source, str]:
     """Fill in a dataset's open settings from those that published weights were trained with.
 
-    Args:
-        source: A node of conf/dataset; only fields that it has are filled in.
-        stated: Of the weights that training starts from; None: the node's own defaults hold.
-
     Returns:
-        The node, and the origin of its mean and standard deviation, for people.
+        The node of conf/dataset, and the origin of its mean and standard deviation, for people.
     """
     node: Any = source
     names = {field.name for field in fields(node)}
@@ -158,12 +152,7 @@ def completed(source: Source, stated: Preprocessing | None) -> tuple[Source, str
 
 
 def line(dataset: "Dataset", origin: str) -> str:
-    """Return shape, resizing and normalization in one line.
-
-    Args:
-        dataset: As loaded.
-        origin: Of its mean and standard deviation.
-    """
+    """Return shape, resizing, normalization and the normalization's origin in one line."""
     if origin.startswith("the default") and dataset.mean == IMAGENET_MEAN:
         origin = "ImageNet's, the default"
     size = "x".join(map(str, dataset.input_shape))

@@ -29,12 +29,7 @@ def stratified_split(labels: Labels, fractions: tuple[float, ...], seed: int) ->
 
 
 def draw_splits(labels: Labels, shares: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
-    """Draw splits from training images.
-
-    Args:
-        labels: Of the training images, (N,).
-        shares: Of each class, by the name of the split; may be empty.
-        seed: Draws which image goes where.
+    """Draw splits from training images, given the share of each class by the name of the split.
 
     Returns:
         Indices by the name of the split; those of `train`, the rest, in random order of class,

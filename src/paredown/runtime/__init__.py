@@ -29,7 +29,6 @@ class Program(Protocol):
 
     def __call__(self, images: Batch) -> Logits:
         """Map normalized images (N, C, H, W) to logits (N, classes)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,13 @@ class Conversion(NamedTuple):
 
     integer: int
     layers: int
+
+    def require_integers(self, numerics: Numerics) -> "Conversion":
+        """Return it, or raise RunError if no layer became integer."""
+        if self.integer == 0:
+            count = f"none of {self.layers} layers"
+            raise RunError(f"{numerics.name} converted {count}; the file is float32")
+        return self
 
 
 @dataclass(frozen=True)
@@ -95,13 +101,10 @@ class Abilities:
 
 
 def calibration_batches(dataset: Dataset, count: int) -> list[Batch]:
-    """Return the first `count` training images, in random order of class, in batches.
+    """Return the first training images, which are in random order of class, in batches.
 
     Returns:
-        Normalized images, (N, C, H, W), N at most 64.
-
-    Raises:
-        ConfigError: For NaN or infinity.
+        Normalized and finite images, (N, C, H, W), N at most 64.
     """
     images = dataset.normalize(dataset.train.images[:count])
     rule = "be finite after normalization"
@@ -110,15 +113,7 @@ def calibration_batches(dataset: Dataset, count: int) -> list[Batch]:
 
 
 def require_float_layers(numerics: Numerics, layers: Sequence[str]) -> None:
-    """Check that every pattern of `keep_float` matches a layer.
-
-    Args:
-        numerics: Resolved.
-        layers: Names of those with weights in the lowered network.
-
-    Raises:
-        RunError: Naming the pattern that matches none.
-    """
+    """Raise RunError for a pattern of `keep_float` that matches no layer of the lowered network."""
     for pattern in numerics.keep_float:
         if not any(is_layer(layer, pattern) for layer in layers):
             some = ", ".join(layers[:3])
@@ -126,14 +121,6 @@ def require_float_layers(numerics: Numerics, layers: Sequence[str]) -> None:
                 f"quantize.keep_float must match one of the {len(layers)} layers of the lowered "
                 f"network, got {pattern!r}; such as {some}"
             )
-
-
-def require_integers(numerics: Numerics, conversion: Conversion) -> None:
-    """Raise RunError if no layer became integer."""
-    if conversion.integer == 0:
-        raise RunError(
-            f"{numerics.name} converted none of {conversion.layers} layers; the file is float32"
-        )
 
 
 @dataclass(frozen=True)
@@ -161,32 +148,26 @@ class Runtime(Protocol):
     @property
     def name(self) -> str:
         """Of the engine, in tables and runs."""
-        ...
 
     @property
     def threads(self) -> int:
         """CPU threads of one inference."""
-        ...
 
     @property
     def engine(self) -> str:
         """The module that `load` imports; its package is named like the extra that installs it."""
-        ...
 
     @property
     def abilities(self) -> Abilities:
         """The numerics that it can lower to, besides float32."""
-        ...
 
     @property
     def standalone(self) -> Standalone | None:
         """How a bundle runs its files; None if they need paredown."""
-        ...
 
     @property
     def fingerprint(self) -> dict[str, str]:
         """What on this machine determines the bytes that `lower` writes, and their logits."""
-        ...
 
     def lower(
         self, variant: Variant, dataset: Dataset, folder: Path, source: Path | None = None
@@ -203,23 +184,18 @@ class Runtime(Protocol):
             RunError: If the lowered model's logits differ from the module's, or no layer became
                 integer although the numerics request it.
         """
-        ...
 
     def load(self, folder: Path) -> Program:
         """Load the files that `lower` wrote."""
-        ...
 
 
 def require_engine(runtime: Runtime, lowers: bool = False, integers: bool = False) -> None:
-    """Check that a runtime can work on this machine, without importing its engine.
+    """Raise ConfigError if a runtime cannot work on this machine; its engine is not imported.
 
     Args:
         runtime: To check.
         lowers: Whether it has to lower, rather than only to run files.
         integers: Whether it has to quantize, too.
-
-    Raises:
-        ConfigError: Naming what is missing, and how to install it.
     """
     abilities, extra = runtime.abilities, runtime.engine.partition(".")[0]
     packages = {"engine": extra} | ({"quantizer": abilities.quantizer} if integers else {})

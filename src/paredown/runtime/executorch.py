@@ -106,8 +106,7 @@ def _without_stderr() -> Iterator[None]:
 def _quantizer(numerics: Numerics, float_layers: Sequence[str]) -> Any:
     """Return XNNPACK's quantizer for a recipe.
 
-    A layer that is called twice stays in float32, too: XNNPACK refuses to load two of one integer
-    weight.
+    A layer that is called twice stays in float32: XNNPACK refuses to load two of one weight.
     """
     with quiet():
         from executorch.backends.xnnpack.quantizer import xnnpack_quantizer as xnnpack
@@ -120,11 +119,7 @@ def _quantizer(numerics: Numerics, float_layers: Sequence[str]) -> Any:
 
 
 def _write(exported: "ExportedProgram", target: Path) -> int:
-    """Partition for XNNPACK, and write the file.
-
-    Returns:
-        How many layers with integer weights XNNPACK left to operators that compute in float32.
-    """
+    """Partition for XNNPACK, write the file, and count integer layers that compute in float32."""
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower

@@ -12,8 +12,9 @@ from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError, require
 from paredown.runtime import Program
 from paredown.runtime.failures import blame_network, is_unrelated, one_line, shorten_errors
-from paredown.runtime.names import rename, weights_before
-from paredown.runtime.program import exported, prepare, traced
+from paredown.runtime.fold import fold_norms
+from paredown.runtime.names import rename, weights_of
+from paredown.runtime.program import BATCH, prepare, traced
 from paredown.runtime.quiet import quiet
 
 if TYPE_CHECKING:
@@ -26,11 +27,7 @@ TOLERANCE = 1e-3  # of the largest logit; torchvision's classifiers agree to 1e-
 
 
 def require_same_logits(program: Program, module: "nn.Module", dataset: Dataset) -> None:
-    """Compare a float32 program's logits with the module's on real images.
-
-    Raises:
-        RunError: If they differ by more than rounding, or are not one per class.
-    """
+    """Raise RunError unless a float32 program returns the module's logits on real images."""
     import torch
 
     images = dataset.normalize(dataset.val.images[:CHECKED_IMAGES])
@@ -75,7 +72,7 @@ def export_onnx(module: "nn.Module", dataset: Dataset, target: Path) -> None:
             optimize=False,
         )
         assert exported_model is not None
-        weights = weights_before(exported_model.model.graph)
+        weights = weights_of(exported_model.model_proto.graph)
         exported_model.optimize()
     proto = exported_model.model_proto
     _strip(proto)
@@ -84,24 +81,20 @@ def export_onnx(module: "nn.Module", dataset: Dataset, target: Path) -> None:
 
 
 def export(module: "nn.Module", dataset: Dataset, any_batch: bool = False) -> "ExportedProgram":
-    """Export a network for one image or for any number, its batch norms folded; see `exported`.
+    """Export a copy of a network, in eval mode and with batch norms folded.
 
-    Raises:
-        RunError: Naming what cannot be exported.
+    It takes one image, or any number of them. Raises RunError naming what cannot be exported.
     """
     with blame_network("torch.export", module, dataset):
-        return exported(module, dataset.input_shape, any_batch)
+        module = prepare(module)
+        fold_norms(module, dataset.input_shape, BATCH if any_batch else 1)
+        return traced(module, dataset.input_shape, any_batch)
 
 
 def require_exportable(module: "nn.Module", shape: tuple[int, int, int]) -> None:
-    """Check before any work that a network can be exported for any number of images.
+    """Raise ConfigError if a network cannot be exported for any number of images.
 
-    Args:
-        module: With fresh weights, on the meta device if its code allows; not modified.
-        shape: Channels, height and width of one image.
-
-    Raises:
-        ConfigError: With torch.export's message in one line.
+    The network has fresh weights, on the meta device if its code allows, and is not modified.
     """
     names = [name for name, _ in module.named_modules()]
     keywords = [name for name in names if any(map(keyword.iskeyword, name.split(".")))]

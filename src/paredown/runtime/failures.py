@@ -19,12 +19,9 @@ PACKAGE = Path(__file__).parents[1]
 
 @contextlib.contextmanager
 def blame_network(engine: str, module: "nn.Module", dataset: Dataset) -> Iterator[None]:
-    """Turn an engine's error about a network into one line; see `cannot_take`.
+    """Turn an engine's error about a network into a RunError of one line; see `cannot_take`.
 
     Errors that say nothing about the network pass unchanged; see `is_unrelated`.
-
-    Raises:
-        RunError: Naming the engine.
     """
     try:
         yield
@@ -36,11 +33,7 @@ def blame_network(engine: str, module: "nn.Module", dataset: Dataset) -> Iterato
 
 @contextlib.contextmanager
 def shorten_errors(prefix: str) -> Iterator[None]:
-    """Turn an engine's error into one line after `prefix`; see `blame_network`.
-
-    Raises:
-        RunError: With the engine's message.
-    """
+    """Turn an engine's error into a RunError of one line after `prefix`; see `blame_network`."""
     try:
         yield
     except Exception as error:  # engines have no common class

@@ -13,25 +13,26 @@ if TYPE_CHECKING:
 
 
 def fold_norms(module: "nn.Module", shape: tuple[int, int, int], batch: int) -> None:
-    """Fold every batch norm that can be into the layer before it, in place.
+    """Fold every batch norm that can be into the layer before it, in place, in eval mode.
 
     A norm stays where the layer is called more than once, where its output or its weight is used
-    by anything else, and where the norm uses the statistics of the batch.
-
-    Args:
-        module: In eval mode.
-        shape: Channels, height and width of one image.
-        batch: Number of images in the observed run.
+    by anything else, and where the norm uses the statistics of the batch. `batch` is the number of
+    images in the observed run.
     """
     from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-    if norms:
-        for layer, norm in _observe(module, (batch, *shape)).pairs():
-            _scale(layer, norm)
-            norm._parameters.clear()
-            norm._buffers.clear()
-            norm.forward = same
+    pairs: list[tuple[Any, Any]] = []
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules()):
+        pairs = _observe(module, (batch, *shape)).pairs()
+    for layer, norm in pairs:
+        statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        transposed = isinstance(layer, nn.modules.conv._ConvTransposeNd)
+        weights = fuse_conv_bn_weights(layer.weight, layer.bias, *statistics, transposed)
+        layer.weight, layer.bias = (weight.requires_grad_(False) for weight in weights)
+        norm._parameters.clear()
+        norm._buffers.clear()
+        norm.forward = same
 
 
 def same(images: "Tensor") -> "Tensor":
@@ -152,24 +153,3 @@ def _is_norm(part: "nn.Module") -> bool:
         return False
     tracked: bool = part._buffers["running_mean"] is not None
     return tracked and not bool(part.training)
-
-
-def _scale(layer: Any, norm: Any) -> None:
-    """Scale a layer's weight, and scale and shift its bias, as the norm does to its output.
-
-    weight * gamma / sqrt(variance + epsilon); bias likewise, less the mean, plus beta.
-    """
-    import torch
-    from torch import nn
-
-    transposed = isinstance(layer, nn.modules.conv._ConvTransposeNd)
-    mean, gamma, beta, bias = norm.running_mean, norm.weight, norm.bias, layer.bias
-    gamma = torch.ones_like(mean) if gamma is None else gamma.detach()
-    beta = torch.zeros_like(mean) if beta is None else beta.detach()
-    bias = torch.zeros_like(mean) if bias is None else bias.detach()
-    factor = torch.rsqrt(norm.running_var + norm.eps)
-    shape = [1] * layer.weight.ndim
-    shape[1 if transposed else 0] = -1
-    weight = layer.weight.detach() * (gamma * factor).reshape(shape)
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    layer.bias = nn.Parameter((bias - mean) * factor * gamma + beta, requires_grad=False)

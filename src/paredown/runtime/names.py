@@ -6,8 +6,8 @@ names, so each constant that a layer multiplies by is named after the weight tha
 
 import itertools
 import re
-from collections.abc import Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnx
@@ -40,64 +40,27 @@ def holders(graph: "onnx.GraphProto") -> "list[tuple[onnx.NodeProto, str]]":
 
 
 def weights_of(graph: "onnx.GraphProto") -> dict[str, str]:
-    """Return the weight that each node multiplies by, by the node's name."""
-    axes = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
-    calls = [Call(node.name, node.op_type, node.input, node.output) for node in graph.node]
-    return _weights_of(calls, axes)
+    """Return the weight that a node's second input is computed from, by the node's name.
 
-
-def weights_before(graph: Any) -> dict[str, str]:
-    """Return the same for a graph of onnx_ir, such as one that is not optimized yet."""
-    axes = {
-        name: len(value.const_value.shape)
-        for name, value in graph.initializers.items()
-        if value.const_value is not None
-    }
-    calls = []
-    for node in graph:
-        inputs = ["" if value is None else value.name for value in node.inputs]
-        outputs = [value.name for value in node.outputs]
-        calls.append(Call(node.name, node.op_type, inputs, outputs))
-    return _weights_of(calls, axes)
-
-
-class Call(NamedTuple):
-    """A node of a graph, with the names of its inputs and outputs."""
-
-    name: str
-    kind: str
-    inputs: Sequence[str]
-    outputs: Sequence[str]
-
-
-def _weights_of(calls: Sequence[Call], axes: Mapping[str, int]) -> dict[str, str]:
-    """Return the weight that each node's second input is computed from, if from weights alone.
-
-    Args:
-        calls: In topological order.
-        axes: Of every stored tensor, by its name.
+    Only of nodes of `LAYERS`, and only where that input is computed from weights alone.
     """
-    stored = {name: (name,) if count > 1 else () for name, count in axes.items()}
-    constant: dict[str, tuple[str, ...]] = {"": (), **stored}
+    constant: dict[str, tuple[str, ...]] = {"": ()}  # the weights that a constant comes from
+    for tensor in graph.initializer:
+        constant[tensor.name] = (tensor.name,) if len(tensor.dims) > 1 else ()
     weights = {}
-    for call in calls:
-        if call.kind in LAYERS and constant.get(call.inputs[1]):
-            weights[call.name] = constant[call.inputs[1]][0]  # of several, the first
-        if all(name in constant for name in call.inputs) and call.kind != "Constant":
-            sources = dict.fromkeys(source for name in call.inputs for source in constant[name])
-            constant.update({name: tuple(sources) for name in call.outputs})
-        elif call.kind == "Constant":
-            constant.update(dict.fromkeys(call.outputs, ()))
+    for node in graph.node:  # in topological order
+        if node.op_type in LAYERS and constant.get(node.input[1]):
+            weights[node.name] = constant[node.input[1]][0]  # of several, the first
+        if node.op_type == "Constant":
+            constant.update(dict.fromkeys(node.output, ()))
+        elif all(name in constant for name in node.input):
+            sources = dict.fromkeys(source for name in node.input for source in constant[name])
+            constant.update(dict.fromkeys(node.output, tuple(sources)))
     return weights
 
 
 def rename(graph: "onnx.GraphProto", weights: Mapping[str, str]) -> None:
-    """Name the constants that nodes multiply by after their weights, in place.
-
-    Args:
-        graph: Optimized since `weights` were read.
-        weights: By the nodes' names.
-    """
+    """Name the constants that nodes multiply by after their weights, in place; see `weights_of`."""
     stored = {tensor.name: tensor for tensor in graph.initializer}
     renamed: dict[str, str] = {}
     for node in graph.node:

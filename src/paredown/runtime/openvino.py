@@ -18,7 +18,6 @@ from paredown.runtime import (
     Standalone,
     calibration_batches,
     require_float_layers,
-    require_integers,
 )
 from paredown.runtime.export import export_onnx, require_same_logits
 from paredown.runtime.failures import blame_network, shorten_errors
@@ -78,9 +77,7 @@ class OpenVino(Engine):
                 source = Path(scratch)
                 self._lower_float32(variant, dataset, source)
             _save(_quantize(_read(source / FILE), dataset, variant.numerics), folder)
-        conversion = count_converted(_read(folder / FILE))
-        require_integers(variant.numerics, conversion)
-        return conversion
+        return count_converted(_read(folder / FILE)).require_integers(variant.numerics)
 
     def _lower_float32(self, variant: Variant, dataset: Dataset, folder: Path) -> Conversion:
         with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
@@ -193,18 +190,17 @@ def count_converted(model: "openvino.Model") -> Conversion:
 def _layers(model: "openvino.Model") -> list[tuple[Any, Any]]:
     """List the operators with weights, each with the constant that its weight comes from."""
     layers = []
+
+    def size(constant: Any) -> int:
+        return math.prod(constant.output(0).get_shape())
+
     for operator in model.get_ordered_ops():
         if operator.get_type_name() in KINDS:
             sources = _sources(operator.input_value(1).get_node())
             if all(source.get_type_name() == "Constant" for source in sources):
-                largest = max(sources, key=_size)  # not a scale or a zero point
+                largest = max(sources, key=size)  # not a scale or a zero point
                 layers.append((operator, largest))
     return layers
-
-
-def _size(constant: Any) -> int:
-    """Return the number of elements of a constant."""
-    return math.prod(constant.output(0).get_shape())
 
 
 def _sources(node: Any) -> list[Any]:

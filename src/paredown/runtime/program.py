@@ -3,7 +3,6 @@
 import copy
 from typing import TYPE_CHECKING, Any
 
-from paredown.runtime.fold import fold_norms
 from paredown.runtime.quiet import quiet
 
 if TYPE_CHECKING:
@@ -11,24 +10,6 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 BATCH = 2  # images in the example of a dynamic batch: torch.export takes 1 for a constant
-
-
-def exported(
-    module: "nn.Module", shape: tuple[int, int, int], any_batch: bool = False
-) -> "ExportedProgram":
-    """Export a copy of a network, in eval mode and with batch norms folded.
-
-    Args:
-        module: Maps (N, C, H, W) to logits (N, classes).
-        shape: Channels, height and width of one image.
-        any_batch: Whether for any number of images, rather than for one.
-
-    Raises:
-        Exception: Whatever torch.export or a user's code raises; see `blame_network`.
-    """
-    module = prepare(module)
-    fold_norms(module, shape, BATCH if any_batch else 1)
-    return traced(module, shape, any_batch)
 
 
 def traced(

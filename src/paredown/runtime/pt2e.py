@@ -6,13 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from paredown.dataset import Dataset
-from paredown.runtime import (
-    Abilities,
-    Conversion,
-    calibration_batches,
-    require_float_layers,
-    require_integers,
-)
+from paredown.runtime import Abilities, Conversion, calibration_batches, require_float_layers
 from paredown.runtime.export import export
 from paredown.runtime.failures import blame_network, place_of
 from paredown.runtime.names import layer_of
@@ -57,7 +51,7 @@ def export_variant(variant: Variant, dataset: Dataset, quantizer: Quantizer) -> 
             prepared(torch.from_numpy(images))
         with blame_network("torchao", module, dataset):
             program = traced(convert_pt2e(prepared), dataset.input_shape)
-    require_integers(numerics, count_converted(program.graph_module))
+    count_converted(program.graph_module).require_integers(numerics)
     return program
 
 
@@ -83,12 +77,7 @@ def _layer_names(graph: "GraphModule") -> list[str]:
 
 
 def recipe(numerics: Numerics, standard: Any) -> Any:
-    """Adapt an engine's standard configuration to numerics.
-
-    Args:
-        numerics: The recipe.
-        standard: torchao's QuantizationConfig, as the engine's quantizer recommends it.
-    """
+    """Adapt torchao's QuantizationConfig, as an engine's quantizer recommends it, to numerics."""
     import torch
     from torchao.quantization.pt2e import HistogramObserver, MinMaxObserver
 
@@ -119,11 +108,9 @@ def count_converted(graph: "GraphModule") -> Conversion:
 
 
 def left_out(graph: "GraphModule") -> tuple[list[str], int]:
-    """Return what an engine's delegates did not take of a graph.
+    """Return the operators, with their layers, that an engine's delegates did not take.
 
-    Returns:
-        Operators with their layers, for people; and how many of them compute in float32 with
-        weights that are stored as integers.
+    And how many of them compute in float32 with weights that are stored as integers.
     """
     plain = ("executorch_call_delegate", "getitem")
     left = [

@@ -24,7 +24,6 @@ from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
-    from torch import nn
     from torch.export import ExportedProgram
 
 PACKAGE = "model.pt2"
@@ -42,10 +41,9 @@ def open_package(folder: Path, threads: int) -> "Program":
 
 @dataclass(frozen=True)
 class Torch(Engine):
-    """The module itself, or its compiled package, whose name gets the suffix `-compiled`.
+    """The module itself, or with `compile` its package, whose name gets the suffix `-compiled`.
 
-    Args:
-        compile: Whether Inductor compiles it. Needs a C++ compiler; half a minute per network.
+    Compiling needs a C++ compiler, and half a minute per network.
     """
 
     engine: ClassVar[str] = "torch"
@@ -108,22 +106,13 @@ class Torch(Engine):
 
         torch.set_num_threads(self.threads)
         module, _ = model.load(folder)
-        return TorchProgram(module)
 
+        def program(images: Batch) -> Logits:
+            with torch.inference_mode():
+                logits: Logits = module(torch.from_numpy(images)).numpy()
+                return logits
 
-class TorchProgram:
-    """An eager module as a Program."""
-
-    def __init__(self, module: "nn.Module") -> None:
-        self._module = module
-
-    def __call__(self, images: Batch) -> Logits:
-        """Map normalized images (N, C, H, W) to logits (N, classes)."""
-        import torch
-
-        with torch.inference_mode():
-            logits: Logits = self._module(torch.from_numpy(images)).numpy()
-            return logits
+        return program
 
 
 def _quantizer(numerics: Numerics, float_layers: Sequence[str]) -> Any:

@@ -59,17 +59,15 @@ class OnnxRuntime(Engine):
         """Write `model.onnx` with a dynamic batch; see the Runtime contract."""
         import onnx
 
-        target = folder / FILE
         if variant.numerics is None:
             self._lower_float32(variant, dataset, folder)
-            return count_converted(onnx.load(target))
-        with tempfile.TemporaryDirectory(prefix="paredown-") as name:
-            scratch = Path(name)
+            return count_converted(onnx.load(folder / FILE))
+        with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
             if source is None:
-                self._lower_float32(variant, dataset, scratch)
-                source = scratch
-            quantize(source / FILE, target, dataset, variant.numerics)
-        return count_converted(onnx.load(target))
+                source = Path(scratch)
+                self._lower_float32(variant, dataset, source)
+            quantize(source / FILE, folder / FILE, dataset, variant.numerics)
+        return count_converted(onnx.load(folder / FILE)).require_integers(variant.numerics)
 
     def _lower_float32(self, variant: Variant, dataset: Dataset, folder: Path) -> None:
         export_onnx(variant.module, dataset, folder / FILE)

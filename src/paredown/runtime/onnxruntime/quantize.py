@@ -10,10 +10,10 @@ import numpy as np
 from paredown.dataset import Dataset
 from paredown.host import machine
 from paredown.quantize.affine import affine, quantized
-from paredown.runtime import require_float_layers, require_integers
+from paredown.runtime import require_float_layers
 from paredown.runtime.failures import shorten_errors
 from paredown.runtime.names import LAYERS, holders, rename, weights_of
-from paredown.runtime.onnxruntime.nodes import count_converted, excluded_nodes, float_nodes
+from paredown.runtime.onnxruntime.nodes import excluded_nodes, float_nodes
 from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics
 
@@ -49,17 +49,7 @@ def formats(instructions: frozenset[str], architecture: str) -> Formats:
 
 
 def quantize(source: Path, target: Path, dataset: Dataset, numerics: Numerics) -> None:
-    """Quantize a float32 file.
-
-    Args:
-        source: A float32 .onnx file, whose weights are named as in the module.
-        target: Of the new file.
-        dataset: Its train split calibrates.
-        numerics: The recipe.
-
-    Raises:
-        RunError: If no layer was converted.
-    """
+    """Quantize a float32 .onnx file, whose weights are named as in the module."""
     import onnx
 
     schemes = {"static": _static, "dynamic": _dynamic, "weights": _weights}
@@ -68,7 +58,6 @@ def quantize(source: Path, target: Path, dataset: Dataset, numerics: Numerics) -
         require_float_layers(numerics, [layer for _, layer in holders(onnx.load(prepared).graph)])
         with shorten_errors(f"ONNX Runtime cannot quantize the network to {numerics.name}"):
             schemes[numerics.scheme](prepared, target, dataset, numerics)
-    require_integers(numerics, count_converted(onnx.load(target)))
 
 
 def prepare(source: Path, folder: Path) -> Path:
@@ -95,10 +84,10 @@ def prepare(source: Path, folder: Path) -> Path:
 def _static(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics) -> None:
     """Quantize weights and activations in the QDQ format, with ranges from training images."""
     import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import save_tensors_data
 
-    from paredown.runtime.onnxruntime.ranges import method_of, ranges
+    from paredown.runtime.onnxruntime.ranges import CALIBRATORS, ranges
 
     chosen = formats(machine.instructions(), platform.machine())
     cache = prepared.with_name("ranges.json")
@@ -108,7 +97,7 @@ def _static(prepared: Path, target: Path, dataset: Dataset, numerics: Numerics) 
         str(prepared),
         str(target),
         calibration_cache_path=cache,
-        calibrate_method=method_of(numerics),
+        calibrate_method=CalibrationMethod[CALIBRATORS[numerics.range][0]],
         quant_format=QuantFormat.QDQ,
         per_channel=numerics.per_channel,
         reduce_range=chosen.reduce_range,

@@ -12,41 +12,26 @@ from paredown.runtime import calibration_batches
 from paredown.variant import Numerics
 
 if TYPE_CHECKING:
-    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+    from onnxruntime.quantization.calibrate import TensorsData
 
-BINS = {
-    "minmax": {},
-    "percentile": {},
-    "entropy": {"num_bins": 2048, "num_quantized_bins": 128},  # its default, 128, leaves no choice
-    "mse": {},
+CALIBRATORS: dict[str, tuple[str, dict[str, int]]] = {  # ONNX Runtime's name, and its options
+    "minmax": ("MinMax", {}),
+    "percentile": ("Percentile", {}),
+    "entropy": ("Entropy", {"num_bins": 2048, "num_quantized_bins": 128}),  # of 128 bins by default
+    "mse": ("Percentile", {}),  # for its histograms
 }
 SHRINKS = np.linspace(1, 0.1, 91)  # shares of the observed range, searched by squared error
 
 
-def method_of(numerics: Numerics) -> "CalibrationMethod":
-    """Return ONNX Runtime's calibrator; the squared error uses the histograms of percentiles."""
-    from onnxruntime.quantization import CalibrationMethod
-
-    return {
-        "minmax": CalibrationMethod.MinMax,
-        "percentile": CalibrationMethod.Percentile,
-        "entropy": CalibrationMethod.Entropy,
-        "mse": CalibrationMethod.Percentile,
-    }[numerics.range]
-
-
 def ranges(file: Path, dataset: Dataset, numerics: Numerics) -> "TensorsData":
-    """Return each activation's range over the calibration images.
+    """Return each activation's range over the calibration images of a prepared float32 file.
 
     Batch by batch, so that memory holds one batch of activations and one histogram per activation.
-
-    Args:
-        file: The prepared float32 .onnx file; a copy with more outputs is written beside it.
-        dataset: Its train split calibrates.
-        numerics: Method, and number of images.
+    A copy of the file with more outputs is written beside it.
     """
     from onnxruntime.quantization.calibrate import (
         CalibrationDataReader,
+        CalibrationMethod,
         TensorData,
         create_calibrator,
     )
@@ -61,12 +46,13 @@ def ranges(file: Path, dataset: Dataset, numerics: Numerics) -> "TensorsData":
         def get_next(self) -> Any:
             return self.batches.pop() if self.batches else None
 
+    calibrator_name, options = CALIBRATORS[numerics.range]
     calibrator = create_calibrator(
         file,
         sorted({*QDQRegistry, *QLinearOpsRegistry}),
         augmented_model_path=str(file.with_name("augmented.onnx")),
-        calibrate_method=method_of(numerics),
-        extra_options={"symmetric": numerics.symmetric, **BINS[numerics.range]},
+        calibrate_method=CalibrationMethod[calibrator_name],
+        extra_options={"symmetric": numerics.symmetric, **options},
     )
     for images in calibration_batches(dataset, numerics.calibration_images):
         calibrator.collect_data(Reader(images))
@@ -88,7 +74,7 @@ def least_squares_range(
     symmetric: bool,
     bits: int = 8,
 ) -> tuple[float, float]:
-    """Shrink a range to the least squared error of rounding and clipping together.
+    """Shrink the range low..high to the least squared error of rounding and clipping together.
 
     Args:
         counts: Of values between neighbouring edges, (bins,).
@@ -97,9 +83,6 @@ def least_squares_range(
         high: Largest value.
         symmetric: Whether the range is forced to be symmetric about 0.
         bits: Of an integer.
-
-    Returns:
-        The range, no wider than low..high.
     """
     centers = (edges[:-1] + edges[1:]) / 2
     centers, weights = centers[counts > 0], counts[counts > 0]
