@@ -66,7 +66,7 @@ def repeat(seed: int, overrides: list[str]) -> dict[str, Any]:
         sizes = [path.measured(at)["size_mb"] for at in (0, last)]
         eager = Torch(parts.runtime.threads, "torch"), path.weights(0)
         lowered = [(parts.runtime, path.shipped(at)) for at in range(last + 1)]
-        timed = time_side_by_side([*lowered, eager], path.image, parts.timing)
+        timed = time_side_by_side([*lowered, eager], path.dataset.example, parts.timing)
     ms = [each.latency_ms for each in timed]
     return {
         "seed": seed,

@@ -242,7 +242,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         made, dataset = points(overrides, Path(name))
-        image = dataset.normalize(dataset.val.images[:1])
+        image = dataset.example
         timing = planned("measure.processes=5").timing
         timed = time_side_by_side([(each.runtime, each.folder) for each in made], image, timing)
         for each, latency in zip(made, timed, strict=True):

@@ -43,7 +43,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             made = [lower(Path(folder), model, amount, round_to) for round_to in ROUNDS]
             programs = [made[0][1], *(pruned for _, _, pruned in made)]
-            found = [time_side_by_side(programs, made[0][0].image, timing) for _ in range(repeats)]
+            found = [
+                time_side_by_side(programs, made[0][0].dataset.example, timing)
+                for _ in range(repeats)
+            ]
             unpruned = statistics.median(each[0].latency_ms for each in found)
             print(f"\n{model}, amount {amount}: unpruned {unpruned:.3f} ms")
             print("| round_to | params | MMACs | ms, median | speed-up, median (min to max) |")

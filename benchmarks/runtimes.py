@@ -43,7 +43,7 @@ def measure(dataset: str, model: str, overrides: list[str]) -> Table:
             for index, numerics in enumerate(("float32", "int8")):
                 rows.append((engine, numerics, path.measured(index)))
                 programs.append((parts.runtime, path.shipped(index)))
-            image = path.image
+            image = path.dataset.example
     timed = time_side_by_side(programs, image, parts.timing)
     table = Table(title=f"{model} on {dataset}", title_justify="left")
     for name in ("runtime", "numerics", "layers", "accuracy, % [95 %]", "MB", "of float32",

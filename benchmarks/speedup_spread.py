@@ -24,7 +24,11 @@ def lower(folder: Path) -> tuple[list[Lowered], object, object]:
     parts = planned("training.epochs=0", "prune.epochs=0")
     path = walk(parts, Store(folder))
     ends = (0, len(path.names) - 1)
-    return [(parts.runtime, path.shipped(index)) for index in ends], path.image, parts.timing
+    return (
+        [(parts.runtime, path.shipped(index)) for index in ends],
+        path.dataset.example,
+        parts.timing,
+    )
 
 
 def spin() -> None:

@@ -45,7 +45,7 @@ def test_normalized_training_digits_have_mean_0_and_deviation_1(digits: Dataset)
 )
 def test_a_value_out_of_range_is_refused_by_name(split_seed: int, crop: int, named: str) -> None:
     with pytest.raises(ConfigError, match=f"^{named} must"):
-        Digits(split_seed, crop)
+        Digits(split_seed=split_seed, crop=crop)
 
 
 def test_the_file_that_is_read_is_what_scikit_learn_loads() -> None:

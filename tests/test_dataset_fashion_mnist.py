@@ -28,7 +28,9 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def source(folder: Path, **fields: object) -> FashionMnist:
-    plain = FashionMnist(str(folder), 0, 20, None, 2, True, 0.0)
+    plain = FashionMnist(
+        folder=str(folder), split_seed=0, val_images=20, train_images=None, crop=2, flip=True
+    )
     return replace(plain, **fields)
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from paredown.dataset import Dataset, pile, rows
+from paredown.dataset import Dataset, indexed_folder, lazy_images
 from paredown.dataset.image_folder import ImageFolder
 from paredown.dataset.images import View, random_crop, read
+from paredown.dataset.lazy_images import Decoded, Mapped
 from paredown.dataset.preprocessing import Preprocessing, Resize, completed
-from paredown.dataset.rows import Decoded, Mapped
 from paredown.errors import ConfigError, RunError
 
 RNG = np.random.default_rng
@@ -126,7 +126,7 @@ NORMALIZATIONS = [
     ({"mean": 0.5}, r"std must be set beside mean=0.5, got None"),
     ({"std": 0.5}, r"mean must be set beside std=0.5, got None"),
     ({"mean": 0.5, "std": 0}, r"std must lie in \(0, 1\]"),
-    ({"mean": [0.5, 0.5], "std": 0.5}, r"mean must be a number or 3, one a channel, got \[0.5"),
+    ({"mean": [0.5, 0.5], "std": 0.5}, r"mean must be a number or 3, one per channel, got \[0.5"),
     ({"mean": [0.1] * 3, "std": 0.5, "channels": 1}, r"mean must be a number, got \[0.1"),
     ({"resize": "stretch", "center": 0.5}, r"center must be null where resize=stretch, got 0.5"),
 ]
@@ -220,7 +220,7 @@ def test_an_image_that_breaks_later_is_told(folder: Path) -> None:
     data = source(folder, cache_mb=0).load()
     for file in folder.rglob("*.png"):
         file.write_bytes(b"")
-    with pytest.raises(RunError, match=r"png cannot be read; it was whole when"):
+    with pytest.raises(RunError, match=r"png cannot be read; it was readable when"):
         data.val.images[:1]
 
 
@@ -291,7 +291,7 @@ def prepare(root: Path, what: str) -> Path:
 @pytest.mark.parametrize(
     ("what", "line"),
     [
-        ("is not there", "be a folder with one folder a class, got .*nowhere"),
+        ("is not there", "be a folder with one folder per class, got .*nowhere"),
         ("holds one class", r"hold two classes or more, got \('red',\)"),
         ("has a class without images", "have images in every class, got .*white without any"),
         (
@@ -341,9 +341,9 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
             raise OSError(errno.EIO, "Input/output error", str(path))
         return read(path, view, seed)
 
-    monkeypatch.setattr(rows, "read", flaky)
-    monkeypatch.setattr(pile, "read", flaky)
-    monkeypatch.setattr(rows, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(lazy_images, "read", flaky)
+    monkeypatch.setattr(indexed_folder, "read", flaky)
+    monkeypatch.setattr(lazy_images, "PAUSES", (0.0, 0.0))
     return times
 
 

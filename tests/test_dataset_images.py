@@ -1,13 +1,11 @@
 """Files that are not plain pictures: turned, broken, no files at all."""
 
 import importlib.util
-import inspect
 import json
 import logging
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from string import Template
 from types import ModuleType
 
 import numpy as np
@@ -15,11 +13,13 @@ import pytest
 from PIL import Image
 from test_dataset_image_folder import fill, source
 
-import paredown.pick
-from paredown.dataset.images import MODES, TURNS, View, fit, read
+from paredown.dataset.decode import TURNS
+from paredown.dataset.images import MODES, View, read
 from paredown.dataset.listing import ENDINGS
 from paredown.dataset.preprocessing import Resize
 from paredown.errors import ConfigError
+from paredown.pick.bundle import predict as write_predict
+from paredown.runtime.onnxruntime import OnnxRuntime
 
 UPRIGHT = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
 BACK = {  # what the camera would have stored of an upright picture
@@ -43,11 +43,7 @@ PLAIN = View(size=16, channels=3, resize=Resize(), area=1.0, workers=1)
 def predict(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """A bundle's predict.py, without a program."""
     folder = tmp_path_factory.mktemp("bundle")
-    text = Path(paredown.pick.__file__).with_name("predict.template").read_text()
-    code = Template(text).substitute(
-        source="", fit=inspect.getsource(fit), name="Program", threads=1
-    )
-    (folder / "predict.py").write_text(code)
+    (folder / "predict.py").write_text(write_predict(OnnxRuntime(1, "onnxruntime")))
     (folder / "preprocess.json").write_text(json.dumps(rules(PLAIN)))
     spec = importlib.util.spec_from_file_location("predict", folder / "predict.py")
     module = importlib.util.module_from_spec(spec)
@@ -173,7 +169,7 @@ def test_files_with_other_endings_are_counted_and_told(
     with caplog.at_level(logging.WARNING):
         data = source(folder).load()
     assert sum(map(len, (data.train, data.val, data.test))) == 29
-    assert "2 files in the class folders are passed by, such as " in caplog.text
+    assert "2 files in the class folders are skipped, such as " in caplog.text
     assert f"{folder}/blue/notes.txt" in caplog.text
 
 

@@ -59,7 +59,7 @@ def test_epochs_take_the_views_in_turn(
 def test_a_view_of_a_data_set_without_augmentation_is_its_images(few: Dataset) -> None:
     plain = replace(few, crop=0, flip=False)
     assert np.array_equal(
-        plain.seen(slice(None), plain.view(3)), plain.normalize(plain.train.images)
+        plain.augmented_view(slice(None), plain.view(3)), plain.normalize(plain.train.images)
     )
 
 

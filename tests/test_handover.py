@@ -144,7 +144,7 @@ def test_what_cannot_be_built_again_is_refused_with_what_to_do(
         (lambda i, y: (i.astype(np.int64), y), r"images of uint8, got 'int64'"),
         (lambda i, y: (i[:, :, :4], y), r"square images"),
         (lambda i, y: (i, y[:-1]), r"a label for each of its 200 images, got 199"),
-        (lambda i, y: (i, y.astype(float)), r"whole numbers as labels"),
+        (lambda i, y: (i, y.astype(float)), r"integer labels"),
         (lambda i, y: (i, y - 1), r"labels from 0, got -1"),
         (lambda i, y: {"train": (i, y), "testing": (i, y)}, r"be of train, val and test"),
         (lambda i, y: 3, r"be a pair of arrays"),

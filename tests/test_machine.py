@@ -49,9 +49,3 @@ def test_cpus_of_one_name_are_told_apart_by_vendor_family_and_model(
     table: str, expected: str
 ) -> None:
     assert machine.named(machine.cpu_table(table)) == expected
-
-
-def test_this_machine_tells_whether_it_has_a_gpu() -> None:
-    import torch
-
-    assert machine.has_nvidia_gpu() == torch.cuda.is_available()

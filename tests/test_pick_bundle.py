@@ -191,7 +191,7 @@ def test_the_threads_that_were_measured_are_those_of_predict(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "runtime",
-    [OpenVino(2, "openvino"), ExecuTorch(2, 1, "executorch"), Torch(2, "torch", compile=True)],
+    [OpenVino(2, "openvino"), ExecuTorch(2, "executorch", 1), Torch(2, "torch", compile=True)],
     ids=lambda runtime: runtime.name,
 )
 def test_predict_is_as_short_for_every_runtime(runtime: Runtime) -> None:

@@ -89,7 +89,7 @@ def test_numerics_that_the_runtime_lacks_are_refused_with_those_it_has(
 def planned(names: list[str], parts: dict[str, object]) -> Plan:
     return Plan(
         seed=0,
-        dataset=Digits(0, 2),
+        dataset=Digits(split_seed=0, crop=2),
         stages=_in_order(names, parts),
         runtime=parts["runtime"],
         timing=Timing(2, 1, 1.0),

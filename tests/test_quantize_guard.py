@@ -169,7 +169,7 @@ def test_a_rung_that_fails_is_passed_over_and_named(
 def test_where_every_rung_fails_the_first_reason_is_told_in_one_line(
     masked: Callable[..., Guarded],
 ) -> None:
-    with pytest.raises(RunError, match=r"^ONNX Runtime cannot make int8 of the network: .*inf"):
+    with pytest.raises(RunError, match=r"^ONNX Runtime cannot quantize the network to int8: .*inf"):
         masked(asked([{"range": "entropy"}], range="percentile"))
 
 

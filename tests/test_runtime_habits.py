@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError, RunError
 from paredown.model.cnn4 import Cnn4
+from paredown.quantize.affine import affine
 from paredown.quantize.layers import running
-from paredown.runtime.export import blaming, require_exportable
+from paredown.runtime.export import require_exportable
+from paredown.runtime.failures import blame_network
 from paredown.runtime.fold import fold_norms, same
 from paredown.runtime.names import holders
 from paredown.runtime.onnxruntime import FILE, OnnxRuntime
@@ -402,14 +404,21 @@ def test_logits_of_another_shape_are_refused(few: Dataset, tmp_path: Path) -> No
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return super().forward(images)[:, :6]
 
-    with pytest.raises(RunError, match=r"must give logits \(64, 10\), one a class, got \(64, 6\)"):
+    with pytest.raises(
+        RunError, match=r"must return logits \(64, 10\), one per class, got \(64, 6\)"
+    ):
         RUNTIME.lower(Variant(warm(Wide), SOURCE), few, tmp_path)
 
 
 def test_a_full_memory_is_not_said_of_the_network(few: Dataset) -> None:
     for error in (MemoryError(), OSError(28, "No space left"), ConfigError("as it is")):
-        with pytest.raises(type(error)), blaming("ONNX", Small(), few):
+        with pytest.raises(type(error)), blame_network("ONNX", Small(), few):
             raise error
+
+
+def test_a_bug_of_paredown_is_not_said_of_the_network(few: Dataset) -> None:
+    with pytest.raises(TypeError), blame_network("ONNX", Small(), few):
+        affine(None, None, 8, True)
 
 
 def test_dynamic_ranges_are_of_one_image_whatever_comes_beside_it(

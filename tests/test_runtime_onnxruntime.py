@@ -22,7 +22,8 @@ from paredown.model.torchvision import Torchvision
 from paredown.quantize.layers import resolved
 from paredown.quantize.weights import rounded
 from paredown.runtime.onnxruntime import FILE, OnnxRuntime
-from paredown.runtime.onnxruntime.quantize import Formats, count_converted, formats
+from paredown.runtime.onnxruntime.nodes import count_converted
+from paredown.runtime.onnxruntime.quantize import Formats, formats
 from paredown.runtime.onnxruntime.ranges import least_squares_range
 from paredown.variant import Numerics, Variant
 

@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,5 +68,6 @@ def test_a_relu_that_is_called_twice_does_not_keep_a_network_from_integers(few: 
 
     torch.manual_seed(0)
     module, numerics = Residual().eval(), Numerics("int8", calibration_images=16)
-    made = pt2e.quantize(module, few, numerics, partial(_quantizer, numerics))
-    assert pt2e.count_converted(made.graph_module) == (3, 3)
+    variant = Variant(module, Cnn4(32, "cnn4"), numerics)
+    exported = pt2e.export_variant(variant, few, _quantizer)
+    assert pt2e.count_converted(exported.graph_module) == (3, 3)

@@ -112,7 +112,7 @@ def test_a_much_smaller_network_is_timed_faster_and_the_first_is_the_unit(
     few: Dataset, narrow: Lowered, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     programs = [lowered(64, few, tmp_path_factory), narrow]
-    image = few.normalize(few.val.images[:1])
+    image = few.example
     large, small = time_side_by_side(programs, image, Timing(processes=2, rounds=3, turn_ms=1))
     assert large.speedup == 1
     assert small.speedup > 3
@@ -133,7 +133,7 @@ def test_two_jobs_of_a_host_time_one_after_the_other(
     few: Dataset, narrow: Lowered, caplog: pytest.LogCaptureFixture
 ) -> None:
     latencies: list[object] = []
-    image = few.normalize(few.val.images[:1])
+    image = few.example
     job = threading.Thread(
         target=lambda: latencies.extend(time_side_by_side([narrow], image, Timing(1, 1, 1.0)))
     )
@@ -148,7 +148,7 @@ def test_two_jobs_of_a_host_time_one_after_the_other(
 
 
 def test_other_work_on_the_host_is_measured(few: Dataset, narrow: Lowered) -> None:
-    image = few.normalize(few.val.images[:1])
+    image = few.example
     spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         with Stopwatch(1, "onnxruntime") as watch:

@@ -99,7 +99,9 @@ def lowered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lowered")
     source = Cnn4(4, "small")
     network = source.build(10, (3, 32, 32)).eval()
-    OnnxRuntime(1, "onnxruntime").lower(Variant(network, source), Digits(0, 2).load(), folder)
+    OnnxRuntime(1, "onnxruntime").lower(
+        Variant(network, source), Digits(split_seed=0, crop=2).load(), folder
+    )
     return folder
 
 
@@ -125,7 +127,7 @@ class Attacker:
             files: That its stage ships.
             name: Of the run.
         """
-        dataset = Digits(0, 2).load()
+        dataset = Digits(split_seed=0, crop=2).load()
         tags = {
             STAGES: "baseline",
             "dataset": f"{dataset.name} {dataset.fingerprint}",

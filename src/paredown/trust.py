@@ -14,7 +14,7 @@ from paredown.errors import ConfigError, first_line, require
 from paredown.printable import one_line
 
 CUSTOM = "paredown.model.custom.Custom"  # imports what its field `target` names
-MACHINE_CODE = (".pt2", ".so", ".dll", ".dylib", ".plan")  # loading such a file runs it
+MACHINE_CODE = (".pt2", ".so", ".dll", ".dylib")  # loading such a file runs it
 _NAMED = "PAREDOWN_ALLOW"
 
 MOVED = {

@@ -9,64 +9,41 @@ from pathlib import Path
 
 import numpy as np
 
-from paredown.dataset import Dataset, Images, Split, augment
-from paredown.dataset.division import stratify
-from paredown.dataset.preprocessing import check_normalization, per_channel
-from paredown.errors import require
+from paredown.dataset import Dataset, Images, Split
+from paredown.dataset.source import Source
+from paredown.dataset.splits import stratified_split
 
 MEAN, STD = (0.305,), (0.376,)  # of all training pixels
 
 
-@dataclass(frozen=True)
-class Digits:
-    """The digits, split 60/20/20 into train, val and test, stratified by class.
+@dataclass(frozen=True, kw_only=True)
+class Digits(Source):
+    """The digits, split 60/20/20 and stratified by class, in 3 equal channels or in 1."""
 
-    Args:
-        split_seed: Draws the split; not the seed of a run, so that all runs see the same images.
-        crop: Shift of training images, in pixels of the 32.
-        mixup: How strongly training blends images; 0 for none.
-        channels: The grey picture in 3, or in 1.
-        mean, std: Of pixels scaled to 0..1, a number or one a channel; null: those of published
-            weights, else of the training images.
-    """
-
-    split_seed: int
-    crop: int
-    mixup: float = 0.0
     channels: int = 3
-    mean: float | list[float] | None = None
-    std: float | list[float] | None = None
 
     def __post_init__(self) -> None:
-        require(self.split_seed >= 0, "split_seed", "be at least 0", self.split_seed)
-        augment.check(self.crop, self.mixup, 32)
-        check_normalization(self.mean, self.std, self.channels)
+        super().__post_init__()
+        self._check(32, self.channels)
 
     def load(self) -> Dataset:
         """Read the digits that scikit-learn ships."""
         table = np.loadtxt(_file(), delimiter=",")  # 64 pixels and the label
         labels = table[:, -1].astype(np.int64)
-        train, val, test = stratify(labels, (0.6, 0.2), self.split_seed)
         images = enlarge(table[:, :-1].reshape(-1, 8, 8))[:, : self.channels]
-        return Dataset(
-            name="digits",
-            train=Split(images[train], labels[train]),
-            val=Split(images[val], labels[val]),
-            test=Split(images[test], labels[test]),
-            classes=tuple(str(digit) for digit in range(10)),
-            mean=per_channel(self.mean, self.channels, MEAN),
-            std=per_channel(self.std, self.channels, STD),
-            crop=self.crop,
-            mixup=self.mixup,
-            drawn=("val", "test"),
+        train, val, test = (
+            Split(images[part], labels[part])
+            for part in stratified_split(labels, (0.6, 0.2), self.split_seed)
         )
+        classes = tuple(map(str, range(10)))
+        drawn = ("val", "test")
+        return self._dataset("digits", (train, val, test), classes, MEAN, STD, drawn=drawn)
 
 
 def _file() -> Path:
-    """Find the file that `sklearn.datasets.load_digits` reads; importing it takes a second."""
+    """Return the file of `sklearn.datasets.load_digits`; importing that takes a second."""
     spec = find_spec("sklearn")
-    assert spec is not None, "scikit-learn is a dependency"
-    assert spec.origin is not None
+    assert spec is not None and spec.origin is not None, "scikit-learn is a dependency"
     return Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
 
 

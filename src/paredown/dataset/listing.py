@@ -1,4 +1,4 @@
-"""Image files, found class by class."""
+"""Image files below one folder per class."""
 
 import hashlib
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder that has one folder a class.
+    """The images of a folder that has one folder per class.
 
     Args:
         root: The folder.
@@ -38,15 +38,20 @@ class Listing:
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """List the folders of a folder, in order; what begins with a dot is none of them."""
+    """List the subfolders, sorted, without hidden ones."""
     entries = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     return tuple(name for name in entries if not name.startswith("."))
 
 
+def is_image(name: str) -> bool:
+    """Return whether a file is an image, by its ending."""
+    return name.lower().endswith(ENDINGS)
+
+
 def another_level(folder: Path) -> str:
-    """Say which folder near one without two class folders holds some; empty where none does."""
+    """Return a hint to the level of folders that holds two classes; empty where none does."""
     inside = [folder / name for name in class_names(folder)]
-    images = any(file.name.lower().endswith(ENDINGS) for file in folder.iterdir())
+    images = any(is_image(file.name) for file in folder.iterdir())
     if images and len(class_names(folder.parent)) >= 2:
         return f"its images are those of one class: dataset.folder={folder.parent}"
     if len(inside) == 1 and len(class_names(inside[0])) >= 2:
@@ -54,16 +59,11 @@ def another_level(folder: Path) -> str:
     return ""
 
 
-def find(folder: Path, classes: tuple[str, ...], complete: bool) -> Listing:
-    """List the images below a folder's class folders.
-
-    Args:
-        folder: Holds one folder a class.
-        classes: Their names, in the order of the labels.
-        complete: Whether every class must have an image.
+def list_images(folder: Path, classes: tuple[str, ...], complete: bool) -> Listing:
+    """List the images below a folder's class folders, labelled in the order of `classes`.
 
     Raises:
-        ConfigError: If a class has no image, or a folder is no class.
+        ConfigError: If a folder is no class; with `complete`, if a class has no image.
     """
     unknown = set(class_names(folder)) - set(classes)
     rule = f"hold the {len(classes)} classes of the training images"
@@ -72,35 +72,30 @@ def find(folder: Path, classes: tuple[str, ...], complete: bool) -> Listing:
     others: list[str] = []
     counts, digest = [], hashlib.sha256()
     for name in classes:
-        found = sorted(_files(folder / name, others)) if (folder / name).is_dir() else []
-        if complete and not found:
+        files = sorted(_files(folder / name, others)) if (folder / name).is_dir() else []
+        if complete and not files:
             raise ConfigError(
                 f"dataset.folder must have images in every class, got {folder / name} without "
                 f"any; an image's name ends with {', '.join(ENDINGS)}"
             )
-        counts.append(len(found))
-        for path, size, changed in found:
+        counts.append(len(files))
+        for path, size, changed in files:
             names.append(os.fsencode(path.removeprefix(f"{folder}/")))
             digest.update(names[-1] + f"\0{size}\0{changed}\0".encode())
     require(bool(names), "dataset.folder", "hold images in its class folders", str(folder))
     if others:
         log.warning(
-            "%d files in the class folders are passed by, such as %s: the name of an image ends "
+            "%d files in the class folders are skipped, such as %s: the name of an image ends "
             "with %s", len(others), min(others), ", ".join(ENDINGS),
         )  # fmt: skip
     labels = np.repeat(np.arange(len(classes)), counts)
     return Listing(folder, np.array(names, np.bytes_), labels, digest.hexdigest())
 
 
-def _files(folder: Path, passed_by: list[str]) -> list[tuple[str, int, int]]:
+def _files(folder: Path, others: list[str]) -> list[tuple[str, int, int]]:
     """List path, bytes and time of change of every image below a folder.
 
-    Args:
-        folder: Of a class.
-        passed_by: Gets the paths of what has another ending.
-
-    Raises:
-        ConfigError: If a folder cannot be looked into.
+    Files with another ending go to `others`. Raises ConfigError if a folder cannot be read.
     """
 
     def refuse(error: OSError) -> None:
@@ -108,18 +103,18 @@ def _files(folder: Path, passed_by: list[str]) -> list[tuple[str, int, int]]:
             f"dataset.folder must be readable, got {error.filename}: {error.strerror}"
         )
 
-    found = []
+    files = []
     for place, folders, names in os.walk(folder, onerror=refuse):
         for name in (*folders, *names):
             if name.startswith("."):
                 continue
             path = f"{place}/{name}"
-            if name.lower().endswith(ENDINGS):
+            if is_image(name):
                 try:
                     status = Path(path).stat()
-                except OSError:  # a link that leads nowhere
+                except OSError:  # a dangling link
                     status = Path(path).lstat()
-                found.append((path, status.st_size, status.st_mtime_ns))
+                files.append((path, status.st_size, status.st_mtime_ns))
             elif name in names:
-                passed_by.append(path)
-    return found
+                others.append(path)
+    return files

@@ -1,4 +1,4 @@
-"""What a network sees of an image: resized how, in which channels, normalized by which numbers."""
+"""Resizing and normalization of the images that a network sees."""
 
 import re
 from dataclasses import dataclass, fields, replace
@@ -14,18 +14,19 @@ INTERPOLATIONS = ("bicubic", "bilinear", "box", "hamming", "lanczos", "nearest")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Setting = float | list[float] | None
-"""As a user writes a mean or a deviation: one number, or one a channel; None: left open."""
+"""A mean or standard deviation: one number, or one per channel; None: not configured."""
 Source = TypeVar("Source")
 
 
 @dataclass(frozen=True)
 class Resize:
-    """How an image of another size becomes the square that the network sees.
+    """How images are resized to the square that the network sees.
 
     Args:
         mode: stretch: all of it, whatever its shape; crop: its centre; letterbox: all of it in its
             own shape, between bars.
-        center: Share of the shorter side whose centred square crop shows, (0, 1]; None otherwise.
+        center: Of mode crop: the centred square of this share of the shorter side, (0, 1]; else
+            None.
         interpolation: Pillow's name of the filter; it averages where an image shrinks.
         fill: Of letterbox's bars, 0 (black) to 255.
     """
@@ -37,12 +38,12 @@ class Resize:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What a fingerprint says of it; what the first version could do keeps its fingerprint."""
+        """Its part of a fingerprint; settings that the first version had keep their fingerprint."""
         usual = self.mode != "letterbox" and self.interpolation == "bilinear"
         return (self.center,) if usual else (self.center, repr(self))
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return a description for people."""
         words = {
             "stretch": "stretched",
             "crop": f"the centred {self.center:.4g} of the shorter side" if self.center else "",
@@ -56,12 +57,10 @@ STRETCHED = Resize()
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What published weights were trained to see, as their library states it.
+    """How published weights were trained to see images, and who states it; see `Resize`.
 
     Args:
-        origin: Who states it, for people.
-        mean, std: One value a channel, of pixels scaled to 0..1.
-        resize: Of images of any size.
+        mean, std: One value per channel, of pixels scaled to 0..1.
         size: Side of the square, in pixels.
     """
 
@@ -73,7 +72,7 @@ class Preprocessing:
 
 
 def check_normalization(mean: Setting, std: Setting, channels: int) -> None:
-    """Raise ConfigError unless mean and deviation fit the channels, or are both left open."""
+    """Raise ConfigError unless mean and std fit the channels, or are both None."""
     require(channels in (1, 3), "channels", "be 3 (RGB) or 1 (grey)", channels)
     for key, value, beside, other in (("mean", mean, "std", std), ("std", std, "mean", mean)):
         if value is None:
@@ -81,7 +80,7 @@ def check_normalization(mean: Setting, std: Setting, channels: int) -> None:
             continue
         numbers = value if isinstance(value, list) else [value]
         plain = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
-        rule = f"be a number or {channels}, one a channel" if channels > 1 else "be a number"
+        rule = f"be a number or {channels}, one per channel" if channels > 1 else "be a number"
         require(plain and len(numbers) in (1, channels), key, rule, value)
         for number in numbers:
             fits = 0 <= number <= 1 and (key == "mean" or number > 0)
@@ -91,7 +90,7 @@ def check_normalization(mean: Setting, std: Setting, channels: int) -> None:
 
 
 def per_channel(value: Setting, channels: int, default: tuple[float, ...]) -> tuple[float, ...]:
-    """Return one number a channel; a grey image has the mean of a color image's three."""
+    """Return one number per channel; a grey image has the mean of a color image's three."""
     numbers = list(default) if value is None else value
     numbers = numbers if isinstance(numbers, list) else [numbers]
     if channels == 1 and len(numbers) > 1:
@@ -102,36 +101,31 @@ def per_channel(value: Setting, channels: int, default: tuple[float, ...]) -> tu
 def check_resize(
     mode: str | None, center: float | None, interpolation: str | None, fill: int
 ) -> None:
-    """Raise ConfigError for what `resize_of` cannot make sense of."""
+    """Raise ConfigError for settings out of range, or that contradict one another."""
     require_one_of(MODES, "resize", mode or "stretch")
     require_one_of(INTERPOLATIONS, "interpolation", interpolation or "bilinear")
-    some = center is None or 0 < center <= 1
-    require(some, "center", "lie in (0, 1], or be null", center)
+    valid = center is None or 0 < center <= 1
+    require(valid, "center", "lie in (0, 1], or be null", center)
     crops = center is None or mode in (None, "crop")
-    require(
-        crops, "center", f"be null where resize={mode}", center, "set it to null, or resize=crop"
-    )
+    rule = f"be null where resize={mode}"
+    require(crops, "center", rule, center, "set it to null, or resize=crop")
     require(0 <= fill <= 255, "fill", "lie in 0..255", fill)
 
 
 def resize_of(
     mode: str | None, center: float | None, interpolation: str | None, fill: int
 ) -> Resize:
-    """Return how images are resized; stretched and bilinear unless something else is set."""
+    """Return the configured resizing; stretched and bilinear by default."""
     mode = mode or ("stretch" if center is None else "crop")
     center = (center or 1.0) if mode == "crop" else None
     return Resize(mode, center, interpolation or "bilinear", fill)
 
 
 def completed(source: Source, stated: Preprocessing | None) -> tuple[Source, str]:
-    """Fill in what a data set's node leaves open from what published weights were trained to see.
-
-    Args:
-        source: A node of conf/dataset; what it does not have as a field stays as it is.
-        stated: By the weights that training starts from; None: the node's own defaults hold.
+    """Fill in a dataset's open settings from those that published weights were trained with.
 
     Returns:
-        The node, and where its mean and deviation come from, for people.
+        The node of conf/dataset, and the origin of its mean and standard deviation, for people.
     """
     node: Any = source
     names = {field.name for field in fields(node)}
@@ -158,12 +152,7 @@ def completed(source: Source, stated: Preprocessing | None) -> tuple[Source, str
 
 
 def line(dataset: "Dataset", origin: str) -> str:
-    """Return in one line what the network sees.
-
-    Args:
-        dataset: As it was loaded.
-        origin: Of its mean and deviation.
-    """
+    """Return shape, resizing, normalization and the normalization's origin in one line."""
     if origin.startswith("the default") and dataset.mean == IMAGENET_MEAN:
         origin = "ImageNet's, the default"
     size = "x".join(map(str, dataset.input_shape))
@@ -171,13 +160,13 @@ def line(dataset: "Dataset", origin: str) -> str:
 
 
 def numbers(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
-    """Write a normalization for people; equal numbers of all channels once."""
+    """Format a normalization for people; numbers that all channels share are written once."""
     one = len(set(mean)) == len(set(std)) == 1
     texts = (" ".join(f"{n:.4g}" for n in values[: 1 if one else None]) for values in (mean, std))
     return "mean {}, std {}".format(*texts)
 
 
 def channels_hint(message: str) -> str:
-    """Return what to do about torch's complaint that images have other channels; mostly empty."""
+    """Return a hint for torch's complaint about the number of channels; empty for others."""
     match = re.search(r"to have (1|3) channels, but got (1|3) channels", message)
     return f"; dataset.channels={match[1]} shows what the network takes" if match else ""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from paredown.dataset import Dataset
-from paredown.dataset.augment import Ways
+from paredown.dataset.augment import AugmentParams
 from paredown.host.logs import Pulse
 from paredown.model.form import arrange, layout
 from paredown.training import Training
@@ -42,7 +42,7 @@ class Answers(NamedTuple):
     """
 
     dataset: Dataset
-    ways: Sequence[Ways]
+    ways: Sequence[AugmentParams]
     logits: NDArray[np.float32]
 
     def draw(self, picked: NDArray[np.int64], epoch: int) -> Batch:
@@ -53,7 +53,7 @@ class Answers(NamedTuple):
             epoch: From 0.
         """
         at = epoch % len(self.ways)
-        images = torch.from_numpy(self.dataset.seen(picked, self.ways[at].take(picked)))
+        images = torch.from_numpy(self.dataset.augmented_view(picked, self.ways[at].take(picked)))
         labels = torch.from_numpy(self.dataset.train.labels[picked])
         return Batch(images, labels, torch.from_numpy(self.logits[at, picked]))
 
@@ -80,7 +80,7 @@ def ask(teacher: nn.Module, dataset: Dataset, views: int, training: Training, fi
         np.lib.format.write_array_header_2_0(out, header)
         for number, at in product(range(views), range(0, count, CHUNK)):
             some = slice(at, at + CHUNK)
-            shown = dataset.seen(some, dataset.view(number).take(some))
+            shown = dataset.augmented_view(some, dataset.view(number).take(some))
             images = torch.from_numpy(shown).contiguous(memory_format=layout(teacher))
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, fast):
                 told = teacher(images.to(device))

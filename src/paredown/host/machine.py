@@ -1,8 +1,6 @@
 """This machine, named in every result: its CPU, instruction sets and packages."""
 
-import ctypes
 import os
-import platform
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -43,16 +41,6 @@ def cores_here() -> int:
     """Count the cores that this process may use; a container or taskset may restrict it."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     return len(allowed) or os.cpu_count() or 1
-
-
-@cache
-def has_nvidia_gpu() -> bool:
-    """Return whether there is an NVIDIA driver with a GPU."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
-    except OSError:
-        return False
-    return bool(driver.cuInit(0) == 0)
 
 
 @cache

@@ -57,7 +57,7 @@ def scale(runtime: Runtime, dataset: Dataset, given: Variant, metric: str) -> It
         def latency_ms(variant: Variant) -> float:
             if variant is given and reference:
                 return reference[0]
-            image = dataset.normalize(dataset.val.images[:1])
+            image = dataset.example
             programs = [(runtime, lower(given)), (runtime, lower(variant))]
             own, other = time_side_by_side(programs, image, TIMING)
             reference.append(own.latency_ms)

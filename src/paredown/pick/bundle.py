@@ -6,14 +6,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
 
-from paredown.dataset import Dataset
-from paredown.dataset.images import MODES, fit
+from paredown.dataset import Dataset, decode
+from paredown.dataset.images import MODES
 from paredown.errors import ConfigError, require
 from paredown.pick.candidates import Candidate
 from paredown.runtime import Runtime
@@ -130,19 +130,20 @@ def preprocess(dataset: Dataset) -> dict[str, object]:
 
 
 def predict(runtime: Runtime) -> str:
-    """Write predict.py: the template, with what opens the runtime's files and resizes images."""
+    """Return predict.py: the template, with the code that decodes images and opens the files."""
     assert runtime.standalone is not None
     opener = runtime.standalone.open
     template = Template(Path(__file__).with_name("predict.template").read_text())
     return template.substitute(
-        source=_source(opener), fit=_source(fit), name=opener.__name__, threads=runtime.threads
+        decode=_without_empty_lines(inspect.getsource(decode).partition('"""\n')[2]),
+        source=_without_empty_lines(inspect.getsource(opener)),
+        name=opener.__name__,
+        threads=runtime.threads,
     )
 
 
-def _source(function: Callable[..., object]) -> str:
-    """Return the code of a function without its empty lines."""
-    lines = inspect.getsource(function).splitlines()
-    return "\n".join(line for line in lines if line.strip())
+def _without_empty_lines(code: str) -> str:
+    return "\n".join(line for line in code.splitlines() if line.strip())
 
 
 def requirements(runtime: Runtime) -> str:

@@ -147,7 +147,7 @@ def _register(
         return "model:   not registered, since pick.name is null"
     if len(models) != 1:
         return f"model:   not registered; MLflow has no flavor for runtime {parts.runtime.name}"
-    images = parts.dataset.normalize(parts.dataset.val.images[:1])
+    images = parts.dataset.example
     logits = parts.runtime.load(place)(images)
     version = register(
         tracker,

@@ -47,7 +47,7 @@ def remeasure(
             (part.runtime, bench.program(found[index]))
             for part, index in zip(parts, batch, strict=True)
         ]
-        image = parts[0].dataset.normalize(parts[0].dataset.val.images[:1])
+        image = parts[0].dataset.example
         timed = time_side_by_side(programs, image, parts[0].timing)
         for index, latency in zip(batch, timed, strict=True):
             found[index] = found[index].timed(latency.latency_ms)

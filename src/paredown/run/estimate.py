@@ -36,7 +36,7 @@ def estimate_cost(plan: Plan, dataset: Dataset, budget: Budget) -> dict[str, flo
             "macs": footprint.macs(variant.module, dataset.input_shape),
         }
         if budget.latency_ms is not None:
-            image = dataset.normalize(dataset.val.images[:1])
+            image = dataset.example
             program = (plan.runtime, folder)
             (latency,) = time_side_by_side([program], image, plan.timing.brief())
             cost["latency_ms"] = latency.latency_ms

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from paredown import model
-from paredown.dataset import Batch, Dataset
+from paredown.dataset import Dataset
 from paredown.foreign import require_harmless
 from paredown.measure import footprint, quality
 from paredown.measure.meter import scale
@@ -171,11 +171,6 @@ class VariantPath:
     def files(self, index: int) -> list[tuple[Path, str]]:
         """List the files that ship, each with its sha256."""
         return [(file, sha256_of(file)) for file in sorted(self.shipped(index).iterdir())]
-
-    @property
-    def image(self) -> Batch:
-        """The image that programs are timed on, (1, C, H, W)."""
-        return self.dataset.normalize(self.dataset.val.images[:1])
 
     def weights(self, index: int) -> Path:
         """Return the folder that holds weights, architecture and curves."""

@@ -227,14 +227,16 @@ class Job:
         """
         runtime, timing = self.plan.runtime, self.plan.timing
         programs = [(runtime, path.shipped(index)) for index in range(len(rows))]
-        for row, latency in zip(rows, watch.time(programs, path.image, timing), strict=True):
+        for row, latency in zip(
+            rows, watch.time(programs, path.dataset.example, timing), strict=True
+        ):
             row |= latency.metrics()
         run.log(metrics={"timing/busy_cores": watch.busy_cores})
         if not timing.eager:
             return {}
         eager = Torch(runtime.threads, "torch")
         programs = [(eager, path.weights(0)), (runtime, path.shipped(0))]
-        slow, lowered = eager_watch.time(programs, path.image, timing.brief())
+        slow, lowered = eager_watch.time(programs, image, timing.brief())
         return {**slow.metrics(), "runtime_speedup": lowered.speedup}
 
     def _log_rows(

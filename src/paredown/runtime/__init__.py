@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from paredown.dataset import Batch, Dataset
 from paredown.errors import ConfigError, RunError, install_command, require
-from paredown.host import machine
 from paredown.variant import Numerics, Variant, is_layer
 
 Logits = NDArray[np.float32]
@@ -26,23 +25,22 @@ RANGES = ("minmax", "percentile", "entropy", "mse")
 
 
 class Program(Protocol):
-    """What a runtime runs: `program(images) -> logits`."""
+    """A loaded model: `program(images) -> logits`."""
 
     def __call__(self, images: Batch) -> Logits:
         """Map normalized images (N, C, H, W) to logits (N, classes)."""
-        ...
 
 
 @dataclass(frozen=True)
 class Standalone:
-    """How a bundle runs what a runtime lowered, on a device that has neither paredown nor torch.
+    """How a bundle runs a lowered model, on a device that has neither paredown nor torch.
 
     Args:
-        open: `open(folder, threads) -> program`. Its source becomes a part of the bundle's
-            predict.py, so it is a short function that imports the engine itself and knows
-            nothing else outside it but Path and sys; other names in its annotations are quoted.
-        packages: What it needs besides numpy and Pillow, as pip names them. That torch is none
-            of them is tested: it then runs where torch is not.
+        open: `open(folder, threads) -> program`. Its source becomes part of the bundle's
+            predict.py: a short function that imports the engine itself and uses nothing else
+            outside it but Path and sys; other names in its annotations are quoted.
+        packages: Required besides numpy and Pillow, as pip names them. Without torch among them,
+            tests run it where torch is missing.
         files: Names of all that `lower` writes; nothing else goes into a bundle.
     """
 
@@ -52,25 +50,30 @@ class Standalone:
 
 
 class Conversion(NamedTuple):
-    """How many of a network's layers that hold weights became integer when it was lowered."""
+    """How many of a network's layers with weights became integer."""
 
     integer: int
     layers: int
 
+    def require_integers(self, numerics: Numerics) -> "Conversion":
+        """Return it, or raise RunError if no layer became integer."""
+        if self.integer == 0:
+            count = f"none of {self.layers} layers"
+            raise RunError(f"{numerics.name} converted {count}; the file is float32")
+        return self
+
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a runtime lowers besides float32, and what it needs for that.
+    """The numerics that a runtime can lower to, and what it needs for that.
 
     Args:
-        schemes: Of `Numerics.scheme`; empty if it is float32 alone.
+        schemes: Of `Numerics.scheme`; empty for float32 alone.
         ranges: Of `Numerics.range`.
         per_tensor: Whether a weight may have one scale for all its channels.
-        bias_correction: Whether it corrects biases.
         bits: Of a stored weight, where the scheme is `weights`.
-        quantizer: The package that makes integers; empty if the engine itself does.
+        quantizer: The package that quantizes; empty if the engine itself does.
         tool: A program that lowering calls, such as a C++ compiler; mostly empty.
-        nvidia: Whether it runs on an NVIDIA GPU only.
     """
 
     schemes: tuple[str, ...] = ()
@@ -80,10 +83,9 @@ class Abilities:
     bits: tuple[int, ...] = (8,)
     quantizer: str = ""
     tool: str = ""
-    nvidia: bool = False
 
     def refusal(self, numerics: Numerics) -> str:
-        """Say what of the numerics the runtime lacks, and what it has; empty if it has all."""
+        """Return why the runtime cannot lower to these numerics; empty if it can."""
         has = ", ".join(("float32", *self.schemes))
         if numerics.scheme not in self.schemes:
             return f"it has no {numerics.scheme} quantization; it has {has}"
@@ -99,17 +101,10 @@ class Abilities:
 
 
 def calibration_batches(dataset: Dataset, count: int) -> list[Batch]:
-    """Give the first training images, which are in random order of class, in batches.
-
-    Args:
-        dataset: Its train split.
-        count: Images in all; all there are if it has fewer.
+    """Return the first training images, which are in random order of class, in batches.
 
     Returns:
-        Normalized images, (N, C, H, W), N at most 64.
-
-    Raises:
-        ConfigError: If one holds what is no number.
+        Normalized and finite images, (N, C, H, W), N at most 64.
     """
     images = dataset.normalize(dataset.train.images[:count])
     rule = "be finite after normalization"
@@ -117,16 +112,8 @@ def calibration_batches(dataset: Dataset, count: int) -> list[Batch]:
     return np.array_split(images, -(-len(images) // 64))
 
 
-def require_kept(numerics: Numerics, layers: Sequence[str]) -> None:
-    """Check that every pattern of layers that stay in float32 keeps one.
-
-    Args:
-        numerics: Resolved.
-        layers: Names of those that hold weights in the network as it is lowered.
-
-    Raises:
-        RunError: Naming the pattern that keeps none.
-    """
+def require_float_layers(numerics: Numerics, layers: Sequence[str]) -> None:
+    """Raise RunError for a pattern of `keep_float` that matches no layer of the lowered network."""
     for pattern in numerics.keep_float:
         if not any(is_layer(layer, pattern) for layer in layers):
             some = ", ".join(layers[:3])
@@ -134,6 +121,22 @@ def require_kept(numerics: Numerics, layers: Sequence[str]) -> None:
                 f"quantize.keep_float must match one of the {len(layers)} layers of the lowered "
                 f"network, got {pattern!r}; such as {some}"
             )
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The settings that the runtimes here share.
+
+    Args:
+        threads: Of one inference.
+        name: Of the engine, in tables and runs.
+    """
+
+    threads: int = field(metadata={"key": False})
+    name: str
+
+    def __post_init__(self) -> None:
+        require(self.threads >= 1, "threads", "be at least 1", self.threads)
 
 
 class Runtime(Protocol):
@@ -144,33 +147,27 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """As tables and runs name the engine."""
-        ...
+        """Of the engine, in tables and runs."""
 
     @property
     def threads(self) -> int:
-        """Of one inference."""
-        ...
+        """CPU threads of one inference."""
 
     @property
     def engine(self) -> str:
-        """The module that `load` imports; its package is named as the extra that brings it."""
-        ...
+        """The module that `load` imports; its package is named like the extra that installs it."""
 
     @property
     def abilities(self) -> Abilities:
-        """What it lowers besides float32."""
-        ...
+        """The numerics that it can lower to, besides float32."""
 
     @property
     def standalone(self) -> Standalone | None:
-        """Say how a bundle runs its files; None if they do not run without paredown."""
-        ...
+        """How a bundle runs its files; None if they need paredown."""
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """Say what of this machine decides the bytes that `lower` writes, and their answers."""
-        ...
+        """What on this machine determines the bytes that `lower` writes, and their logits."""
 
     def lower(
         self, variant: Variant, dataset: Dataset, folder: Path, source: Path | None = None
@@ -178,51 +175,38 @@ class Runtime(Protocol):
         """Write the files that ship, and nothing else, into `folder`.
 
         Args:
-            variant: Its module, and the numerics that are asked for.
+            variant: Its module, and the requested numerics.
             dataset: Its train split calibrates; its val split checks the logits.
             folder: Exists and is empty.
-            source: The folder of the same weights, already lowered in float32, where there is
-                one.
-
-        Returns:
-            How many layers became integer, of those that hold weights.
+            source: The folder of the same weights, already lowered in float32, if there is one.
 
         Raises:
-            RunError: If the lowered model does not answer as the module does, or nothing became
-                integer though that was asked for.
+            RunError: If the lowered model's logits differ from the module's, or no layer became
+                integer although the numerics request it.
         """
-        ...
 
     def load(self, folder: Path) -> Program:
-        """Load what `lower` wrote."""
-        ...
+        """Load the files that `lower` wrote."""
 
 
 def require_engine(runtime: Runtime, lowers: bool = False, integers: bool = False) -> None:
-    """Refuse a runtime that cannot work on this machine; nothing of it is imported for that.
+    """Raise ConfigError if a runtime cannot work on this machine; its engine is not imported.
 
     Args:
-        runtime: Built, and not used yet.
-        lowers: Whether it has to lower, rather than only run what it lowered.
-        integers: Whether it has to make integers, too.
-
-    Raises:
-        ConfigError: Naming what is missing, and the extra that brings it.
+        runtime: To check.
+        lowers: Whether it has to lower, rather than only to run files.
+        integers: Whether it has to quantize, too.
     """
-    able, extra = runtime.abilities, runtime.engine.partition(".")[0]
-    also = "an NVIDIA GPU and " if able.nvidia else ""
-    needed = {"engine": extra} | ({"quantizer": able.quantizer} if integers else {})
-    for role, package in needed.items():
+    abilities, extra = runtime.abilities, runtime.engine.partition(".")[0]
+    packages = {"engine": extra} | ({"quantizer": abilities.quantizer} if integers else {})
+    for role, package in packages.items():
         if package and find_spec(package) is None:
             raise ConfigError(
-                f"runtime {runtime.name} must have {also}its {role} here, got no package "
-                f"{package}; {install_command(extra)}"
+                f"runtime {runtime.name} must have its {role} here, got no package {package}; "
+                f"{install_command(extra)}"
             )
-    if able.nvidia and not machine.has_nvidia_gpu():
-        reason = "got none; another runtime= runs on this CPU"
-        raise ConfigError(f"runtime {runtime.name} must have an NVIDIA GPU here, {reason}")
-    if lowers and able.tool and shutil.which(able.tool) is None:
-        reason = "install it, or name another in CXX"
+    if lowers and abilities.tool and shutil.which(abilities.tool) is None:
         raise ConfigError(
-            f"runtime {runtime.name} must have a compiler here, got no {able.tool}; {reason}"
+            f"runtime {runtime.name} must have a compiler here, got no {abilities.tool}; install "
+            "it, or name another in CXX"
         )

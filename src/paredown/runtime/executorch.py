@@ -9,16 +9,16 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from paredown.dataset import Dataset
 from paredown.errors import require
 from paredown.host import machine
-from paredown.runtime import Abilities, Conversion, Program, Standalone, pt2e
-from paredown.runtime.export import blaming, export, require_same_logits, telling
+from paredown.runtime import Abilities, Conversion, Engine, Program, Standalone, pt2e
+from paredown.runtime.export import require_same_logits
+from paredown.runtime.failures import blame_network, shorten_errors
 from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
 
@@ -36,33 +36,29 @@ def open_executorch(folder: Path, threads: int) -> "Program":
     from executorch.extension.pybindings import portable_lib
 
     if portable_lib._threadpool_get_thread_count() != threads:  # of the whole process
-        portable_lib._unsafe_reset_threadpool(threads)  # unsafe for what is loaded already
+        portable_lib._unsafe_reset_threadpool(threads)  # unsafe for programs loaded before
     run = portable_lib._load_for_executorch(str(folder / "model.pte"))
     rows = torch.from_numpy
     # copied, since it takes memory as it lies and ignores strides
-    return lambda images: torch.cat([run([one[None]])[0] for one in rows(images.copy())]).numpy()
+    return lambda images: torch.cat([run([row[None]])[0] for row in rows(images.copy())]).numpy()
 
 
 @dataclass(frozen=True)
-class ExecuTorch:
-    """ExecuTorch's CPU engine, XNNPACK.
+class ExecuTorch(Engine):
+    """ExecuTorch's CPU engine, XNNPACK; its threads are those of the whole process.
 
     Args:
-        threads: Of one inference, and of the whole process: its programs share them.
         batch: Images that the file takes at once: 1, since ExecuTorch plans its memory ahead.
-        name: As tables and runs name the engine.
     """
 
     engine: ClassVar[str] = "executorch.runtime"
     abilities: ClassVar[Abilities] = pt2e.ABILITIES
     standalone: ClassVar[Standalone] = Standalone(open_executorch, ("executorch", "torch"), (FILE,))
 
-    threads: int = field(metadata={"key": False})
     batch: int | str
-    name: str
 
     def __post_init__(self) -> None:
-        require(self.threads >= 1, "threads", "be at least 1", self.threads)
+        super().__post_init__()
         why = "ExecuTorch plans its memory ahead, and the program loops over larger batches"
         require(self.batch == 1, "batch", "be 1", self.batch, why)
 
@@ -77,44 +73,40 @@ class ExecuTorch:
     ) -> Conversion:
         """Write `model.pte`; see the Runtime contract. A .pte file of `source` holds no graph."""
         numerics = variant.numerics
-        if numerics is None:
-            exported = export(variant.module, dataset)
-        else:
-            quantizer = partial(_quantizer, numerics)
-            exported = pt2e.quantize(variant.module, dataset, numerics, quantizer)
-        with blaming("ExecuTorch", variant.module, dataset):
-            lost = _write(exported, folder / FILE)
+        exported = pt2e.export_variant(variant, dataset, _quantizer)
+        with blame_network("ExecuTorch", variant.module, dataset):
+            float_layers = _write(exported, folder / FILE)
         if numerics is None:
             require_same_logits(self.load(folder), variant.module, dataset)
         else:
-            with telling(f"ExecuTorch cannot run {numerics.name} of the network"):
-                self.load(folder)(dataset.normalize(dataset.val.images[:1]))
+            with shorten_errors(f"ExecuTorch cannot run {numerics.name} of the network"):
+                self.load(folder)(dataset.example)
         converted = pt2e.count_converted(exported.graph_module)
-        return converted._replace(integer=converted.integer - lost)
+        return converted._replace(integer=converted.integer - float_layers)
 
     def load(self, folder: Path) -> Program:
         """Load `model.pte`; sets ExecuTorch's number of threads for the whole process."""
-        with quiet(), _silent():
+        with quiet(), _without_stderr():
             return open_executorch(folder, self.threads)
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Keep from the terminal what ExecuTorch's C++ tells of threads and of files it looks for."""
-    shown = os.dup(2)
+def _without_stderr() -> Iterator[None]:
+    """Silence what ExecuTorch's C++ code writes about threads and missing files."""
+    stderr = os.dup(2)
     try:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:
-        os.dup2(shown, 2)
-        os.close(shown)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
-def _quantizer(numerics: Numerics, kept: Sequence[str]) -> Any:
-    """Make XNNPACK's quantizer for a recipe that leaves some layers as they are.
+def _quantizer(numerics: Numerics, float_layers: Sequence[str]) -> Any:
+    """Return XNNPACK's quantizer for a recipe.
 
-    A layer that is called twice is left, too: XNNPACK refuses to load two of one integer weight.
+    A layer that is called twice stays in float32: XNNPACK refuses to load two of one weight.
     """
     with quiet():
         from executorch.backends.xnnpack.quantizer import xnnpack_quantizer as xnnpack
@@ -122,23 +114,19 @@ def _quantizer(numerics: Numerics, kept: Sequence[str]) -> Any:
     standard = xnnpack.get_symmetric_quantization_config(is_per_channel=numerics.per_channel)
     quantizer = xnnpack.XNNPACKQuantizer().set_global(pt2e.recipe(numerics, standard))
     return quantizer.set_filter_function(
-        lambda node: not (pt2e.is_of(node, kept) or pt2e.is_shared(node))
+        lambda node: not (pt2e.is_of(node, float_layers) or pt2e.is_shared(node))
     )
 
 
 def _write(exported: "ExportedProgram", target: Path) -> int:
-    """Let XNNPACK take what it can, and write the file.
-
-    Returns:
-        How many layers XNNPACK left, with integer weights, to operators that compute in float32.
-    """
+    """Partition for XNNPACK, write the file, and count integer layers that compute in float32."""
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
         edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
-        left, lost = pt2e.left_out(edge.exported_program().graph_module)
+        left, float_layers = pt2e.left_out(edge.exported_program().graph_module)
         target.write_bytes(edge.to_executorch().buffer)
     if left:
         log.warning("XNNPACK leaves to ExecuTorch's portable operators: %s", ", ".join(left))
-    return lost
+    return float_layers

@@ -1,25 +1,26 @@
-"""OpenVINO on the CPU: model.xml and model.bin, float32 or with integers made by NNCF."""
+"""OpenVINO on the CPU: model.xml and model.bin, float32 or quantized by NNCF."""
 
 import math
 import re
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from paredown.dataset import Dataset
-from paredown.errors import RunError, require
 from paredown.host import machine
 from paredown.runtime import (
     Abilities,
     Conversion,
+    Engine,
     Program,
     Standalone,
     calibration_batches,
-    require_kept,
+    require_float_layers,
 )
-from paredown.runtime.export import blaming, export_onnx, require_same_logits, telling
+from paredown.runtime.export import export_onnx, require_same_logits
+from paredown.runtime.failures import blame_network, shorten_errors
 from paredown.runtime.names import free, layer_of
 from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
@@ -36,22 +37,17 @@ def open_openvino(folder: Path, threads: int) -> "Program":
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it sends on import
     import openvino
 
-    how: dict[str, object] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
-    how |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}  # no silent bfloat16
+    config: dict[str, object] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    config |= {"ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "f32"}  # not bfloat16
     models = [openvino.Core().read_model(folder / "model.xml") for _ in range(2)]
     models[1].reshape([1, *models[1].input().partial_shape[1:]])
-    program = [openvino.compile_model(model, "CPU", how) for model in models]
-    return lambda images: program[len(images) == 1](images)[0]
+    programs = [openvino.compile_model(model, "CPU", config) for model in models]
+    return lambda images: programs[len(images) == 1](images)[0]
 
 
 @dataclass(frozen=True)
-class OpenVino:
-    """OpenVINO's CPU engine, for one inference at a time.
-
-    Args:
-        threads: Of one inference.
-        name: As tables and runs name the engine.
-    """
+class OpenVino(Engine):
+    """OpenVINO's CPU engine, for one inference at a time."""
 
     engine: ClassVar[str] = "openvino"
     abilities: ClassVar[Abilities] = Abilities(
@@ -63,12 +59,6 @@ class OpenVino:
     standalone: ClassVar[Standalone] = Standalone(
         open_openvino, ("openvino",), ("model.xml", "model.bin")
     )
-
-    threads: int = field(metadata={"key": False})
-    name: str
-
-    def __post_init__(self) -> None:
-        require(self.threads >= 1, "threads", "be at least 1", self.threads)
 
     @property
     def fingerprint(self) -> dict[str, str]:
@@ -87,17 +77,13 @@ class OpenVino:
                 source = Path(scratch)
                 self._lower_float32(variant, dataset, source)
             _save(_quantize(_read(source / FILE), dataset, variant.numerics), folder)
-        found = count_converted(_read(folder / FILE))
-        if found.integer == 0:
-            told = f"converted none of {found.layers} layers; the file is float32"
-            raise RunError(f"{variant.numerics.name} {told}")
-        return found
+        return count_converted(_read(folder / FILE)).require_integers(variant.numerics)
 
     def _lower_float32(self, variant: Variant, dataset: Dataset, folder: Path) -> Conversion:
         with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
             file = Path(scratch) / "model.onnx"
             export_onnx(variant.module, dataset, file)
-            with blaming("OpenVINO", variant.module, dataset):
+            with blame_network("OpenVINO", variant.module, dataset):
                 model = _read(file)
             _name_layers(model)
             _fold(model)
@@ -117,7 +103,7 @@ def _read(file: Path) -> "openvino.Model":
 
 
 def _name_layers(model: "openvino.Model") -> None:
-    """Name operators after the layers whose weights they hold; NNCF needs each name once."""
+    """Name operators after the layers whose weights they hold; NNCF needs unique names."""
     taken = {operator.get_friendly_name() for operator in model.get_ordered_ops()}
     for operator, weight in _layers(model):
         name = free(layer_of(weight.get_friendly_name()), taken)
@@ -126,7 +112,7 @@ def _name_layers(model: "openvino.Model") -> None:
 
 
 def _fold(model: "openvino.Model") -> None:
-    """Compute what is constant: NNCF takes neither a weight nor a bias that is reshaped first."""
+    """Fold constants: NNCF takes neither a weight nor a bias that is reshaped first."""
     from openvino import passes
 
     manager = passes.Manager()
@@ -135,7 +121,7 @@ def _fold(model: "openvino.Model") -> None:
 
 
 def _save(model: "openvino.Model", folder: Path) -> None:
-    """Write the two files, without indentation and what OpenVINO counts up for the process."""
+    """Write the two files, without indentation and without counters of the process in names."""
     import openvino
 
     layers = {operator.get_friendly_name() for operator, _ in _layers(model)}
@@ -149,7 +135,7 @@ def _save(model: "openvino.Model", folder: Path) -> None:
 
 
 def _quantize(model: "openvino.Model", dataset: Dataset, numerics: Numerics) -> "openvino.Model":
-    """Let NNCF put integers in the place of weights, and ranges beside activations."""
+    """Quantize weights and activations with NNCF."""
     with quiet():
         import nncf
         from nncf.quantization import advanced_parameters as advanced
@@ -158,7 +144,7 @@ def _quantize(model: "openvino.Model", dataset: Dataset, numerics: Numerics) -> 
         ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet
         batches = calibration_batches(dataset, numerics.calibration_images)
         fix = advanced.OverflowFix.DISABLE if machine.has_vnni() else advanced.OverflowFix.ENABLE
-        asked = advanced.AdvancedQuantizationParameters(
+        parameters = advanced.AdvancedQuantizationParameters(
             overflow_fix=fix,
             disable_bias_correction=not numerics.bias_correction,
             batchwise_statistics=True,
@@ -175,8 +161,8 @@ def _quantize(model: "openvino.Model", dataset: Dataset, numerics: Numerics) -> 
                 "mse": ranges.HISTOGRAM,
             }[numerics.range],
         )
-        ignored = nncf.IgnoredScope(names=_kept(model, numerics))
-        with telling(f"NNCF cannot make {numerics.name} of the network"):
+        ignored = nncf.IgnoredScope(names=_float_operators(model, numerics))
+        with shorten_errors(f"NNCF cannot quantize the network to {numerics.name}"):
             return nncf.quantize(
                 model,
                 nncf.Dataset(batches),
@@ -184,53 +170,53 @@ def _quantize(model: "openvino.Model", dataset: Dataset, numerics: Numerics) -> 
                 target_device=nncf.TargetDevice.CPU,
                 subset_size=len(batches),
                 ignored_scope=ignored,
-                advanced_parameters=asked,
+                advanced_parameters=parameters,
             )
 
 
-def _kept(model: "openvino.Model", numerics: Numerics) -> list[str]:
+def _float_operators(model: "openvino.Model", numerics: Numerics) -> list[str]:
     """List the operators whose layers stay in float32."""
     names = [operator.get_friendly_name() for operator, _ in _layers(model)]
-    require_kept(numerics, list(map(layer_of, names)))
+    require_float_layers(numerics, list(map(layer_of, names)))
     return [name for name in names if numerics.keeps_float(layer_of(name))]
 
 
 def count_converted(model: "openvino.Model") -> Conversion:
-    """Count the layers whose weights are stored as integers, and all that hold weights."""
-    found = [weight.get_element_type().get_type_name() for _, weight in _layers(model)]
-    return Conversion(sum(kind in ("i8", "u8", "i4", "u4") for kind in found), len(found))
+    """Count the layers whose weights are stored as integers, and all with weights."""
+    types = [weight.get_element_type().get_type_name() for _, weight in _layers(model)]
+    return Conversion(sum(kind in ("i8", "u8", "i4", "u4") for kind in types), len(types))
 
 
 def _layers(model: "openvino.Model") -> list[tuple[Any, Any]]:
-    """List the operators that hold weights, each with the constant that its weight comes from."""
-    found = []
+    """List the operators with weights, each with the constant that its weight comes from."""
+    layers = []
+
+    def size(constant: Any) -> int:
+        return math.prod(constant.output(0).get_shape())
+
     for operator in model.get_ordered_ops():
         if operator.get_type_name() in KINDS:
             sources = _sources(operator.input_value(1).get_node())
             if all(source.get_type_name() == "Constant" for source in sources):
-                found.append((operator, max(sources, key=_size)))  # not a scale or a zero point
-    return found
-
-
-def _size(constant: Any) -> int:
-    """Count the numbers of a constant."""
-    return math.prod(constant.output(0).get_shape())
+                largest = max(sources, key=size)  # not a scale or a zero point
+                layers.append((operator, largest))
+    return layers
 
 
 def _sources(node: Any) -> list[Any]:
-    """List what has no inputs of its own among all that a node is computed from, itself included.
+    """List the nodes without inputs that a node is computed from, itself included.
 
-    The search ends at the images: what it would find besides does not matter.
+    The search ends at the images: then the node holds no weight.
     """
-    left, seen, found = [node], set(), []
-    while left:
-        one = left.pop()
-        if one.get_friendly_name() not in seen:
-            seen.add(one.get_friendly_name())
-            inputs = [value.get_node() for value in one.input_values()]
-            left.extend(inputs)
+    queue, visited, sources = [node], set(), []
+    while queue:
+        operator = queue.pop()
+        if operator.get_friendly_name() not in visited:
+            visited.add(operator.get_friendly_name())
+            inputs = [value.get_node() for value in operator.input_values()]
+            queue.extend(inputs)
             if not inputs:
-                found.append(one)
-            if one.get_type_name() == "Parameter":
+                sources.append(operator)
+            if operator.get_type_name() == "Parameter":
                 break
-    return found
+    return sources

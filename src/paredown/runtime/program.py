@@ -1,46 +1,27 @@
-"""The program that torch.export makes of a network, which every engine but eager torch takes."""
+"""Networks as torch.export programs, the input of every engine but eager torch."""
 
 import copy
 from typing import TYPE_CHECKING, Any
 
-from paredown.runtime.fold import fold_norms
 from paredown.runtime.quiet import quiet
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
-BATCH = 2  # images that stand for any number of them: torch.export takes 1 for a constant
-
-
-def exported(
-    module: "nn.Module", shape: tuple[int, int, int], any_batch: bool = False
-) -> "ExportedProgram":
-    """Export a network in eval mode, with batch norms folded; the network stays as it is.
-
-    Args:
-        module: Maps (N, C, H, W) to logits (N, classes).
-        shape: Channels, height and width of one image.
-        any_batch: Whether for any number of images, rather than for one.
-
-    Raises:
-        Exception: Whatever torch.export or a user's code raises; see `blame`.
-    """
-    module = prepare(module)
-    fold_norms(module, shape, BATCH if any_batch else 1)
-    return traced(module, shape, any_batch)
+BATCH = 2  # images in the example of a dynamic batch: torch.export takes 1 for a constant
 
 
 def traced(
     module: "nn.Module", shape: tuple[int, int, int], any_batch: bool = False
 ) -> "ExportedProgram":
-    """Export a network as it is: by running it, or else by reading its code.
+    """Export a network without changes: non-strict, or else strict.
 
-    Reading takes longer, and takes `len(images)`, which running fixes at the batch that it saw.
+    Strict takes longer, and takes `len(images)`, which non-strict fixes at the example's batch.
     """
     import torch
 
-    device = next((one.device for one in module.parameters()), torch.device("cpu"))
+    device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
     images = torch.zeros(BATCH if any_batch else 1, *shape, device=device)
     shapes = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
     with quiet():
@@ -51,12 +32,12 @@ def traced(
         except Exception as error:  # whatever a user's code raises
             try:
                 return torch.export.export(module, (images,), dynamic_shapes=shapes, strict=True)
-            except Exception:  # the first way says it in the user's terms
+            except Exception:  # the first error is in the user's terms
                 raise error from None
 
 
 def prepare(module: "nn.Module") -> "nn.Module":
-    """Copy a network with its parametrizations baked in, nothing in place, and contiguous.
+    """Copy a network with parametrizations baked in, no operator in place, and contiguous weights.
 
     Channels-last strides would end up in the graph as an `as_strided` of six nodes.
     """
@@ -70,14 +51,14 @@ def prepare(module: "nn.Module") -> "nn.Module":
 
 
 def baked(module: "nn.Module") -> "nn.Module":
-    """Copy a network with the weights that weight norms and the like compute as plain ones."""
+    """Copy a network with the weights that weight norms and the like compute as parameters."""
     module = copied(module)
     _bake(module)
     return module
 
 
 def copied(module: "nn.Module") -> "nn.Module":
-    """Copy a network, also one that keeps computed tensors, as the old weight norm does."""
+    """Copy a network, also one that stores computed tensors, as the old weight norm does."""
     import torch
 
     computed = {
@@ -90,7 +71,7 @@ def copied(module: "nn.Module") -> "nn.Module":
 
 
 def _bake(module: "nn.Module") -> None:
-    """Put the weight that a weight norm, a spectral norm or the like computes in its place.
+    """Replace weight norms, spectral norms and the like by the weights that they compute, in place.
 
     torch's own `remove_parametrizations` would take the weight from the network that was copied,
     too: both share a class.

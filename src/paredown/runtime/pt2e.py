@@ -6,96 +6,78 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from paredown.dataset import Dataset
-from paredown.errors import RunError
-from paredown.runtime import Abilities, Conversion, calibration_batches, require_kept
-from paredown.runtime.export import blaming, export, place_of
+from paredown.runtime import Abilities, Conversion, calibration_batches, require_float_layers
+from paredown.runtime.export import export
+from paredown.runtime.failures import blame_network, place_of
 from paredown.runtime.names import layer_of
 from paredown.runtime.program import traced
 from paredown.runtime.quiet import quiet
-from paredown.variant import Numerics
+from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
-    from torch import nn
     from torch.export import ExportedProgram
     from torch.fx import GraphModule, Node
 
 LAYER = re.compile(r"\baten\.(conv\w*|linear)\.")  # an operator that holds weights
 ABILITIES = Abilities(schemes=("static",), ranges=("minmax", "mse"), quantizer="torchao")
-"""torchao takes the whole range, or the one that a histogram shows to cost the least squared
-error (its HistogramObserver)."""
+"""torchao takes the whole range, or the one with the least squared error by a histogram (its
+HistogramObserver)."""
+Quantizer = Callable[[Numerics, Sequence[str]], Any]
+"""Returns an engine's quantizer for numerics, which leaves the layers of these names alone."""
 
 
-def quantize(
-    module: "nn.Module",
-    dataset: Dataset,
-    numerics: Numerics,
-    quantizer: Callable[[Sequence[str]], Any],
-) -> "ExportedProgram":
-    """Put integers into a network: weights rounded, activations by the ranges that images make.
-
-    Args:
-        module: Stays as it is.
-        dataset: Its train split calibrates.
-        numerics: The recipe.
-        quantizer: Makes the engine's own, for its operators, set to `recipe`, from the names of
-            the layers that it leaves alone.
-
-    Returns:
-        The network, its operators between quantize and dequantize, for one image.
+def export_variant(variant: Variant, dataset: Dataset, quantizer: Quantizer) -> "ExportedProgram":
+    """Export a variant for one image: in float32, or with quantize and dequantize operators.
 
     Raises:
-        RunError: If no layer became integer.
+        RunError: If the numerics request integers and no layer became integer.
     """
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+    module, numerics = variant.module, variant.numerics
+    if numerics is None:
+        return export(module, dataset)
     graph = export(module, dataset, any_batch=True).module()
     _name_calls(graph)
     names = _layer_names(graph)
-    require_kept(numerics, names)
-    kept = list(filter(numerics.keeps_float, names))
+    require_float_layers(numerics, names)
     with quiet(), torch.no_grad():
-        with blaming("torchao", module, dataset):
-            watched = prepare_pt2e(graph, quantizer(kept))
+        with blame_network("torchao", module, dataset):
+            prepared = prepare_pt2e(
+                graph, quantizer(numerics, list(filter(numerics.keeps_float, names)))
+            )
         for images in calibration_batches(dataset, numerics.calibration_images):
-            watched(torch.from_numpy(images))
-        with blaming("torchao", module, dataset):
-            made = traced(convert_pt2e(watched), dataset.input_shape)
-    found = count_converted(made.graph_module)
-    if found.integer == 0:
-        told = f"converted none of {found.layers} layers; the file is float32"
-        raise RunError(f"{numerics.name} {told}")
-    return made
+            prepared(torch.from_numpy(images))
+        with blame_network("torchao", module, dataset):
+            program = traced(convert_pt2e(prepared), dataset.input_shape)
+    count_converted(program.graph_module).require_integers(numerics)
+    return program
 
 
 def _name_calls(graph: "GraphModule") -> None:
-    """Note at every operator a layer of its own, in place: that of its weight, where it has one.
+    """Assign every operator a layer of its own, in place: that of its weight, if it has one.
 
-    torchao finds what to fuse, and what to leave alone, by the layer that a node says it comes
-    from; it fails on a ReLU that a ResNet's block calls twice, and where a layer's weight is used
-    by the code of another.
+    torchao finds what to fuse, and what to leave alone, by the layer recorded at a node; it fails
+    on a ReLU that a ResNet's block calls twice, and where a layer's weight is used by the code of
+    another.
     """
     for node in graph.graph.nodes:
         stack = node.meta.get("nn_module_stack")
         if node.op == "call_function" and stack:
             key, (place, kind) = list(stack.items())[-1]
-            named = _layer(node) or f"{place}..{node.name}"
-            node.meta["nn_module_stack"] = {**stack, key: (named, kind)}
+            name = _layer(node) or f"{place}..{node.name}"
+            node.meta["nn_module_stack"] = {**stack, key: (name, kind)}
 
 
 def _layer_names(graph: "GraphModule") -> list[str]:
-    """List the layers that hold weights, by name."""
-    found = (_layer(node) for node in graph.graph.nodes if _holds_weights(node))
-    return [name for name in found if name is not None]
+    """List the names of the layers with weights."""
+    names = (_layer(node) for node in graph.graph.nodes if _holds_weights(node))
+    return [name for name in names if name is not None]
 
 
 def recipe(numerics: Numerics, standard: Any) -> Any:
-    """Change an engine's standard configuration to a recipe.
-
-    Args:
-        numerics: The recipe.
-        standard: torchao's QuantizationConfig, as the engine's quantizer recommends it.
-    """
+    """Adapt torchao's QuantizationConfig, as an engine's quantizer recommends it, to numerics."""
     import torch
     from torchao.quantization.pt2e import HistogramObserver, MinMaxObserver
 
@@ -109,28 +91,26 @@ def recipe(numerics: Numerics, standard: Any) -> Any:
 
 
 def is_shared(node: "Node") -> bool:
-    """Tell whether a node computes with a weight that another one uses, too."""
+    """Return whether a node computes with a weight that another one uses, too."""
     weight: Any = node.args[1] if _holds_weights(node) else None
     return weight is not None and weight.op == "get_attr" and len(weight.users) > 1
 
 
 def is_of(node: "Node", layers: Sequence[str]) -> bool:
-    """Tell whether a node computes one of some layers, or holds its weight."""
+    """Return whether a node computes one of these layers, or holds its weight."""
     return _layer(node) in layers
 
 
 def count_converted(graph: "GraphModule") -> Conversion:
-    """Count the layers whose weights are stored as integers, and all that hold weights."""
+    """Count the layers whose weights are stored as integers, and all with weights."""
     layers = [node for node in graph.graph.nodes if _holds_weights(node)]
     return Conversion(sum(_is_integer(node) for node in layers), len(layers))
 
 
 def left_out(graph: "GraphModule") -> tuple[list[str], int]:
-    """Tell what no delegate of an engine took of a graph.
+    """Return the operators, with their layers, that an engine's delegates did not take.
 
-    Returns:
-        Operators with the layers that they belong to, for people, and how many of them compute
-        in float32 with weights that are stored as integers.
+    And how many of them compute in float32 with weights that are stored as integers.
     """
     plain = ("executorch_call_delegate", "getitem")
     left = [
@@ -138,8 +118,8 @@ def left_out(graph: "GraphModule") -> tuple[list[str], int]:
         for node in graph.graph.nodes
         if node.op == "call_function" and not any(name in str(node.target) for name in plain)
     ]
-    told = dict.fromkeys(f"{place_of(node)} ({node.target})" for node in left)
-    return list(told), sum(_holds_weights(node) and _is_integer(node) for node in left)
+    operators = dict.fromkeys(f"{place_of(node)} ({node.target})" for node in left)
+    return list(operators), sum(_holds_weights(node) and _is_integer(node) for node in left)
 
 
 def _is_integer(node: "Node") -> bool:

@@ -1,4 +1,4 @@
-"""Silence what exporters and quantizers tell their own developers."""
+"""Silence exporters and quantizers."""
 
 import contextlib
 import io
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings, logs, and what is printed, progress bars included.
+    """Silence warnings, logs and stdout, progress bars included.
 
-    Errors, too, which some log as well as raise; what is raised goes on.
+    Logged errors, too, since some are logged as well as raised.
     """
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -1,8 +1,8 @@
-"""PyTorch on the CPU: the module run op by op, or a package of machine code made of it.
+"""PyTorch on the CPU: the module run op by op, or compiled ahead of time to machine code.
 
-Eager is what a model costs before any runtime takes it over. Compiled, Inductor turns the graph,
-its weights frozen in, into a shared library ahead of time; the package runs on a CPU with the
-instructions of this one, in the same version of torch.
+Eager is a model's cost before any runtime lowers it. Compiled, Inductor turns the graph, its
+weights frozen in, into a shared library; the package runs on a CPU with the instructions of this
+one, in the same version of torch.
 """
 
 import os
@@ -10,22 +10,20 @@ import platform
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from paredown import model
 from paredown.dataset import Batch, Dataset
-from paredown.errors import require
 from paredown.host import machine
-from paredown.runtime import Abilities, Conversion, Logits, Program, Standalone, pt2e
-from paredown.runtime.export import blaming, export, require_same_logits
+from paredown.runtime import Abilities, Conversion, Engine, Logits, Program, Standalone, pt2e
+from paredown.runtime.export import require_same_logits
+from paredown.runtime.failures import blame_network
 from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
-    from torch import nn
     from torch.export import ExportedProgram
 
 PACKAGE = "model.pt2"
@@ -38,33 +36,28 @@ def open_package(folder: Path, threads: int) -> "Program":
 
     torch.set_num_threads(threads)  # of the whole process
     run = aoti_load_package(str(folder / "model.pt2"))
-    return lambda images: torch.cat([run(one[None]) for one in torch.from_numpy(images)]).numpy()
+    return lambda images: torch.cat([run(row[None]) for row in torch.from_numpy(images)]).numpy()
 
 
 @dataclass(frozen=True)
-class Torch:
-    """The module itself, or its compiled package.
+class Torch(Engine):
+    """The module itself, or with `compile` its package, whose name gets the suffix `-compiled`.
 
-    Args:
-        threads: Of one inference.
-        name: As tables and runs name the engine; a compiled one gets `-compiled`.
-        compile: Whether Inductor compiles it. Needs a C++ compiler; half a minute a network.
+    Compiling needs a C++ compiler, and half a minute per network.
     """
 
     engine: ClassVar[str] = "torch"
 
-    threads: int = field(metadata={"key": False})
-    name: str
     compile: bool = False
 
     def __post_init__(self) -> None:
-        require(self.threads >= 1, "threads", "be at least 1", self.threads)
+        super().__post_init__()
         if self.compile and not self.name.endswith("-compiled"):  # figures of the two never mix
             object.__setattr__(self, "name", f"{self.name}-compiled")
 
     @property
     def abilities(self) -> Abilities:
-        """Eager is float32 alone; Inductor's int8 kernels are for x86, one scale a channel."""
+        """Eager is float32 alone; Inductor's int8 kernels are for x86, with per-channel scales."""
         if not self.compile:
             return Abilities()
         compiler = os.environ.get("CXX", "g++")
@@ -98,52 +91,38 @@ class Torch:
         return Conversion(0, len(model.layers(variant.module)))
 
     def _compile(self, variant: Variant, dataset: Dataset, folder: Path) -> Conversion:
-        numerics = variant.numerics
-        if numerics is None:
-            exported = export(variant.module, dataset)
-        else:
-            quantizer = partial(_quantizer, numerics)
-            exported = pt2e.quantize(variant.module, dataset, numerics, quantizer)
-        with blaming("Inductor", variant.module, dataset):
+        exported = pt2e.export_variant(variant, dataset, _quantizer)
+        with blame_network("Inductor", variant.module, dataset):
             _package(exported, self.threads, folder / PACKAGE)
-        if numerics is None:
+        if variant.numerics is None:
             require_same_logits(self.load(folder), variant.module, dataset)
         return pt2e.count_converted(exported.graph_module)
 
     def load(self, folder: Path) -> Program:
-        """Load what `lower` wrote; sets torch's number of threads for the whole process."""
+        """Load the files that `lower` wrote; sets torch's threads for the whole process."""
         if self.compile:
             return open_package(folder, self.threads)
         import torch
 
         torch.set_num_threads(self.threads)
         module, _ = model.load(folder)
-        return TorchProgram(module)
+
+        def program(images: Batch) -> Logits:
+            with torch.inference_mode():
+                logits: Logits = module(torch.from_numpy(images)).numpy()
+                return logits
+
+        return program
 
 
-class TorchProgram:
-    """An eager module behind the Program contract."""
-
-    def __init__(self, module: "nn.Module") -> None:
-        self._module = module
-
-    def __call__(self, images: Batch) -> Logits:
-        """Map normalized images (N, C, H, W) to logits (N, classes)."""
-        import torch
-
-        with torch.inference_mode():
-            logits: Logits = self._module(torch.from_numpy(images)).numpy()
-            return logits
-
-
-def _quantizer(numerics: Numerics, kept: Sequence[str]) -> Any:
-    """Make Inductor's quantizer for a recipe that leaves some layers as they are."""
+def _quantizer(numerics: Numerics, float_layers: Sequence[str]) -> Any:
+    """Return Inductor's quantizer for a recipe."""
     with quiet():
         from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
     standard = x86.get_default_x86_inductor_quantization_config(reduce_range=not machine.has_vnni())
     quantizer = x86.X86InductorQuantizer().set_global(pt2e.recipe(numerics, standard))
-    for layer in kept:
+    for layer in float_layers:
         quantizer.set_module_name_qconfig(layer, None)
     return quantizer
 
@@ -159,7 +138,7 @@ def _package(exported: "ExportedProgram", threads: int, target: Path) -> None:
     import torch
     from torch._inductor import aoti_compile_and_package
 
-    how = {
+    configs = {
         "freezing": True,
         "cpp.dynamic_threads": True,
         "aot_inductor.enable_line_tables": False,  # for debuggers; a megabyte
@@ -168,16 +147,16 @@ def _package(exported: "ExportedProgram", threads: int, target: Path) -> None:
     torch.set_num_threads(threads)
     try:
         with tempfile.TemporaryDirectory(prefix="paredown-") as scratch, quiet(), torch.no_grad():
-            made = Path(scratch) / PACKAGE
-            aoti_compile_and_package(exported, package_path=str(made), inductor_configs=how)
-            _strip(made, target)
+            package = Path(scratch) / PACKAGE
+            aoti_compile_and_package(exported, package_path=str(package), inductor_configs=configs)
+            _strip(package, target)
     finally:
         torch.set_num_threads(before)
 
 
-def _strip(made: Path, target: Path) -> None:
-    """Copy a package without the C++ sources and the time's mark in it: nothing runs them."""
-    with zipfile.ZipFile(made) as full, zipfile.ZipFile(target, "w") as kept:
-        for name in sorted(full.namelist()):
+def _strip(package: Path, target: Path) -> None:
+    """Copy a package without its C++ sources and its time stamp, which nothing runs."""
+    with zipfile.ZipFile(package) as source, zipfile.ZipFile(target, "w") as copy:
+        for name in sorted(source.namelist()):
             if not name.endswith((".cpp", "serialization_id")):
-                kept.writestr(zipfile.ZipInfo(name), full.read(name))
+                copy.writestr(zipfile.ZipInfo(name), source.read(name))

@@ -156,7 +156,7 @@ class Session:
         programs = [
             (self.runtime, variant.path.shipped(variant.index)) for variant in variants.values()
         ]
-        image = self.dataset.normalize(self.dataset.val.images[:1])
+        image = self.dataset.example
         timed = time_side_by_side(programs, image, self._plan.timing)
         for row, latency in zip(rows, timed, strict=True):
             row |= latency.metrics()

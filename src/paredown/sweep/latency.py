@@ -51,7 +51,7 @@ def _time(bench: Workbench, run: Logged) -> tuple[dict[str, dict[str, float]], f
     digests = [run.tags[f"{stage}/sha256"] for stage in run.stages]
     made = zip(run.stages, digests, strict=True)
     folders = [bench.program(Candidate(run, stage, {}, digest)) for stage, digest in made]
-    image = parts.dataset.normalize(parts.dataset.val.images[:1])
+    image = parts.dataset.example
     with Stopwatch(parts.timing.processes, parts.runtime.engine) as watch:
         timed = watch.time([(parts.runtime, folder) for folder in folders], image, parts.timing)
     figures = (latency.metrics() for latency in timed)

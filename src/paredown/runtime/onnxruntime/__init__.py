@@ -1,17 +1,18 @@
-"""ONNX Runtime on the CPU: one self-contained .onnx file, float32 or with integers (QDQ)."""
+"""ONNX Runtime on the CPU: one self-contained .onnx file, float32 or quantized (QDQ)."""
 
 import platform
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from paredown.dataset import Batch, Dataset
-from paredown.errors import require
 from paredown.host import machine
-from paredown.runtime import RANGES, Abilities, Conversion, Logits, Program, Standalone
-from paredown.runtime.export import blaming, export_onnx, require_same_logits
-from paredown.runtime.onnxruntime.quantize import count_converted, formats, quantize
+from paredown.runtime import RANGES, Abilities, Conversion, Engine, Logits, Program, Standalone
+from paredown.runtime.export import export_onnx, require_same_logits
+from paredown.runtime.failures import blame_network
+from paredown.runtime.onnxruntime.nodes import count_converted
+from paredown.runtime.onnxruntime.quantize import formats, quantize
 from paredown.variant import Variant
 
 FILE = "model.onnx"
@@ -28,22 +29,16 @@ def open_onnx(folder: Path, threads: int) -> "Program":
     if session.get_modelmeta().custom_metadata_map.get("images") == "one at a time":
         import numpy as np
 
-        def alone(images: "Batch") -> "Logits":
-            parts = [session.run(None, {"images": image[None]})[0] for image in images]
-            return np.concatenate(parts)
+        def one_by_one(images: "Batch") -> "Logits":
+            return np.concatenate([session.run(None, {"images": row[None]})[0] for row in images])
 
-        return alone
+        return one_by_one
     return lambda images: session.run(None, {"images": images})[0]
 
 
 @dataclass(frozen=True)
-class OnnxRuntime:
-    """ONNX Runtime's CPU provider.
-
-    Args:
-        threads: Of one inference.
-        name: As tables and runs name the engine.
-    """
+class OnnxRuntime(Engine):
+    """ONNX Runtime's CPU provider."""
 
     engine: ClassVar[str] = "onnxruntime"
     abilities: ClassVar[Abilities] = Abilities(
@@ -51,15 +46,9 @@ class OnnxRuntime:
     )
     standalone: ClassVar[Standalone] = Standalone(open_onnx, ("onnxruntime",), (FILE,))
 
-    threads: int = field(metadata={"key": False})
-    name: str
-
-    def __post_init__(self) -> None:
-        require(self.threads >= 1, "threads", "be at least 1", self.threads)
-
     @property
     def fingerprint(self) -> dict[str, str]:
-        """Versions, and the formats that int8 takes here."""
+        """Versions, and the integer formats for this CPU."""
         chosen = formats(machine.instructions(), platform.machine())
         packages = machine.versions("onnx", "onnxruntime", "onnxscript", "torch")
         return {**packages, "formats": str(tuple(chosen)), "isa": machine.int8_instructions()}
@@ -70,21 +59,19 @@ class OnnxRuntime:
         """Write `model.onnx` with a dynamic batch; see the Runtime contract."""
         import onnx
 
-        target = folder / FILE
         if variant.numerics is None:
             self._lower_float32(variant, dataset, folder)
-            return count_converted(onnx.load(target))
-        with tempfile.TemporaryDirectory(prefix="paredown-") as name:
-            scratch = Path(name)
+            return count_converted(onnx.load(folder / FILE))
+        with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
             if source is None:
-                self._lower_float32(variant, dataset, scratch)
-                source = scratch
-            quantize(source / FILE, target, dataset, variant.numerics)
-        return count_converted(onnx.load(target))
+                source = Path(scratch)
+                self._lower_float32(variant, dataset, source)
+            quantize(source / FILE, folder / FILE, dataset, variant.numerics)
+        return count_converted(onnx.load(folder / FILE)).require_integers(variant.numerics)
 
     def _lower_float32(self, variant: Variant, dataset: Dataset, folder: Path) -> None:
         export_onnx(variant.module, dataset, folder / FILE)
-        with blaming("ONNX Runtime", variant.module, dataset):
+        with blame_network("ONNX Runtime", variant.module, dataset):
             program = self.load(folder)
         require_same_logits(program, variant.module, dataset)
 

@@ -1,4 +1,4 @@
-"""The ranges of activations, from what calibration images make of them."""
+"""Ranges of activations, taken from calibration images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,41 +12,26 @@ from paredown.runtime import calibration_batches
 from paredown.variant import Numerics
 
 if TYPE_CHECKING:
-    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+    from onnxruntime.quantization.calibrate import TensorsData
 
-BINS = {
-    "minmax": {},
-    "percentile": {},
-    "entropy": {"num_bins": 2048, "num_quantized_bins": 128},  # its own 128 leave it no choice
-    "mse": {},
+CALIBRATORS: dict[str, tuple[str, dict[str, int]]] = {  # ONNX Runtime's name, and its options
+    "minmax": ("MinMax", {}),
+    "percentile": ("Percentile", {}),
+    "entropy": ("Entropy", {"num_bins": 2048, "num_quantized_bins": 128}),  # of 128 bins by default
+    "mse": ("Percentile", {}),  # for its histograms
 }
-SHRINKS = np.linspace(1, 0.1, 91)  # of the observed range, tried for the smallest squared error
-
-
-def method_of(numerics: Numerics) -> "CalibrationMethod":
-    """Name ONNX Runtime's calibrator; the squared error uses the histograms of percentiles."""
-    from onnxruntime.quantization import CalibrationMethod
-
-    return {
-        "minmax": CalibrationMethod.MinMax,
-        "percentile": CalibrationMethod.Percentile,
-        "entropy": CalibrationMethod.Entropy,
-        "mse": CalibrationMethod.Percentile,
-    }[numerics.range]
+SHRINKS = np.linspace(1, 0.1, 91)  # shares of the observed range, searched by squared error
 
 
 def ranges(file: Path, dataset: Dataset, numerics: Numerics) -> "TensorsData":
-    """Run calibration images through a float32 file; give each activation's range.
+    """Return each activation's range over the calibration images of a prepared float32 file.
 
-    Batch by batch, so that memory holds one batch of activations and a histogram of each.
-
-    Args:
-        file: The prepared .onnx file; a copy with more outputs is written beside it.
-        dataset: Its train split calibrates.
-        numerics: Names the way, and how many images.
+    Batch by batch, so that memory holds one batch of activations and one histogram per activation.
+    A copy of the file with more outputs is written beside it.
     """
     from onnxruntime.quantization.calibrate import (
         CalibrationDataReader,
+        CalibrationMethod,
         TensorData,
         create_calibrator,
     )
@@ -56,28 +41,29 @@ def ranges(file: Path, dataset: Dataset, numerics: Numerics) -> "TensorsData":
         """Feeds one batch."""
 
         def __init__(self, images: Any) -> None:
-            self.left = [{"images": images}]
+            self.batches = [{"images": images}]
 
         def get_next(self) -> Any:
-            return self.left.pop() if self.left else None
+            return self.batches.pop() if self.batches else None
 
+    calibrator_name, options = CALIBRATORS[numerics.range]
     calibrator = create_calibrator(
         file,
         sorted({*QDQRegistry, *QLinearOpsRegistry}),
         augmented_model_path=str(file.with_name("augmented.onnx")),
-        calibrate_method=method_of(numerics),
-        extra_options={"symmetric": numerics.symmetric, **BINS[numerics.range]},
+        calibrate_method=CalibrationMethod[calibrator_name],
+        extra_options={"symmetric": numerics.symmetric, **options},
     )
     for images in calibration_batches(dataset, numerics.calibration_images):
         calibrator.collect_data(Reader(images))
-    found: TensorsData = calibrator.compute_data()
+    spans: TensorsData = calibrator.compute_data()
     if numerics.range == "mse":
         for name, histogram in calibrator.collector.histogram_dict.items():
             counts, edges, low, high = histogram[:4]
             low, high = least_squares_range(counts, edges, low, high, numerics.symmetric)
             ends = {"lowest": np.float32(low), "highest": np.float32(high)}
-            found[name] = TensorData(**ends)
-    return found
+            spans[name] = TensorData(**ends)
+    return spans
 
 
 def least_squares_range(
@@ -88,7 +74,7 @@ def least_squares_range(
     symmetric: bool,
     bits: int = 8,
 ) -> tuple[float, float]:
-    """Shrink a range so far that rounding and clipping together make the least squared error.
+    """Shrink the range low..high to the least squared error of rounding and clipping together.
 
     Args:
         counts: Of values between neighbouring edges, (bins,).
@@ -97,9 +83,6 @@ def least_squares_range(
         high: Largest value.
         symmetric: Whether the range is forced to be symmetric about 0.
         bits: Of an integer.
-
-    Returns:
-        The range, no wider than low..high.
     """
     centers = (edges[:-1] + edges[1:]) / 2
     centers, weights = centers[counts > 0], counts[counts > 0]
