@@ -11,7 +11,7 @@ from typing import Any
 from paredown.dataset import Dataset
 from paredown.errors import RunError
 from paredown.measure.quality import answer
-from paredown.quantize.recipe import say
+from paredown.quantize.recipe import difference
 from paredown.runtime import Conversion, Logits, Runtime
 from paredown.variant import Numerics, Variant
 
@@ -105,7 +105,7 @@ def lower(
         for number, numerics in enumerate(_rungs(runtime, asked)):
             place = Path(scratch) / str(number)
             place.mkdir()
-            made, recipe = replace(variant, numerics=numerics), say(numerics, asked)
+            made, recipe = replace(variant, numerics=numerics), difference(numerics, asked)
             try:
                 converted = runtime.lower(made, dataset, place, source)
             except RunError as error:
