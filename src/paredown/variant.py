@@ -180,31 +180,25 @@ class Stage(Protocol):
     @property
     def label(self) -> str:
         """The stage's part of a run's name, such as mobilenet_v2, prune0.30 or int8."""
-        ...
 
     @property
     def source(self) -> "ModelSource | None":
         """The network that it builds; None if it continues with the network before."""
-        ...
 
     @property
     def training(self) -> "Training | None":
         """How it fits weights; None if it fits none."""
-        ...
 
     @property
     def note(self) -> str:
         """A remark beside the stage's name in every table, such as simulated; usually empty."""
-        ...
 
     @property
     def numerics(self) -> Numerics | None:
         """The arithmetic it asks the runtime for, as the last stage; None: float32."""
-        ...
 
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Return the next variant and leave `variant` unchanged; the baseline receives None."""
-        ...
 
 
 @runtime_checkable
@@ -212,14 +206,10 @@ class Checks(Protocol):
     """A stage that can check a network before any training."""
 
     def check(self, build: Build, context: Context, before: "Training | None") -> None:
-        """Raise ConfigError if the stage cannot work on a network.
+        """Raise ConfigError if the stage cannot work on the network that `build` returns.
 
-        Args:
-            build: Builds the network that the stage will receive, with fresh weights.
-            context: Trains nothing.
-            before: How the stage before fits weights, if it does.
+        `before` is the training of the stage before, if any; the context trains nothing.
         """
-        ...
 
 
 @runtime_checkable
@@ -227,13 +217,10 @@ class ChecksCheaply(Protocol):
     """A stage that can check settings and shapes within a moment."""
 
     def check_cheaply(self, outline: Build, before: "Training | None") -> None:
-        """Raise ConfigError if the stage cannot work on such shapes.
+        """Raise ConfigError if the stage cannot work on the shapes of a meta network.
 
-        Args:
-            outline: Builds the network that the stage will receive on the meta device.
-            before: How the stage before fits weights, if it does.
+        `before` is the training of the stage before, if any.
         """
-        ...
 
 
 @runtime_checkable
@@ -243,4 +230,3 @@ class Measures(Protocol):
     @property
     def measures(self) -> bool:
         """Whether they do; the runtime is then part of the stage's key."""
-        ...

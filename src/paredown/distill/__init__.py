@@ -1,5 +1,7 @@
 """Techniques for the stage `distill`: a small network learns from a large one."""
 
+import math
+
 import numpy as np
 
 from paredown.dataset import Dataset
@@ -8,8 +10,11 @@ from paredown.errors import require
 MAX_VIEWS = 100  # anything larger is surely a typo
 
 
-def require_views(views: int | None) -> None:
-    """Raise ConfigError if the number of views is out of range."""
+def require_settings(temperature: float, alpha: float, views: int | None) -> None:
+    """Raise ConfigError if a setting of distillation is out of range."""
+    hint = "1 leaves logits as they are"
+    require(0 < temperature < math.inf, "temperature", "be above 0", temperature, hint)
+    require(0 <= alpha <= 1, "alpha", "lie in [0, 1]", alpha)
     valid = views is None or 1 <= views <= MAX_VIEWS
     require(valid, "views", f"lie in 1..{MAX_VIEWS}, or null for fresh ones every time", views)
 

@@ -1,11 +1,9 @@
 """Knowledge distillation from logits: train a fresh student on the teacher's soft targets."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from paredown.distill import require_views
-from paredown.errors import require
+from paredown.distill import require_settings
 from paredown.model import ModelSource
 from paredown.training import Training
 from paredown.variant import Context, Variant
@@ -35,11 +33,7 @@ class Knowledge:
     views: int | None
 
     def __post_init__(self) -> None:
-        positive = 0 < self.temperature < math.inf
-        hint = "1 leaves logits as they are"
-        require(positive, "temperature", "be above 0", self.temperature, hint)
-        require(0 <= self.alpha <= 1, "alpha", "lie in [0, 1]", self.alpha)
-        require_views(self.views)
+        require_settings(self.temperature, self.alpha, self.views)
 
     @property
     def label(self) -> str:

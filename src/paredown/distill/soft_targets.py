@@ -55,14 +55,9 @@ class SoftTargets(NamedTuple):
 def precompute(
     teacher: nn.Module, dataset: Dataset, views: int, training: Training, file: Path
 ) -> None:
-    """Write the teacher's logits, computed in the precision that it would be trained in.
+    """Write the teacher's logits, float32 (views, N, classes), in NumPy's format.
 
-    Args:
-        teacher: Maps (N, C, H, W) to logits (N, classes).
-        dataset: Owner of the training images.
-        views: Number of views per image.
-        training: Names device, precision and threads.
-        file: Receives float32, (views, N, classes), in NumPy's format.
+    They are computed on the device and in the precision that the teacher would be trained with.
     """
     if training.threads is not None:
         torch.set_num_threads(training.threads)

@@ -19,13 +19,7 @@ from paredown.prune.widths import Scores, Widths, widths
 
 @dataclass(frozen=True)
 class Cut:
-    """The units removed from a group.
-
-    Args:
-        name: Of the group.
-        units: Their indices before.
-        before, after: Channels.
-    """
+    """The units removed from a group, by their indices before, and its channels."""
 
     name: str
     units: tuple[int, ...]
@@ -38,10 +32,7 @@ class Pruning:
     """Selection and removal of channels.
 
     Args:
-        criterion: Scores them; the lowest go.
-        scope: What is ranked together: local, each group of layers by itself; global, all of
-            them; isomorphic, groups that are made of the same layers.
-        round_to: Remaining channels are a multiple of this.
+        criterion, scope, round_to: As in `pruner.ChannelPruner`.
         dataset: Networks are traced on its images; its train split yields gradients.
         keeps_frozen: Whether frozen layers keep their width, since fine-tuning would not fit them.
     """
@@ -63,11 +54,7 @@ class Pruning:
         return prunable.without(frozen, "it is frozen, and fine-tuning would not fit it")
 
     def score(self, module: nn.Module, seed: int) -> Scores:
-        """Score every unit of every group.
-
-        Args:
-            module: In eval mode.
-            seed: Draws the images, and a random criterion.
+        """Score every unit of every group of a network in eval mode.
 
         Raises:
             ConfigError: If the criterion cannot score a layer.

@@ -36,21 +36,14 @@ Chosen = Mapping[str, Sequence[int]]
 
 
 def difference(module: nn.Module, prunable: PruningGroups, chosen: Chosen, images: Tensor) -> float:
-    """Compare the network without some units to the network with them masked.
-
-    Args:
-        module: In eval mode, float64 where possible; not changed.
-        prunable: Its groups.
-        chosen: Units to remove.
-        images: Normalized, (N, C, H, W), N at least 2, in the network's precision.
+    """Compare the network without some units to the network with them masked, in eval mode.
 
     Returns:
         The largest difference of logits, relative to the difference between two images, over the
         tolerance: above 1 the networks differ; infinity if the smaller one cannot run.
     """
     groups = [group for group in prunable.groups if chosen.get(group.name)]
-    smaller = copy.deepcopy(module)
-    remove(smaller, [(group.within(smaller), chosen[group.name]) for group in groups])
+    smaller = _smaller(module, groups, chosen)
     try:
         with torch.no_grad():
             logits = smaller(images)
@@ -63,6 +56,12 @@ def difference(module: nn.Module, prunable: PruningGroups, chosen: Chosen, image
     apart = float((expected - expected.flip(0)).abs().max())
     least = float(expected.abs().max()) * torch.finfo(images.dtype).eps * 1e3
     return float((logits - expected).abs().max()) / max(apart * limit, least)
+
+
+def _smaller(module: nn.Module, groups: Sequence[Group], chosen: Chosen) -> nn.Module:
+    smaller = copy.deepcopy(module)
+    remove(smaller, [(group.within(smaller), chosen[group.name]) for group in groups])
+    return smaller
 
 
 def _masked(module: nn.Module, groups: Sequence[Group], chosen: Chosen, images: Tensor) -> Tensor:
@@ -93,8 +92,7 @@ def _masked(module: nn.Module, groups: Sequence[Group], chosen: Chosen, images: 
 class _RemainingNorms(TorchFunctionMode):
     """Computes norms over the remaining channels, and zeros for the others.
 
-    Args:
-        rows: 1 for a remaining channel and 0 for a removed one, by the id of the norm's weight.
+    `rows` has 1 for a remaining channel and 0 for a removed one, by the id of the norm's weight.
     """
 
     def __init__(self, rows: Mapping[int, Tensor]) -> None:
@@ -134,11 +132,6 @@ def proven(module: nn.Module, images: Tensor) -> PruningGroups:
     On a copy with random weights, half of a group's units are removed, then the other half, and
     the logits must equal those of the masked network; a group that fails keeps its width. Results
     are cached by the network's structure, so that a sweep tests each shape once.
-
-    Args:
-        module: Maps (N, C, H, W) to logits; its attention is exchanged for one with removable
-            heads.
-        images: Normalized, (N, C, H, W), N at least 2.
     """
     prunable = find_groups(module, images)
     shapes = tuple((name, tuple(tensor.shape)) for name, tensor in module.state_dict().items())
@@ -221,9 +214,8 @@ def _failing(module: nn.Module, prunable: PruningGroups, images: Tensor) -> dict
 
 def _trains(module: nn.Module, prunable: PruningGroups, chosen: Chosen, images: Tensor) -> bool:
     """Check whether the smaller network also runs in training mode."""
-    smaller = copy.deepcopy(module)
-    groups = [group.within(smaller) for group in prunable.groups if chosen.get(group.name)]
-    remove(smaller, [(group, chosen[group.name]) for group in groups])
+    groups = [group for group in prunable.groups if chosen.get(group.name)]
+    smaller = _smaller(module, groups, chosen)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             smaller.train()(images)

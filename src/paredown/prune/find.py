@@ -20,10 +20,7 @@ HEADS = "the heads of an attention go one by one"
 def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> PruningGroups:
     """Find the groups of a network; its attention is exchanged for one with removable heads.
 
-    Args:
-        module: Maps (N, C, H, W) to logits (N, classes); its mode stays.
-        images: Normalized, (N, C, H, W), N at least 2.
-        couple: See `trace.Tracer`.
+    Takes at least 2 normalized images; `couple` is explained in `trace.Tracer`.
     """
     training = module.training
     attention = HeadAttention.put_into(module.eval(), images)
@@ -102,14 +99,7 @@ def _group(
     own: set[int],
     names: Mapping[int, str],
 ) -> Group:
-    """Return a group of units.
-
-    Args:
-        pairs: Every use with the unit of each of its rows.
-        uses: Indices of those that contain the units.
-        own: The units.
-        names: Of layers and parameters.
-    """
+    """Return the group of the units `own`, which lie in the `uses` of all pairs (use, units)."""
     order = {key: index for index, key in enumerate(names)}
     producers = [index for index in uses if pairs[index][0].produces]
     first = min(producers, key=lambda index: order[id(pairs[index][0].layer)])

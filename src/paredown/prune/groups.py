@@ -133,12 +133,7 @@ def by_channel(layer: nn.Module | Tensor, side: str, weight: Tensor) -> Tensor:
 
 
 def remove(module: nn.Module, chosen: Sequence[tuple[Group, Sequence[int]]]) -> None:
-    """Remove units from a network, in place and all at once; its groups are invalid afterwards.
-
-    Args:
-        module: Owner of the groups.
-        chosen: Groups, each with the indices of the units to remove.
-    """
+    """Remove units from a network, in place and all at once; its groups are invalid afterwards."""
     cuts: dict[tuple[int, str], tuple[GroupMember, set[int]]] = {}
     for group, indices in chosen:
         if group.attention is not None:

@@ -17,30 +17,16 @@ TABLE = 1 << 22  # at most so many numbers of a bare parameter are labelled one 
 
 @dataclass(frozen=True, eq=False)
 class Use:
-    """One side of a layer and the labels of its channels.
-
-    Args:
-        layer: A module with a weight; or a bare parameter or buffer.
-        side: As in `groups.GroupMember`.
-        rows: (R,), channels of the layer.
-        labels: (R,), the label of each row.
-        produces: Whether the layer produces these channels, rather than reads them.
-    """
+    """The labels of the channels on one side of a layer; fields as in `groups.GroupMember`."""
 
     layer: nn.Module | Tensor
     side: str
-    rows: Tensor
     labels: Tensor
     produces: bool = False
 
 
 class LabelStore:
-    """Labels of tensors, and the uses of layers.
-
-    Args:
-        module: Owner of the parameters.
-        couple: See `trace.Tracer`.
-    """
+    """Labels of tensors, and the uses of layers."""
 
     def __init__(self, module: nn.Module, couple: str) -> None:
         self.units, self.uses = Units(), list[Use]()
@@ -126,7 +112,7 @@ class LabelStore:
                 return
             if use.side == side and weight is not None and _weight(use.layer) is weight:
                 self.units.merge(use.labels, labels)
-        self.uses.append(Use(layer, side, torch.arange(len(labels)), labels, produces))
+        self.uses.append(Use(layer, side, labels, produces))
 
     def derive(self, output: Any, args: Any) -> None:
         """Record tensors computed from one parameter alone, such as a standardized weight."""
@@ -152,7 +138,7 @@ class LabelStore:
             if len(axes) == 1:
                 (axis,) = axes
                 line = narrowed(units.movedim(axis, 0).reshape(units.shape[axis], -1))[:, 0]
-                self.uses.append(Use(tensor, str(axis), torch.arange(len(line)), line))
+                self.uses.append(Use(tensor, str(axis), line))
             else:
                 self.units.fix(units, "a table of parameters mixes them")
 

@@ -21,16 +21,9 @@ def _weighted(
     groups: int,
     transposed: bool,
 ) -> None:
-    """Label the output of a convolution or a Linear.
+    """Label the output of a convolution or a Linear, with channels along `axis`.
 
-    Args:
-        store: Of labels.
-        output: Of the layer, with channels along `axis`.
-        images: Its input, with channels along `axis`.
-        weight: Of the layer.
-        axis: Of channels.
-        groups: Of a convolution.
-        transposed: Whether the weight has its inputs first.
+    A transposed weight has its inputs first.
     """
     incoming, (layer, why) = store.along(images, axis), store.layer(weight)
     width = output.shape[axis]

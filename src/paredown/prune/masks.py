@@ -31,12 +31,7 @@ class _Mask(nn.Module):
 
 @contextmanager
 def masked(module: nn.Module, masks: Masks) -> Iterator[None]:
-    """Hold masked numbers at zero within the block; afterwards the zeros are plain weights.
-
-    Args:
-        module: Changed in place.
-        masks: Of its parameters' shapes.
-    """
+    """Hold masked numbers at zero within the block; afterwards the zeros are plain weights."""
     places = [name.rpartition(".") for name in masks]
     for (path, _, leaf), mask in zip(places, masks.values(), strict=True):
         parametrize.register_parametrization(module.get_submodule(path), leaf, _Mask(mask))
@@ -54,12 +49,7 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def channel_masks(groups: Sequence[Group], units: Mapping[str, Sequence[int]]) -> Masks:
-    """Return masks over every number that removing some units of each group would remove.
-
-    Args:
-        groups: Of the network.
-        units: Indices of the units, by the group's name.
-    """
+    """Return masks over every number that would go with some units of each group."""
     masks: dict[str, Tensor] = {}
     for group in groups:
         indices = torch.tensor(units[group.name], dtype=torch.int64)
@@ -79,13 +69,7 @@ def channel_masks(groups: Sequence[Group], units: Mapping[str, Sequence[int]]) -
 
 
 def scattered_masks(weights: Mapping[str, Tensor], amount: float, scope: str) -> Masks:
-    """Return masks over the smallest weights, ties broken by position.
-
-    Args:
-        weights: By name.
-        amount: Fraction that goes, [0, 1).
-        scope: local, of each tensor; global, of all together.
-    """
+    """Return masks over the smallest weights of each tensor (local) or of all (global)."""
     sizes = {name: weight.detach().abs().flatten() for name, weight in weights.items()}
     if scope == "local":
         masks = [_largest(size, amount) for size in sizes.values()]
@@ -97,11 +81,7 @@ def scattered_masks(weights: Mapping[str, Tensor], amount: float, scope: str) ->
 
 
 def two_of_four_masks(weights: Mapping[str, Tensor]) -> Masks:
-    """Return masks over the two smallest of every four consecutive weights along the inputs.
-
-    Args:
-        weights: (outputs, inputs, ...) by name; inputs are a multiple of 4.
-    """
+    """Return masks over the two smallest of every four consecutive weights along the inputs."""
     return {name: _two_of_four(weight.detach().abs()) for name, weight in weights.items()}
 
 

@@ -11,11 +11,6 @@ def require_rounding(round_to: int, outline: Build, key: str = "prune.round_to")
 
     That takes 0.1 s, where finding the groups takes seconds; `network.require_groups` refuses the
     rest. Networks of Linear layers are left to it: they may have attention, which is not rounded.
-
-    Args:
-        round_to: Remaining channels are a multiple of this.
-        outline: Builds the network on the meta device; called only for an unusual multiple.
-        key: Of the setting.
     """
     if round_to <= USUAL:
         return

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from paredown.errors import require
-from paredown.prune.criterion import Criterion, ranking_scope, require_scope
+from paredown.prune.criterion import Criterion, require_scope
 from paredown.prune.outline import require_rounding
 from paredown.training import Training
 from paredown.training.finetune import FineTuning
@@ -64,7 +64,7 @@ class ChannelPruner(Pruner):
         """Return how channels are selected and removed."""
         from paredown.prune.channels import Pruning
 
-        scope = ranking_scope(self.criterion, self.scope)
+        scope = self.criterion.scopes[0] if self.scope is None else self.scope
         return Pruning(self.criterion, scope, self.round_to, context.dataset, self.epochs > 0)
 
 

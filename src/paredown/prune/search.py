@@ -69,13 +69,8 @@ def reached(
 ) -> dict[str, float]:
     """Return the pruned variant's cost in the target's metric, as a fact to log.
 
-    Args:
-        target: Names the metric.
-        before: The variant's cost during the search. The machine may have slowed down since, so
-            only the ratio of the two costs is measured now.
-        variant: Before pruning.
-        smaller: After pruning.
-        context: Of the stage.
+    The machine may have slowed down since the search measured `before`, so only the ratio of the
+    two costs is measured now.
     """
     assert context.cost_meter is not None
     with context.cost_meter(variant, target.metric) as cost:

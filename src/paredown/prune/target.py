@@ -60,10 +60,6 @@ class Target:
         return f"{self.metric}{self.value}".replace("%", "pct")
 
     def limit(self, before: Callable[[], float]) -> float:
-        """Return the limit in the metric's unit.
-
-        Args:
-            before: Measures the cost before pruning.
-        """
+        """Return the limit in the metric's unit; `before` measures the cost before pruning."""
         value = self.value
         return before() * float(value[:-1]) / 100 if isinstance(value, str) else float(value)

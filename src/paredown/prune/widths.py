@@ -17,12 +17,7 @@ Widths = Mapping[str, int]
 def kept_channels(channels: int, amount: float, round_to: int) -> int:
     """Return the multiple of `round_to` nearest to the requested channels.
 
-    At least one multiple, at most `channels`, and all of them for amount 0.
-
-    Args:
-        channels: Before pruning.
-        amount: Fraction to remove, [0, 1).
-        round_to: At least 1.
+    At least one multiple, at most `channels`, and all of them for amount 0 of [0, 1).
     """
     if amount == 0:
         return channels
@@ -44,14 +39,6 @@ def widths(
     nearest multiple. With the same scores, a larger amount never widens a group.
 
     Source: isomorphic: Fang et al., Isomorphic Pruning for Vision Models, 2024, arXiv 2407.04616.
-
-    Args:
-        groups: In their current widths.
-        scores: Of their units.
-        amount: Fraction of the channels of the whole network to remove, [0, 1).
-        round_to: As in `kept_channels`.
-        scope: What is ranked together; see `channels.Pruning`.
-        original: Channels of each group before any pruning.
     """
     units: dict[str, int] = {}
     for together in _ranked_together(groups, scope):

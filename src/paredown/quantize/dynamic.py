@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from paredown.quantize.recipe import PostTraining, recipe
-from paredown.variant import Numerics
+from paredown.quantize.recipe import PostTraining
 
 
 @dataclass(frozen=True)
@@ -19,14 +18,9 @@ class Dynamic(PostTraining):
         keep_float: Patterns of layers that stay in float32.
     """
 
+    scheme: ClassVar[str] = "dynamic"
     label: ClassVar[str] = "int8-dynamic"
     note: ClassVar[str] = "dynamic"
 
     per_channel: bool
     keep_float: list[str]
-
-    @property
-    def numerics(self) -> Numerics:
-        """The arithmetic it asks the runtime for."""
-        settings = {"per_channel": self.per_channel, "keep_float": self.keep_float}
-        return recipe(self.label, "dynamic", 1.0, (), **settings)

@@ -63,12 +63,7 @@ class FakeInput:
 
 @contextmanager
 def rounding(module: nn.Module, numerics: Numerics) -> Iterator[None]:
-    """Compute as if in integers within the block; afterwards the weights stay rounded.
-
-    Args:
-        module: Changed in place.
-        numerics: Of which bits, per_channel, symmetric and the resolved keep_float are used.
-    """
+    """Compute as if in integers within the block; afterwards the weights stay rounded."""
     hooks, changed = [], []
     for name, layer, norm in folded_layers(module):
         if not numerics.keeps_float(name):

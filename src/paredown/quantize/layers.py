@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 
 
 def resolved(numerics: Numerics, module: "nn.Module", shape: tuple[int, int, int]) -> Numerics:
-    """Resolve `keep_float` against the layers that a network in eval mode runs.
-
-    Args:
-        numerics: With patterns, `first` and `last`.
-        module: The network.
-        shape: Channels, height and width of one image.
+    """Resolve `keep_float` against the layers that a network runs on images of a shape.
 
     Raises:
         ConfigError: If a pattern matches no layer.
@@ -32,10 +27,6 @@ def running(module: "nn.Module", shape: tuple[int, int, int]) -> Layers:
     """Return the weighted layers between images and logits, from autograd's graph.
 
     If a network cuts the graph, by `detach` or `no_grad`, layers come in order of definition.
-
-    Args:
-        module: In eval mode; on any device, the meta device included.
-        shape: Channels, height and width of one image.
     """
     import torch
     from torch.func import functional_call
@@ -76,12 +67,7 @@ def _owners(module: "nn.Module") -> dict[str, str]:
 
 
 class _Graph:
-    """Autograd's graph, with the layers that each node depends on.
-
-    Args:
-        images: The network's input.
-        owners: Layers, by the id of their weight.
-    """
+    """Autograd's graph, with the layers that each node depends on."""
 
     def __init__(self, images: Any, owners: dict[int, str]) -> None:
         self.images, self.owners = images, owners

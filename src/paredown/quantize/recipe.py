@@ -13,11 +13,11 @@ SETTINGS = {field.name for field in fields(Numerics)} - {"name", "scheme", "max_
 
 
 @dataclass(frozen=True)
-class PostTraining:
-    """A technique that lowers trained weights without training them."""
+class Quantization:
+    """A technique whose fields are settings of `Numerics`."""
 
     source: ClassVar[None] = None
-    training: ClassVar[None] = None
+    scheme: ClassVar[str]
 
     def __post_init__(self) -> None:
         _ = self.numerics  # checks every setting
@@ -25,7 +25,17 @@ class PostTraining:
     @property
     def numerics(self) -> Numerics:
         """The arithmetic it asks the runtime for."""
-        raise NotImplementedError
+        stage: Any = self
+        settings = {name: getattr(self, name) for name in SETTINGS if hasattr(self, name)}
+        ladder = getattr(self, "ladder", ())
+        return recipe(stage.label, self.scheme, getattr(self, "max_drop", 1.0), ladder, **settings)
+
+
+@dataclass(frozen=True)
+class PostTraining(Quantization):
+    """A technique that lowers trained weights without training them."""
+
+    training: ClassVar[None] = None
 
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Return the same weights with the numerics in which to lower them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from paredown.errors import require
 from paredown.model import layers
 from paredown.quantize.affine import affine, round_trip
-from paredown.quantize.recipe import PostTraining, recipe
+from paredown.quantize.recipe import PostTraining
 from paredown.variant import Numerics
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Weights(PostTraining):
         keep_float: Patterns of layers that stay in float32; `first` and `last` mean those layers.
     """
 
+    scheme: ClassVar[str] = "weights"
     note: ClassVar[str] = "weights only"
 
     bits: int
@@ -38,20 +39,9 @@ class Weights(PostTraining):
         """Such as int4-weights."""
         return f"int{self.bits}-weights"
 
-    @property
-    def numerics(self) -> Numerics:
-        """The arithmetic it asks the runtime for."""
-        settings = {"per_channel": self.per_channel, "keep_float": self.keep_float}
-        return recipe(self.label, "weights", 1.0, (), bits=self.bits, **settings)
-
 
 def rounded(module: "nn.Module", numerics: Numerics) -> "nn.Module":
-    """Return a copy of a network with every weight rounded to `numerics.bits`.
-
-    Args:
-        module: In eval mode; not changed.
-        numerics: Of which bits, per_channel and the resolved keep_float are used.
-    """
+    """Return a copy of a network in eval mode, with weights rounded to `numerics.bits`."""
     import torch
 
     from paredown.runtime.program import baked

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from paredown.distill import require_views
+from paredown.distill import require_settings
 from paredown.errors import require
 from paredown.training import Training
 from paredown.variant import Context, Variant
@@ -39,9 +39,7 @@ class FineTuning:
         require(self.epochs >= 0, "epochs", "be at least 0", self.epochs)
         positive = 0 < self.learning_rate < math.inf
         require(positive, "learning_rate", "be above 0", self.learning_rate)
-        require(0 < self.temperature < math.inf, "temperature", "be above 0", self.temperature)
-        require(0 <= self.alpha <= 1, "alpha", "lie in [0, 1]", self.alpha)
-        require_views(self.views)
+        require_settings(self.temperature, self.alpha, self.views)
 
     def finetune(
         self, module: "nn.Module", context: Context, epochs: int
@@ -58,13 +56,7 @@ class FineTuning:
         context: Context,
         constraint: "Callable[[nn.Module], AbstractContextManager[Any]]" = nullcontext,
     ) -> Variant:
-        """Return a variant with a fine-tuned copy of the network.
-
-        Args:
-            variant: The variant before.
-            context: Of the stage.
-            constraint: Context manager on the copy during fine-tuning, such as masks or rounding.
-        """
+        """Return a variant with a copy of the network, fine-tuned under a constraint."""
         assert variant is not None
         module = copy.deepcopy(variant.module)
         with constraint(module):

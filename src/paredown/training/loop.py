@@ -7,7 +7,6 @@ training yields the same bits each time, and stopped early it yields those of th
 rewinding needs. And a batch can carry a teacher's stored logits for exactly the view it shows.
 """
 
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, islice
@@ -26,15 +25,12 @@ from paredown.training import Training
 from paredown.training.progress import TrainingProgress
 from paredown.training.step import Batch, Loss, make_optimizer, take_step
 
-log = logging.getLogger(__name__)
-
 
 class BatchSource(Protocol):
     """Training images in fixed views, with a teacher's logits for each."""
 
     def draw(self, indices: NDArray[np.int64], epoch: int) -> Batch:
         """Return a batch of training images for an epoch, counted from 0."""
-        ...
 
 
 def fit(
@@ -66,6 +62,7 @@ def fit(
     optimizer, schedule = make_optimizer(training, module, steps * training.epochs)
     memory_format = layout(arrange(module.to(device)).train())
     batches = _batches(training, dataset, np.random.default_rng(seed), source)
+    batches = _prefetched(batches) if dataset.streams else batches
     curves: list[dict[str, float]] = []
     with TrainingProgress(title, training.batch_size, epochs * steps, epochs) as progress:
         for epoch in range(1, epochs + 1):
@@ -85,8 +82,7 @@ def fit(
     for parameter in module.parameters():  # no loss has seen the last step's update
         _require_finite(parameter.sum(), title, "weights", training.epochs, training)
     if epochs:
-        seconds, rate = progress.seconds, progress.rate
-        log.info("%s: %d epochs in %.1f s, %.0f images/s", title, epochs, seconds, rate)
+        progress.summarize()
     return curves
 
 
@@ -121,14 +117,7 @@ def resolve_device(training: Training) -> torch.device:
 def _batches(
     training: Training, dataset: Dataset, rng: np.random.Generator, source: BatchSource | None
 ) -> Iterator[Batch]:
-    """Yield batches without end, prefetched where images are read from files."""
-    batches = _shuffled_batches(training, dataset, rng, source)
-    return _prefetched(batches) if dataset.streams else batches
-
-
-def _shuffled_batches(
-    training: Training, dataset: Dataset, rng: np.random.Generator, source: BatchSource | None
-) -> Iterator[Batch]:
+    """Yield batches without end, in an order drawn anew for each epoch."""
     images, size = len(dataset.train), training.batch_size
     for epoch in count():
         order = rng.permutation(images)

@@ -21,11 +21,6 @@ class TrainingProgress:
     """A bar with loss, images/s and time left; where stderr is no terminal, a line per epoch.
 
     Epochs of less than 2 s share a line; within an epoch of more than 30 s there are others.
-
-    Args:
-        title: Name of the stage.
-        batch_size: Images per step.
-        steps, epochs: Of the whole training.
     """
 
     title: str
@@ -62,6 +57,11 @@ class TrainingProgress:
             loss, accuracy = curve["loss"], curve["accuracy"]
             epoch = f"epoch {number} of {self.epochs}"
             self._log(f"{epoch}, loss {loss:.3f}, accuracy {accuracy:.1%} of augmented images")
+
+    def summarize(self) -> None:
+        """Log duration and rate of the whole training."""
+        spent = self.title, self.epochs, self.seconds, self.rate
+        log.info("%s: %d epochs in %.1f s, %.0f images/s", *spent)
 
     def _log(self, message: str) -> None:
         left = self.seconds / self._step * (self.steps - self._step)

@@ -54,11 +54,6 @@ def logits_of(output: Any, count: int, classes: int) -> Tensor:
     Some networks return more than in eval mode, such as (logits, auxiliary logits); only the
     logits are trained.
 
-    Args:
-        output: The logits, or a sequence or mapping whose first fitting value they are.
-        count: Number of images.
-        classes: Width of the logits.
-
     Raises:
         RunError: If no value has the shape of the logits.
     """
@@ -81,15 +76,7 @@ def take_step(
     fast: bool,
     classes: int,
 ) -> Tensor:
-    """Take one optimizer step.
-
-    Args:
-        module: In training mode, on the device of the batch.
-        optimizer: Of its weights.
-        loss: Of its logits and the batch.
-        batch: In its memory format.
-        fast: Whether to use bfloat16 autocast.
-        classes: Width of the logits.
+    """Take one optimizer step, with bfloat16 autocast if `fast`.
 
     Returns:
         Loss and accuracy of the batch, (2,).

@@ -22,7 +22,6 @@ class Criterion(Protocol):
     @property
     def gradients(self) -> tuple[int, int]:
         """The training images whose gradients it needs, in all and per batch; (0, 0): none."""
-        ...
 
     def score(self, group: "Group", generator: "Generator") -> "Tensor | None":
         """Return a score per unit of a group, (units,); None if it cannot score the group.
@@ -32,12 +31,6 @@ class Criterion(Protocol):
                 scores are summed over batches.
             generator: Seeded.
         """
-        ...
-
-
-def ranking_scope(criterion: Criterion, scope: str | None) -> str:
-    """Return the scope, or the criterion's default for None."""
-    return criterion.scopes[0] if scope is None else scope
 
 
 def require_scope(criterion: Criterion, scope: str | None) -> None:
@@ -51,12 +44,9 @@ def require_scope(criterion: Criterion, scope: str | None) -> None:
 def total(
     group: "Group", numbers: "Callable[[GroupMember], Tensor | None]", power: float = 1
 ) -> "Tensor | None":
-    """Sum numbers over all layers of a group, per unit: (units,).
+    """Sum numbers (R, n) of the rows of a group's layers per unit, raised to a power: (units,).
 
-    Args:
-        group: Its layers without a weight are skipped.
-        numbers: Returns (R, n) numbers of a layer's rows, or None to skip it.
-        power: Exponent of the sums.
+    Layers without a weight, or for which `numbers` returns None, are skipped.
     """
     import torch
 

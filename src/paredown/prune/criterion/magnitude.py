@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from paredown.prune.groups import Group, GroupMember
 
 
+class _WithoutGradients:
+    scopes: ClassVar[tuple[str, ...]] = SCOPES
+    gradients: ClassVar[tuple[int, int]] = (0, 0)
+
+
 @dataclass(frozen=True)
-class Magnitude:
+class Magnitude(_WithoutGradients):
     """Sum of |weight|^power over all layers of the group, relative to the group's mean.
 
     Source: Li et al., Pruning Filters for Efficient ConvNets, 2016, arXiv 1608.08710; groups:
@@ -22,9 +27,6 @@ class Magnitude:
     Args:
         power: 1 is L1, 2 is L2; above 0.
     """
-
-    scopes: ClassVar[tuple[str, ...]] = SCOPES
-    gradients: ClassVar[tuple[int, int]] = (0, 0)
 
     power: float
 
@@ -37,15 +39,12 @@ class Magnitude:
 
 
 @dataclass(frozen=True)
-class BatchNormScale:
+class BatchNormScale(_WithoutGradients):
     """Magnitude of the batch norm's factor, comparable between layers without scaling.
 
     Source: Liu et al., Learning Efficient Convolutional Networks through Network Slimming, 2017,
     arXiv 1708.06519.
     """
-
-    scopes: ClassVar[tuple[str, ...]] = SCOPES
-    gradients: ClassVar[tuple[int, int]] = (0, 0)
 
     def score(self, group: "Group", generator: "Generator") -> "Tensor | None":
         """Score by the batch norms of the group; None if it has none."""
@@ -60,7 +59,7 @@ class BatchNormScale:
 
 
 @dataclass(frozen=True)
-class Lamp:
+class Lamp(_WithoutGradients):
     """Squared magnitude, divided by the sum of those that are not smaller.
 
     score(u) = w(u)^2 / sum of w(v)^2 over all v of the layer with w(v)^2 >= w(u)^2
@@ -70,7 +69,6 @@ class Lamp:
     """
 
     scopes: ClassVar[tuple[str, ...]] = ("global", "isomorphic")  # local equals L2
-    gradients: ClassVar[tuple[int, int]] = (0, 0)
 
     def score(self, group: "Group", generator: "Generator") -> "Tensor | None":
         """Score by magnitude relative to the layer's larger channels."""
@@ -85,14 +83,13 @@ class Lamp:
 
 
 @dataclass(frozen=True)
-class GeometricMedian:
+class GeometricMedian(_WithoutGradients):
     """Sum of a filter's distances to the other filters of its layer; the most redundant goes.
 
     Source: He et al., Filter Pruning via Geometric Median, 2018, arXiv 1811.00250.
     """
 
     scopes: ClassVar[tuple[str, ...]] = ("local",)  # distances say nothing about other layers
-    gradients: ClassVar[tuple[int, int]] = (0, 0)
 
     def score(self, group: "Group", generator: "Generator") -> "Tensor | None":
         """Score by distance."""
@@ -106,11 +103,8 @@ class GeometricMedian:
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(_WithoutGradients):
     """Random scores, seeded by the stage: the control for every other criterion."""
-
-    scopes: ClassVar[tuple[str, ...]] = SCOPES
-    gradients: ClassVar[tuple[int, int]] = (0, 0)
 
     def score(self, group: "Group", generator: "Generator") -> "Tensor | None":
         """Score at random."""
