@@ -54,11 +54,7 @@ class Numerics:
     fallbacks: tuple["Numerics", ...] = ()
 
     def resolve(self, layers: "Layers") -> "Numerics":
-        """Replace `first` and `last` by a network's layer names.
-
-        Raises:
-            ConfigError: If a pattern matches no layer.
-        """
+        """Replace `first` and `last` by names; raise ConfigError if a pattern matches no layer."""
         ends = {"first": layers.first, "last": layers.last}
         patterns = tuple(
             name for pattern in self.keep_float for name in ends.get(pattern, (pattern,))

@@ -58,13 +58,10 @@ def distill(
     alpha: float,
     views: int | None,
 ) -> Sequence[Mapping[str, float]]:
-    """Fit the weights of `module` in place to the teacher's logits and the labels.
+    """Fit `module` in place to the teacher's logits and the labels; return the training curves.
 
     With `views`, the teacher's logits are computed once and stored; with None, every image is
     augmented afresh each time and the teacher runs on every batch.
-
-    Returns:
-        The training curves, one mapping per epoch.
     """
     if alpha == 0 and views is None:  # the teacher has no weight
         return context.fit(training, module, label_loss(training.label_smoothing))

@@ -54,11 +54,7 @@ class Pruning:
         return prunable.without(frozen, "it is frozen, and fine-tuning would not fit it")
 
     def score(self, module: nn.Module, seed: int) -> Scores:
-        """Score every unit of every group of a network in eval mode.
-
-        Raises:
-            ConfigError: If the criterion cannot score a layer.
-        """
+        """Score every unit of every group; raise ConfigError if the criterion cannot."""
         generator = torch.Generator().manual_seed(seed)
         images, size = self.criterion.gradients
         prunable = self.find(module)

@@ -70,7 +70,7 @@ class LabelStore:
         labels = labels.reshape(len(labels), -1)
         first = labels.max(dim=1).values  # NOTHING is the least
         if labels.shape[1] > 1:
-            self.units.merge(first[:, None].expand_as(labels).flatten(), labels.flatten())
+            self.units.merge(first[:, None], labels)
         return first
 
     def source(self, weight: Any) -> Tensor | None:

@@ -1,6 +1,7 @@
 """Rules for layers, which produce channels and read them; see `trace.py`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,30 +48,30 @@ def _weighted(
         store.use(layer, out, outgoing, produces=True)
         for labels in (incoming, outgoing) if groups > 1 else ():
             parts = labels.view(groups, -1)
-            store.units.merge(parts[:1].expand_as(parts).flatten(), labels)
+            store.units.merge(parts[:1], parts)
     shape = [-1 if index == axis % output.ndim else 1 for index in range(output.ndim)]
     store.put(output, outgoing.view(shape).expand(output.shape))
 
 
 def convolved(
-    store: LabelStore, output: Tensor, input: Tensor, weight: Tensor, *args: Any, **kwargs: Any
+    store: LabelStore,
+    output: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    *args: Any,
+    transposed: bool = False,
+    **kwargs: Any,
 ) -> None:
     """Label the output of a convolution, (N, C, ...), or (C, ...) for an image without a batch."""
-    names = ("bias", "stride", "padding", "dilation", "groups")
+    rest = ("output_padding", "groups", "dilation") if transposed else ("dilation", "groups")
+    names = ("bias", "stride", "padding", *rest)
     named = {**dict(zip(names, args, strict=False)), **kwargs}
     _with_bias(store, named.get("bias"), weight)
-    axis = 1 if output.ndim == weight.ndim else 0  # a single image has no batch
-    _weighted(store, output, input, weight, axis, named.get("groups") or 1, transposed=False)
+    axis = 1 if transposed or output.ndim == weight.ndim else 0
+    _weighted(store, output, input, weight, axis, named.get("groups") or 1, transposed)
 
 
-def deconvolved(
-    store: LabelStore, output: Tensor, input: Tensor, weight: Tensor, *args: Any, **kwargs: Any
-) -> None:
-    """Label the output of a transposed convolution, (N, C, ...)."""
-    names = ("bias", "stride", "padding", "output_padding", "groups", "dilation")
-    named = {**dict(zip(names, args, strict=False)), **kwargs}
-    _with_bias(store, named.get("bias"), weight)
-    _weighted(store, output, input, weight, 1, named.get("groups") or 1, transposed=True)
+deconvolved = partial(convolved, transposed=True)
 
 
 def linear(
@@ -111,7 +112,7 @@ def normed(store: LabelStore, output: Tensor, input: Tensor, *args: Any, **kwarg
             store.use(layer, "norm", labels)
         if isinstance(layer, nn.GroupNorm):
             parts = labels.view(layer.num_groups, -1)
-            store.units.merge(parts[:1].expand_as(parts).flatten(), labels)
+            store.units.merge(parts[:1], parts)
     elif parameters:
         store.units.fix(store.of(input), "a norm by function reads them")
     store.put(output, store.of(input))

@@ -19,11 +19,9 @@ log = logging.getLogger(__name__)
 
 
 def require_groups(network: nn.Module, pruning: Pruning) -> None:
-    """Check that a network, which is changed, has channels that can go.
+    """Raise ConfigError if no channel of a network, which is changed, can go.
 
-    Raises:
-        ConfigError: If there are none, `round_to` is above every layer, or the criterion cannot
-            score one.
+    Also if `round_to` is above every layer, or the criterion cannot score one.
     """
     prunable = pruning.find(network)
     if not prunable.groups:

@@ -93,7 +93,7 @@ def viewed(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any)
         first = labels
         for axis in fixed:
             first = first.narrow(axis, 0, 1)
-        store.units.merge(first.expand_as(labels).flatten(), labels.flatten())
+        store.units.merge(first, labels)
 
 
 def padded(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
@@ -144,7 +144,7 @@ def multiplied(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: 
 def _merged(store: LabelStore, labels: Tensor, axis: int) -> Tensor:
     short = narrowed(labels, keep=axis)
     first = short.max(dim=axis, keepdim=True).values
-    store.units.merge(first.expand_as(short).flatten(), short.flatten())
+    store.units.merge(first, short)
     return first.expand_as(labels)
 
 

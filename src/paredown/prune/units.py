@@ -34,7 +34,8 @@ class Units:
             units = above
 
     def merge(self, one: Tensor, other: Tensor) -> None:
-        """Merge the units of two lists of labels, pair by pair."""
+        """Merge the units of labels pair by pair, after broadcasting them to one shape."""
+        one, other = torch.broadcast_tensors(one, other)  # type: ignore[no-untyped-call]
         both = (one != NOTHING) & (other != NOTHING) & (one != other)
         size = len(self._parent)
         for pair in torch.unique(one[both] * size + other[both]).tolist():

@@ -12,11 +12,7 @@ if TYPE_CHECKING:
 
 
 def resolved(numerics: Numerics, module: "nn.Module", shape: tuple[int, int, int]) -> Numerics:
-    """Resolve `keep_float` against the layers that a network runs on images of a shape.
-
-    Raises:
-        ConfigError: If a pattern matches no layer.
-    """
+    """Resolve `keep_float` against the layers that a network in eval mode runs."""
     recipes = (numerics, *numerics.fallbacks)
     if not any(recipe.keep_float for recipe in recipes):
         return numerics

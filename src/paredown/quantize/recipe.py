@@ -47,17 +47,9 @@ class PostTraining(Quantization):
 def recipe(
     name: str, scheme: str, max_drop: float, ladder: Sequence[Mapping[str, Any]], **settings: Any
 ) -> Numerics:
-    """Return checked numerics.
+    """Return numerics with the rungs of the ladder, as settings that differ, for fallbacks.
 
-    Args:
-        name: Such as int8.
-        scheme: As in `Numerics`.
-        max_drop: Share of accuracy that lowering may cost before the ladder is climbed, [0, 1].
-        ladder: Settings that differ on each rung.
-        settings: Other fields of `Numerics`.
-
-    Raises:
-        ConfigError: For a value out of range, or a rung with an unknown setting.
+    Raises ConfigError for a value out of range, or a rung with an unknown setting.
     """
     require(0 <= max_drop <= 1, "max_drop", "lie in [0, 1], a share of accuracy", max_drop)
     first = _numerics(name, scheme, settings)

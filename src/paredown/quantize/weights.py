@@ -77,10 +77,7 @@ def round_weight(weight: "Tensor", numerics: Numerics) -> "Tensor":
 def gain(weight: "Tensor", norm: "nn.BatchNorm2d | None") -> "Tensor":
     """Return the factor per channel by which folding a batch norm multiplies a weight.
 
-    gamma / sqrt(variance + epsilon), or 1 where no batch norm follows.
-
-    Returns:
-        (outputs, 1, ...), or a single 1.
+    gamma / sqrt(variance + epsilon), (outputs, 1, ...); or a single 1 without a batch norm.
     """
     import torch
 

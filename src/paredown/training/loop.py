@@ -57,7 +57,7 @@ def fit(
     torch.manual_seed(seed)
     device = resolve_device(training)
     fast = resolve_precision(training, module) == "bfloat16"
-    steps = len(dataset.train) // training.batch_size  # per epoch; the remainder waits
+    steps = len(dataset.train) // training.batch_size  # per epoch; a smaller last batch is dropped
     epochs = training.epochs if stop is None else min(stop, training.epochs)
     optimizer, schedule = make_optimizer(training, module, steps * training.epochs)
     memory_format = layout(arrange(module.to(device)).train())

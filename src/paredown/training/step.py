@@ -51,11 +51,8 @@ def label_loss(smoothing: float) -> Loss:
 def logits_of(output: Any, count: int, classes: int) -> Tensor:
     """Return the logits among a network's outputs in training mode.
 
-    Some networks return more than in eval mode, such as (logits, auxiliary logits); only the
-    logits are trained.
-
-    Raises:
-        RunError: If no value has the shape of the logits.
+    Some return more than in eval mode, such as (logits, auxiliary logits), in a sequence or a
+    mapping. The first value of shape (count, classes) is trained; without one, RunError is raised.
     """
     if isinstance(output, Tensor):
         return output
@@ -76,11 +73,7 @@ def take_step(
     fast: bool,
     classes: int,
 ) -> Tensor:
-    """Take one optimizer step, with bfloat16 autocast if `fast`.
-
-    Returns:
-        Loss and accuracy of the batch, (2,).
-    """
+    """Take one optimizer step, with bfloat16 autocast if `fast`; return loss and accuracy, (2,)."""
     with torch.autocast(batch.images.device.type, torch.bfloat16, fast):
         logits = logits_of(module(batch.images), len(batch.images), classes)
         value = loss(logits.float(), batch)
