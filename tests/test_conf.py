@@ -132,7 +132,7 @@ def test_building_every_part_imports_no_heavy_library() -> None:
 import sys
 sys.path.insert(0, {str(ROOT / "src")!r})
 from hydra import compose, initialize_config_dir
-from paredown.plan import plan
+from paredown.run.plan import plan
 with initialize_config_dir({str(CONF)!r}, version_base="1.3"):
     plan(compose("config"))
 print(sorted({{"torch", "mlflow", "optuna", "onnxruntime", "torch_pruning"}} & set(sys.modules)))

@@ -47,10 +47,8 @@ def fit(
 
     `seed` draws order, augmentation and dropout. With `stop`, training ends after so many epochs,
     before its schedule does. A `source` supplies the batches instead of the data set's train split,
-    with the teacher's logits.
-
-    Returns:
-        One mapping per epoch: mean loss, accuracy on the augmented batches, learning rate.
+    with the teacher's logits. Return one mapping per epoch: mean loss, accuracy on the augmented
+    batches, learning rate.
     """
     if training.threads is not None:
         torch.set_num_threads(training.threads)
