@@ -37,7 +37,8 @@ def train(model: str, steps: int, threads: int | None) -> None:
     from paredown.dataset import Dataset, Split
     from paredown.model.torchvision import Torchvision
     from paredown.training import Training
-    from paredown.training.loop import fit, label_loss
+    from paredown.training.loop import fit
+    from paredown.training.step import label_loss
 
     batch = 128
     rng = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from paredown.model.check import require_valid_model
 from paredown.model.custom import Custom
 from paredown.prune.channels import Pruning
 from paredown.prune.criterion.magnitude import Magnitude
-from paredown.prune.groups import Found
+from paredown.prune.groups import PruningGroups
 from paredown.prune.network import require_fixed_flow, require_groups
 from paredown.runtime.export import require_exportable
 
@@ -62,7 +62,7 @@ def _row(name: str, habit: Habit, dataset: Dataset) -> str:
     return f"{groups} | {footprint.params(module) / before:.0%} | {_left(found)}"
 
 
-def _left(found: Found) -> str:
+def _left(found: PruningGroups) -> str:
     reasons = dict.fromkeys(found.fixed.values())
     return "; ".join(
         f"{', '.join(name for name, why in found.fixed.items() if why == reason)}: {reason}"

@@ -31,7 +31,7 @@ from torch.nn.utils import prune
 from torch.utils.data import DataLoader
 
 from paredown.dataset import Dataset
-from paredown.distill.loss import distillation_loss, told_loss
+from paredown.distill.loss import distillation_loss, soft_target_loss
 from paredown.front import front
 from paredown.measure import footprint, quality
 from paredown.measure.latency import time_side_by_side
@@ -42,8 +42,8 @@ from paredown.runtime import Runtime, calibration_batches
 from paredown.runtime.onnxruntime import FILE, OnnxRuntime
 from paredown.runtime.openvino import OpenVino
 from paredown.store.local import Store
+from paredown.training.finetune import FineTuning
 from paredown.training.loop import fit
-from paredown.training.recovery import Recovery
 from paredown.variant import Variant
 
 OURS, THEIRS = (0.3, 0.5, 0.7, 0.8), (0.5, 0.7)
@@ -172,12 +172,10 @@ def nncf_int8(teacher: Variant, dataset: Dataset, place: Path) -> Point:
 
 
 def torch_pruning(
-    path: VariantPath, recovery: Recovery, dataset: Dataset, amount: float, place: Path
+    path: VariantPath, tuning: FineTuning, dataset: Dataset, amount: float, place: Path
 ) -> Point:
     """Prune by Torch-Pruning's own call, and fine-tune as we do."""
-    training = replace(
-        recovery.training, epochs=recovery.epochs, learning_rate=recovery.learning_rate
-    )
+    training = replace(tuning.training, epochs=tuning.epochs, learning_rate=tuning.learning_rate)
     teacher = path.variant(0)
     module, runtime = deepcopy(teacher.module), OnnxRuntime(1, "onnxruntime")
     folder = place / f"tp{amount}"
@@ -194,10 +192,10 @@ def torch_pruning(
             out_channel_groups={},
             num_heads={},
         ).step()
-        assert recovery.views is not None, "ours look the teacher's answers up, and so does this"
-        told = path.answers(recovery.views, training)
-        loss = told_loss(TEMPERATURE, ALPHA, training)
-        fit(training, module, dataset, loss, 0, "Torch-Pruning", told=told)
+        assert tuning.views is not None, "ours uses stored soft targets, and so does this"
+        soft_targets = path.soft_targets(tuning.views, training)
+        loss = soft_target_loss(TEMPERATURE, ALPHA, training)
+        fit(training, module, dataset, loss, 0, "Torch-Pruning", source=soft_targets)
         runtime.lower(Variant(module, teacher.source), dataset, folder)
         return Point(f"Torch-Pruning {amount}, float32", runtime, folder, seconds())
 
@@ -217,8 +215,8 @@ def points(overrides: list[str], place: Path) -> tuple[list[Point], Dataset]:
     """Make every file; the teacher's own is the first."""
     parts = planned(*overrides)
     dataset = parts.load()
-    recovery: Any = parts.stages["prune"]
-    epochs = recovery.epochs
+    tuning: Any = parts.stages["prune"]
+    epochs = tuning.epochs
     with parts.store.open() as store:
         path = walk(parts, store, dataset)
         with clock() as seconds:
@@ -229,7 +227,7 @@ def points(overrides: list[str], place: Path) -> tuple[list[Point], Dataset]:
         made.append(onnxruntime_static(float32, dataset, place))
         made.append(nncf_int8(teacher, dataset, place))
         for amount in THEIRS:
-            made.append(torch_pruning(path, recovery, dataset, amount, place))
+            made.append(torch_pruning(path, tuning, dataset, amount, place))
         made.append(textbook(teacher.module, dataset, epochs, place))
     return made, dataset
 

@@ -13,7 +13,8 @@ from paredown.dataset import Dataset
 from paredown.host.logs import Pulse
 from paredown.model.cnn4 import Cnn4
 from paredown.training import Training, progress
-from paredown.training.loop import fit, label_loss
+from paredown.training.loop import fit
+from paredown.training.step import label_loss
 
 
 @pytest.mark.parametrize(("terminal", "lines"), [(False, True), (True, False)])

@@ -113,7 +113,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(
         ),
         (
             (*SMALL, "prune.steps=3", "prune.epochs=2"),
-            "prune.epochs must be 0 or at least steps=3, an epoch a step, got 2",
+            "prune.epochs must be 0 or at least steps=3, one epoch per step, got 2",
         ),
     ],
 )

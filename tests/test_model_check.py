@@ -17,7 +17,8 @@ from paredown.model.form import layout
 from paredown.model.loading import build_with_weights
 from paredown.training import Training
 from paredown.training.baseline import Baseline
-from paredown.training.loop import fit, label_loss
+from paredown.training.loop import fit
+from paredown.training.step import label_loss
 from paredown.variant import Context, Variant
 
 SHAPE = (3, 32, 32)

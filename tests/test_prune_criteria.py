@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from paredown.dataset import Dataset, Split
 from paredown.errors import ConfigError
-from paredown.prune.channels import Pruning, whole_widths
+from paredown.prune.channels import Pruning
 from paredown.prune.criterion import SCOPES, Criterion
 from paredown.prune.criterion.gradient import Hessian, Taylor
 from paredown.prune.criterion.magnitude import (
@@ -26,7 +26,7 @@ from paredown.prune.criterion.magnitude import (
     Magnitude,
     Random,
 )
-from paredown.prune.groups import Found, Group
+from paredown.prune.groups import Group, PruningGroups
 from paredown.prune.widths import widths
 
 FOLDER = Path(__file__).parents[1] / "conf" / "prune" / "criterion"
@@ -183,9 +183,9 @@ def test_a_criterion_that_finds_nothing_to_score_says_where(few: Dataset) -> Non
 AMOUNTS = st.floats(0, 1, exclude_max=True)
 
 
-def groups_of(sizes: list[tuple[int, int]]) -> Found:
+def groups_of(sizes: list[tuple[int, int]]) -> PruningGroups:
     groups = [Group(str(at), units, width) for at, (units, width) in enumerate(sizes)]
-    return Found(tuple(groups), {})
+    return PruningGroups(tuple(groups), {})
 
 
 @given(
@@ -203,7 +203,7 @@ def test_a_larger_amount_never_keeps_more_of_any_group_in_any_scope(
     generator = torch.Generator().manual_seed(seed)
     scores = {group.name: torch.rand(group.units, generator=generator) for group in found.groups}
     kept = [
-        widths(found.groups, scores, amount, round_to, scope, whole_widths(found))
+        widths(found.groups, scores, amount, round_to, scope, found.widths)
         for amount in (0.0, *sorted((first, second)))
     ]
     for group in found.groups:
@@ -218,7 +218,7 @@ def test_a_larger_amount_never_keeps_more_of_any_group_in_any_scope(
 def test_a_global_ranking_takes_the_lowest_wherever_they_are() -> None:
     found = groups_of([(8, 1), (8, 1)])
     scores = {"0": torch.arange(8.0), "1": torch.arange(8.0) + 100}
-    whole = whole_widths(found)
+    whole = found.widths
     assert widths(found.groups, scores, 0.375, 1, "global", whole) == {"0": 2, "1": 8}
     assert widths(found.groups, scores, 0.375, 1, "local", whole) == {"0": 5, "1": 5}
 

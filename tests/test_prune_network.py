@@ -58,7 +58,7 @@ def frozen() -> nn.Module:
 def test_a_network_that_decides_by_values_is_refused(device: str, few: Dataset) -> None:
     with torch.device(device):
         network = nn.Sequential(nn.Conv2d(3, 16, 3), Gate(), *head(16))
-    message = r"model must do the same for every image to be pruned, got 1 \(Gate\), which decides"
+    message = r"model must have no data-dependent control flow to be pruned, got 1 \(Gate\), "
     with pytest.raises(ConfigError, match=message):
         require_fixed_flow(network, few)
 

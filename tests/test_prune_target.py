@@ -13,12 +13,12 @@ from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.measure import footprint, meter
 from paredown.measure.latency import Timing
-from paredown.measure.meter import METRICS, scale
+from paredown.measure.meter import METRICS, cost_meter
 from paredown.model.cnn4 import Cnn4
 from paredown.prune.structured import Structured
 from paredown.prune.target import Target
 from paredown.runtime.onnxruntime import OnnxRuntime
-from paredown.variant import Context, Variant, Weigh
+from paredown.variant import Context, CostFn, Variant
 
 SOURCE = Cnn4(width=32, name="cnn4")
 RUNTIME = OnnxRuntime(name="onnxruntime", threads=1)
@@ -35,8 +35,8 @@ def stage(structured: Structured) -> Structured:
 
 
 def context(dataset: Dataset, module: nn.Module) -> Context:
-    given = partial(scale, RUNTIME, dataset)
-    return Context(dataset, 0, lambda: deepcopy(module), "prune", scale=given)
+    meter = partial(cost_meter, RUNTIME, dataset)
+    return Context(dataset, 0, lambda: deepcopy(module), "prune", cost_meter=meter)
 
 
 def cost(module: nn.Module, dataset: Dataset, metric: str) -> float:
@@ -44,8 +44,8 @@ def cost(module: nn.Module, dataset: Dataset, metric: str) -> float:
         return footprint.params(module)
     if metric == "macs":
         return footprint.macs(module, dataset.input_shape)
-    with scale(RUNTIME, dataset, Variant(module, SOURCE), metric) as weigh:
-        return weigh(Variant(module, SOURCE))
+    with cost_meter(RUNTIME, dataset, Variant(module, SOURCE), metric) as measure:
+        return measure(Variant(module, SOURCE))
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_latency_is_met_within_10_percent_by_a_steady_clock(
     stage: Structured, cnn4: nn.Module, few: Dataset
 ) -> None:
     @contextmanager
-    def steady(given: Variant, metric: str) -> Iterator[Weigh]:
+    def steady(given: Variant, metric: str) -> Iterator[CostFn]:
         assert metric == "latency_ms"
         yield lambda variant: 0.01 + 1e-8 * footprint.macs(variant.module, few.input_shape)
 
     asked = replace(stage, target=target(latency_ms="50%"), round_to=8)
-    found = asked(Variant(cnn4, SOURCE), replace(context(few, cnn4), scale=steady)).facts
+    found = asked(Variant(cnn4, SOURCE), replace(context(few, cnn4), cost_meter=steady)).facts
     assert found["target_latency_ms"] == pytest.approx(found["before_latency_ms"] / 2)
     assert 0.9 * found["target_latency_ms"] <= found["reached_latency_ms"]
     assert found["reached_latency_ms"] <= found["target_latency_ms"]

@@ -4,7 +4,7 @@ import pytest
 
 from paredown.errors import ConfigError
 from paredown.quantize.dynamic import Dynamic
-from paredown.quantize.recipe import recipe, say
+from paredown.quantize.recipe import difference, recipe
 from paredown.quantize.static import Static
 from paredown.quantize.weights import Weights
 from paredown.runtime import Abilities
@@ -50,8 +50,11 @@ def test_a_rung_changes_what_it_names_and_nothing_else() -> None:
         replace(asked, range="mse", fallbacks=(), max_drop=1.0),
         replace(asked, keep_float=("last",), fallbacks=(), max_drop=1.0),
     )
-    assert [say(rung, asked) for rung in asked.fallbacks] == ["range=mse", "keep_float=[last]"]
-    assert say(asked, asked) == "as asked"
+    assert [difference(rung, asked) for rung in asked.fallbacks] == [
+        "range=mse",
+        "keep_float=[last]",
+    ]
+    assert difference(asked, asked) == "as asked"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from paredown.model import ModelSource
 from paredown.model.torchvision import Torchvision
 from paredown.prune.channels import Cut, Pruning
 from paredown.prune.criterion.magnitude import Magnitude
-from paredown.prune.groups import Found
+from paredown.prune.groups import PruningGroups
 from paredown.prune.masks import channel_masks, masked
 from paredown.prune.widths import kept_channels
 from paredown.runtime.onnxruntime import OnnxRuntime
@@ -108,7 +108,7 @@ def fall(costs: list[tuple[int, int]]) -> bool:
     return len(pairs) > 0 and all(b[0] < a[0] and b[1] < a[1] for a, b in pairs)
 
 
-def require_widths(found: Found, cuts: list[Cut], amount: float) -> None:
+def require_widths(found: PruningGroups, cuts: list[Cut], amount: float) -> None:
     for group, cut in zip(found.groups, cuts, strict=True):
         step = group.width * (1 if group.attention else -(-ROUND_TO // group.width))
         asked = cut.before * (1 - amount)
@@ -151,17 +151,21 @@ def require_same_when_lowered(
         file.unlink()
 
 
-def normed_together(found: Found) -> bool:
+def normed_together(found: PruningGroups) -> bool:
     """Tell whether a norm looks at several channels of a group at once: zeros would count."""
     return any(
-        isinstance(each.layer, nn.LayerNorm | nn.GroupNorm)
+        isinstance(member.layer, nn.LayerNorm | nn.GroupNorm)
         for group in found.groups
-        for each in group.slices
+        for member in group.members
     )
 
 
 def require_same_as_masked(
-    module: nn.Module, found: Found, cuts: list[Cut], images: torch.Tensor, logits: torch.Tensor
+    module: nn.Module,
+    found: PruningGroups,
+    cuts: list[Cut],
+    images: torch.Tensor,
+    logits: torch.Tensor,
 ) -> None:
     """Compare with zeros in the place of what went: nothing else may have been wired anew."""
     masks = channel_masks(found.groups, {cut.name: cut.units for cut in cuts})

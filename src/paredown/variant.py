@@ -1,4 +1,4 @@
-"""What travels along the path: a variant, the stages that make it, and what they may use."""
+"""The data that travels along the path: a variant, the stages that make it, and their context."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
     from paredown.model import ModelSource
     from paredown.training import Training
-    from paredown.training.loop import Loss, Told
+    from paredown.training.loop import BatchSource
+    from paredown.training.step import Loss
 
 
 @dataclass(frozen=True)
 class Numerics:
-    """How a runtime is asked to lower a model's arithmetic.
+    """The arithmetic in which a runtime lowers a model.
 
     Args:
         name: Such as int8; part of a run's name.
-        scheme: What becomes integer. static: weights and activations, with ranges taken
-            beforehand; dynamic: both, with the activations' ranges taken at every inference;
-            weights: the weights alone, as they are stored, with arithmetic in float32.
-        bits: Of a weight. Below 8 and static, the weights come already rounded to that many bits
-            and the engine computes in int8: that is simulated. An activation has 8.
-        per_channel: One scale a channel of a weight, rather than one a tensor.
-        symmetric: Whether the activations' ranges are forced to be symmetric about 0.
-        range: How an activation's range is taken from what calibration saw: minmax, percentile,
-            entropy or mse.
-        bias_correction: Whether the mean error that rounding makes is taken back in the biases.
-        calibration_images: Training images that the ranges are taken from.
-        keep_float: Patterns of layers' names, as in `layer4.*`, that stay in float32; `first` and
-            `last` mean those layers of any network.
-        max_drop: Share of accuracy that lowering may cost before the fallbacks are tried, [0, 1].
+        scheme: static: integer weights and activations, with activation ranges calibrated
+            beforehand; dynamic: the same, with activation ranges taken at every inference;
+            weights: integer weights in the file, float32 arithmetic.
+        bits: Per weight; activations have 8. Below 8 and static, the weights arrive already
+            rounded to that many bits and the engine computes in int8, which is simulated.
+        per_channel: One scale per channel of a weight, rather than one per tensor.
+        symmetric: Whether activation ranges are forced to be symmetric about 0.
+        range: Calibration of activation ranges: minmax, percentile, entropy or mse.
+        bias_correction: Whether biases absorb the mean rounding error.
+        calibration_images: Number of training images for calibration.
+        keep_float: Patterns of layer names, such as `layer4.*`, that stay in float32; `first`
+            and `last` name those layers of any network.
+        max_drop: Share of accuracy that lowering may cost before a fallback is tried, [0, 1].
         fallbacks: Other recipes, in the order in which they are tried.
     """
 
@@ -54,11 +54,7 @@ class Numerics:
     fallbacks: tuple["Numerics", ...] = ()
 
     def resolve(self, layers: "Layers") -> "Numerics":
-        """Put a network's names in the place of `first` and `last`, and check the patterns.
-
-        Raises:
-            ConfigError: If a pattern matches no layer.
-        """
+        """Replace `first` and `last` by names; raise ConfigError if a pattern matches no layer."""
         ends = {"first": layers.first, "last": layers.last}
         patterns = tuple(
             name for pattern in self.keep_float for name in ends.get(pattern, (pattern,))
@@ -72,31 +68,30 @@ class Numerics:
                 pattern,
                 f"such as {', '.join(near)}, first or last",
             )
-        rest = tuple(recipe.resolve(layers) for recipe in self.fallbacks)
-        return replace(self, keep_float=patterns, fallbacks=rest)
+        fallbacks = tuple(recipe.resolve(layers) for recipe in self.fallbacks)
+        return replace(self, keep_float=patterns, fallbacks=fallbacks)
 
     def keeps_float(self, layer: str) -> bool:
-        """Tell whether a layer, by its dotted name in the network, stays in float32."""
+        """Check whether a layer, by its dotted name, stays in float32."""
         return any(is_layer(layer, pattern) for pattern in self.keep_float)
 
 
 def is_layer(name: str, pattern: str) -> bool:
-    """Tell whether a pattern means a layer.
+    """Check whether a pattern matches a layer.
 
-    Attention keeps weights that are no layers: `block.attention.in_proj_weight` is meant by
-    `block.attention`, too.
+    `block.attention` also matches `block.attention.in_proj_weight`, a weight of no layer.
     """
     owner = name.rpartition(".")[0] if name.endswith("_weight") else name
     return fnmatchcase(name, pattern) or fnmatchcase(owner, pattern)
 
 
 class Layers(NamedTuple):
-    """The layers of a network that hold weights, by their dotted names.
+    """The dotted names of the weighted layers that an image reaches.
 
     Args:
-        names: In the order in which they run; those that an image reaches.
+        names: In order of execution.
         first: The one that runs first.
-        last: Those that the logits come from.
+        last: Those that compute the logits.
     """
 
     names: tuple[str, ...]
@@ -110,10 +105,10 @@ class Variant:
 
     Args:
         module: Maps (N, C, H, W) to logits (N, classes).
-        source: The node of conf/model that the module was built from, before it was pruned.
+        source: The node of conf/model that built the module, before any pruning.
         numerics: None for float32.
-        curves: What training logged, one mapping an epoch.
-        facts: What the stage found out besides, logged with the metrics.
+        curves: Training curves, one mapping per epoch.
+        facts: Other findings of the stage, logged with the metrics.
     """
 
     module: "nn.Module"
@@ -124,9 +119,9 @@ class Variant:
 
 
 Build = Callable[[], "nn.Module"]
-"""Gives a network with fresh weights."""
-Weigh = Callable[[Variant], float]
-"""Tells what a variant costs, in one metric."""
+"""Builds a network with fresh weights."""
+CostFn = Callable[[Variant], float]
+"""Measures a variant's cost in one metric."""
 
 
 @dataclass(frozen=True)
@@ -134,18 +129,18 @@ class Context:
     """What a stage may use besides the variant it starts from.
 
     Args:
-        dataset: A stage sees its `train` split only.
+        dataset: Stages use its `train` split only.
         seed: The stage's own, so that its result does not depend on what ran before.
-        teacher: Gives the network that teaches, mostly the float32 baseline; called only by a
-            stage that learns from it.
+        teacher: Returns the teacher network, usually the float32 baseline; called only by a stage
+            that learns from it.
         title: The stage's name, for progress bars and logs.
-        trains: Whether `fit` does anything; a file's size and speed are known without.
-        stop: Epochs after which `fit` ends, before its schedule does; None: it goes on.
-        early: Gives the network of the stage before as it was after so many epochs.
-        answers: Gives the teacher's answers in so many views, kept from one stage to the next; how
-            it trains names the precision.
-        scale: `with scale(variant, metric) as weigh` tells what other variants cost as the files
-            that ship, measured beside the given one.
+        trains: Whether `fit` trains; a file's size and speed are known without.
+        stop: Epochs after which `fit` ends, before its schedule does; None: it runs to the end.
+        early: Returns the network of the stage before after a number of epochs.
+        soft_targets: Returns the teacher's stored logits in a number of views; the training
+            settings determine its precision.
+        cost_meter: `with cost_meter(variant, metric) as cost` yields a function that measures the
+            cost of other variants as shipped files, timed alongside `variant`.
     """
 
     dataset: Dataset
@@ -155,15 +150,15 @@ class Context:
     trains: bool = True
     stop: int | None = None
     early: "Callable[[int], nn.Module] | None" = None
-    answers: "Callable[[int, Training], Told] | None" = None
-    scale: Callable[[Variant, str], AbstractContextManager[Weigh]] | None = None
+    soft_targets: "Callable[[int, Training], BatchSource] | None" = None
+    cost_meter: Callable[[Variant, str], AbstractContextManager[CostFn]] | None = None
 
     def fit(
         self,
         training: "Training",
         module: "nn.Module",
         loss: "Loss",
-        told: "Told | None" = None,
+        source: "BatchSource | None" = None,
     ) -> Sequence[Mapping[str, float]]:
         """Fit the weights of `module` in place; see `training.loop.fit`."""
         from paredown.training.loop import fit
@@ -171,7 +166,7 @@ class Context:
         if not self.trains:
             module.eval()
             return ()
-        return fit(training, module, self.dataset, loss, self.seed, self.title, self.stop, told)
+        return fit(training, module, self.dataset, loss, self.seed, self.title, self.stop, source)
 
 
 @runtime_checkable
@@ -180,68 +175,54 @@ class Stage(Protocol):
 
     @property
     def label(self) -> str:
-        """What the stage does, for the name of a run: mobilenet_v2, prune0.30, int8."""
-        ...
+        """The stage's part of a run's name, such as mobilenet_v2, prune0.30 or int8."""
 
     @property
     def source(self) -> "ModelSource | None":
-        """The network that it builds afresh; None if it goes on with the one that it is given."""
-        ...
+        """The network that it builds; None if it continues with the network before."""
 
     @property
     def training(self) -> "Training | None":
-        """How it fits weights; None if it leaves them as they are."""
-        ...
+        """How it fits weights; None if it fits none."""
 
     @property
     def note(self) -> str:
-        """What every table says beside the stage's name, such as simulated; mostly empty."""
-        ...
+        """A remark beside the stage's name in every table, such as simulated; usually empty."""
 
     @property
     def numerics(self) -> Numerics | None:
-        """The arithmetic that it asks the runtime for; nothing can follow then. None: float32."""
-        ...
+        """The arithmetic it asks the runtime for, as the last stage; None: float32."""
 
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
-        """Make the next variant; the given one stays as it is. The baseline is given None."""
-        ...
+        """Return the next variant and leave `variant` unchanged; the baseline receives None."""
 
 
 @runtime_checkable
 class Checks(Protocol):
-    """A stage that can tell from a network alone that it would fail on it."""
+    """A stage that can check a network before any training."""
 
     def check(self, build: Build, context: Context, before: "Training | None") -> None:
-        """Raise ConfigError for what cannot work, before anything is trained.
+        """Raise ConfigError if the stage cannot work on the network that `build` returns.
 
-        Args:
-            build: Gives the network that the stage will be given, with fresh weights.
-            context: Trains nothing.
-            before: How the stage before fits weights, if it does.
+        `before` is the training of the stage before, if any; the context trains nothing.
         """
-        ...
 
 
 @runtime_checkable
 class ChecksCheaply(Protocol):
-    """A stage that can tell from settings and shapes that it would fail, in a moment."""
+    """A stage that can check settings and shapes within a moment."""
 
     def check_cheaply(self, outline: Build, before: "Training | None") -> None:
-        """Raise ConfigError for what cannot work, before any network is built in full.
+        """Raise ConfigError if the stage cannot work on the shapes of a meta network.
 
-        Args:
-            outline: Gives the network that the stage will be given without numbers, for its shapes.
-            before: How the stage before fits weights, if it does.
+        `before` is the training of the stage before, if any.
         """
-        ...
 
 
 @runtime_checkable
 class Measures(Protocol):
-    """A stage whose weights may depend on what a runtime makes of them."""
+    """A stage whose weights may depend on measurements of the runtime's files."""
 
     @property
     def measures(self) -> bool:
-        """Whether they do: then the runtime is a part of what determines them."""
-        ...
+        """Whether they do; the runtime is then part of the stage's key."""

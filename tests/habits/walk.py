@@ -19,7 +19,7 @@ from paredown.measure.latency import Timing
 from paredown.model import ModelSource
 from paredown.prune.channels import Cut, Pruning
 from paredown.prune.criterion.magnitude import Magnitude
-from paredown.prune.groups import Found
+from paredown.prune.groups import PruningGroups
 from paredown.prune.masks import channel_masks, masked
 from paredown.prune.structured import Structured
 from paredown.prune.target import Target
@@ -78,7 +78,7 @@ class Walked:
         int8: Error of the int8 logits, as a share of the spread of the logits.
     """
 
-    found: Found
+    found: PruningGroups
     parameters: float
     int8: float
 
@@ -124,7 +124,7 @@ class Walk:
         left = footprint.params(smaller) / whole
         assert left < 1
         self.step = "recover"
-        STRUCTURED.recover(smaller, self.context(deepcopy(module)), epochs=1)
+        STRUCTURED.finetune(smaller, self.context(deepcopy(module)), epochs=1)
         smaller = self.reloaded(smaller, "pruned")
         return Walked(found, left, self.lowered(smaller))
 
@@ -189,7 +189,7 @@ class Walk:
         assert footprint.layers(loaded, shape)
         return loaded
 
-    def pruned(self, module: nn.Module) -> tuple[nn.Module, Found]:
+    def pruned(self, module: nn.Module) -> tuple[nn.Module, PruningGroups]:
         """Prune a copy, and compare it with the whole network with zeros in its place."""
         pruning = Pruning(Magnitude(2), "local", ROUND_TO, self.dataset)
         scored, smaller = deepcopy(module), deepcopy(module)
@@ -209,7 +209,7 @@ class Walk:
         return smaller, found
 
     def require_same_as_masked(
-        self, scored: nn.Module, found: Found, cuts: list[Cut], smaller: nn.Module
+        self, scored: nn.Module, found: PruningGroups, cuts: list[Cut], smaller: nn.Module
     ) -> None:
         images = self.images.double()
         masks = channel_masks(found.groups, {cut.name: cut.units for cut in cuts})

@@ -7,14 +7,9 @@ from torch import Tensor, nn
 
 
 class Ensemble(nn.Module):
-    """Answers with the mean of its members' logits.
-
-    Softened and normalized, that is the geometric mean of their answers.
+    """Averages its members' logits: the normalized geometric mean of their probabilities.
 
     Source: Hinton, Vinyals, Dean, 2015, arXiv 1503.02531, section 2.
-
-    Args:
-        members: Each maps (N, C, H, W) to logits (N, classes).
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:

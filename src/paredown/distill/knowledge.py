@@ -1,11 +1,9 @@
-"""Knowledge distillation from logits: train a fresh student on the teacher's softened answers."""
+"""Knowledge distillation from logits: train a fresh student on the teacher's soft targets."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from paredown.distill import require_views
-from paredown.errors import require
+from paredown.distill import require_settings
 from paredown.model import ModelSource
 from paredown.training import Training
 from paredown.variant import Context, Variant
@@ -13,7 +11,7 @@ from paredown.variant import Context, Variant
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Train a fresh student on the baseline's logits and on the labels.
+    """Train a fresh student on the teacher's logits and on the labels.
 
     Source: Hinton, Vinyals, Dean, 2015, arXiv 1503.02531; the formula is in `distill/loss.py`.
 
@@ -22,7 +20,7 @@ class Knowledge:
         training: How it is fitted.
         temperature: Softening of both logits, > 0.
         alpha: Weight of the teacher's term, [0, 1]; the labels get 1 - alpha.
-        views: Ways to show each image, whose answers are kept; None: fresh ones every time.
+        views: Views per image with stored soft targets; None: fresh ones every time.
     """
 
     numerics: ClassVar[None] = None
@@ -35,10 +33,7 @@ class Knowledge:
     views: int | None
 
     def __post_init__(self) -> None:
-        warm = 0 < self.temperature < math.inf
-        require(warm, "temperature", "be above 0", self.temperature, "1 leaves logits as they are")
-        require(0 <= self.alpha <= 1, "alpha", "lie in [0, 1]", self.alpha)
-        require_views(self.views)
+        require_settings(self.temperature, self.alpha, self.views)
 
     @property
     def label(self) -> str:
@@ -51,14 +46,14 @@ class Knowledge:
         return self.student
 
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
-        """Build the student and fit it; the variant before only taught."""
+        """Build and fit the student; the variant before serves only as the teacher."""
         import torch
 
-        from paredown.distill.loss import learn
+        from paredown.distill.loss import distill
         from paredown.model.loading import build_with_weights
 
         dataset = context.dataset
         torch.manual_seed(context.seed)
         module = build_with_weights(self.student, len(dataset.classes), dataset.input_shape)
-        curves = learn(context, self.training, module, self.temperature, self.alpha, self.views)
+        curves = distill(context, self.training, module, self.temperature, self.alpha, self.views)
         return Variant(module, self.student, curves=curves)

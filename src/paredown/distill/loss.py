@@ -1,4 +1,4 @@
-"""What a student minimizes: the teacher's softened answers and the labels, weighed."""
+"""The distillation loss: the teacher's soft targets and the labels, weighted."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from paredown.model.form import arrange, layout
 from paredown.training import Training
-from paredown.training.loop import Batch, Loss, label_loss, resolve_precision
+from paredown.training.loop import resolve_precision
+from paredown.training.step import Batch, Loss, label_loss
 from paredown.variant import Context
 
 
@@ -21,7 +22,7 @@ def distillation_loss(
     alpha: float,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Weigh the teacher's softened answers against the labels.
+    """Compute the distillation loss of a batch.
 
     alpha * T^2 * KL(softmax(teacher / T) || softmax(student / T)) + (1 - alpha) * CE(student)
 
@@ -35,7 +36,7 @@ def distillation_loss(
         logits: The student's, (N, classes).
         teacher_logits: (N, classes).
         labels: (N,), or the share of each class, (N, classes).
-        temperature: T above, > 0; softens both answers.
+        temperature: T above, > 0.
         alpha: Weight of the teacher's term, [0, 1].
         label_smoothing: Of the labels' term, [0, 1).
     """
@@ -49,7 +50,7 @@ def distillation_loss(
     return alpha * temperature**2 * soft + (1 - alpha) * hard
 
 
-def learn(
+def distill(
     context: Context,
     training: Training,
     module: nn.Module,
@@ -57,64 +58,51 @@ def learn(
     alpha: float,
     views: int | None,
 ) -> Sequence[Mapping[str, float]]:
-    """Fit the weights of `module` in place by the teacher's answers and the labels.
+    """Fit `module` in place to the teacher's logits and the labels; return the training curves.
 
-    Args:
-        context: Has the teacher.
-        training: How they are fitted.
-        module: Maps (N, C, H, W) to logits (N, classes).
-        temperature: As in `distillation_loss`, and so is the next.
-        alpha: Weight of the teacher's term.
-        views: Ways to show each image, whose answers are given once and kept; None: every image
-            is augmented afresh each time, and the teacher answers to that.
-
-    Returns:
-        What training logged.
+    With `views`, the teacher's logits are computed once and stored; with None, every image is
+    augmented afresh each time and the teacher runs on every batch.
     """
-    if alpha == 0 and views is None:  # nobody's answer would count
+    if alpha == 0 and views is None:  # the teacher has no weight
         return context.fit(training, module, label_loss(training.label_smoothing))
     if views is None or not context.trains:
         loss = teacher_loss(context.teacher(), temperature, alpha, training)
         return context.fit(training, module, loss)
-    assert context.answers is not None
-    told = context.answers(views, training)
-    return context.fit(training, module, told_loss(temperature, alpha, training), told)
+    assert context.soft_targets is not None
+    soft_targets = context.soft_targets(views, training)
+    loss = soft_target_loss(temperature, alpha, training)
+    return context.fit(training, module, loss, soft_targets)
 
 
-def told_loss(temperature: float, alpha: float, training: Training) -> Loss:
-    """Bind the two numbers into a loss for `training.loop.fit`, of batches that hold answers."""
+def soft_target_loss(temperature: float, alpha: float, training: Training) -> Loss:
+    """Return the loss of batches that carry the teacher's logits."""
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
-        assert batch.told is not None
+        assert batch.teacher_logits is not None
         smoothing = training.label_smoothing
-        return distillation_loss(logits, batch.told, batch.labels, temperature, alpha, smoothing)
+        return distillation_loss(
+            logits, batch.teacher_logits, batch.labels, temperature, alpha, smoothing
+        )
 
     return loss
 
 
 def teacher_loss(teacher: nn.Module, temperature: float, alpha: float, training: Training) -> Loss:
-    """Bind a teacher, frozen and in eval mode, into a loss for `training.loop.fit`.
+    """Return a loss that runs the teacher, frozen and in eval mode, on every batch.
 
-    It answers in the precision that it would be trained in, whatever the student's is: ResNet-18
-    takes 51 ms for 128 images in bfloat16 and 87 in float32, on two cores with AVX-512.
-
-    Args:
-        teacher: Maps (N, C, H, W) to logits (N, classes).
-        temperature: As in `distillation_loss`, and so is the next.
-        alpha: Weight of the teacher's term.
-        training: Smooths the labels, and names the precision.
+    The teacher runs in the precision that it would be trained in, whatever the student's is:
+    ResNet-18 takes 51 ms for 128 images in bfloat16 and 87 in float32, on two cores with AVX-512.
     """
     frozen = copy.deepcopy(teacher).eval().requires_grad_(False)  # the caller's stays on the CPU
-    images = layout(arrange(frozen))
+    memory_format = layout(arrange(frozen))
     fast = resolve_precision(training, frozen) == "bfloat16"
-
-    given = told_loss(temperature, alpha, training)
+    student_loss = soft_target_loss(temperature, alpha, training)
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         device = batch.images.device
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, fast):
-            shown = batch.images.contiguous(memory_format=images)  # the student's may be another
-            told = frozen.to(device)(shown).float()
-        return given(logits, batch._replace(told=told))
+            images = batch.images.contiguous(memory_format=memory_format)  # not the student's
+            teacher_logits = frozen.to(device)(images).float()
+        return student_loss(logits, batch._replace(teacher_logits=teacher_logits))
 
     return loss

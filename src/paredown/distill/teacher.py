@@ -1,4 +1,4 @@
-"""Who teaches: the baseline, other networks, or several of them at once."""
+"""The teacher: the baseline, another network, or an ensemble."""
 
 from dataclasses import dataclass, replace
 
@@ -10,14 +10,14 @@ from paredown.training.baseline import Baseline
 
 @dataclass(frozen=True)
 class Teacher:
-    """What every stage that learns from a teacher learns from.
+    """The teacher of every stage that distills.
 
     Args:
         model: The node of conf/model; None for the baseline's.
         training: How it is fitted, on the labels alone.
-        epochs: Of that training; None for as many as it says. 0 leaves its weights as they are.
-        members: Networks that differ in the seed they were trained from; the mean of their logits
-            teaches. The baseline is one of them, unless `model` is another.
+        epochs: Of that training; None for its own number. 0 leaves the weights as they are.
+        members: Networks that differ in their seed, whose logits are averaged. The baseline is
+            one of them, unless `model` names another.
     """
 
     model: ModelSource | None
@@ -26,8 +26,8 @@ class Teacher:
     members: int
 
     def __post_init__(self) -> None:
-        some = self.epochs is None or self.epochs >= 0
-        require(some, "epochs", "be at least 0, or null for training.epochs", self.epochs)
+        valid = self.epochs is None or self.epochs >= 0
+        require(valid, "epochs", "be at least 0, or null for training.epochs", self.epochs)
         alone = self.epochs is None or self.model is not None
         hint = "choose one with model@teacher.model=NAME, or set training.epochs"
         require(alone, "epochs", "be null where the baseline teaches", self.epochs, hint)
@@ -35,7 +35,7 @@ class Teacher:
 
     @property
     def stage(self) -> Baseline | None:
-        """What makes a teacher of its own; None if the baseline's stage does."""
+        """The stage that trains a separate teacher; None if the baseline teaches."""
         if self.model is None:
             return None
         epochs = self.training.epochs if self.epochs is None else self.epochs

@@ -9,7 +9,7 @@ from paredown.dataset import Dataset
 from paredown.measure import footprint
 from paredown.measure.latency import Timing, time_side_by_side
 from paredown.runtime import Runtime
-from paredown.variant import Variant, Weigh
+from paredown.variant import CostFn, Variant
 
 METRICS = ("params", "macs", "size_mb", "latency_ms")
 TIMING = Timing(processes=8, rounds=10, turn_ms=3)
@@ -17,16 +17,18 @@ TIMING = Timing(processes=8, rounds=10, turn_ms=3)
 
 
 @contextmanager
-def scale(runtime: Runtime, dataset: Dataset, given: Variant, metric: str) -> Iterator[Weigh]:
-    """Give a function that tells what variants cost in one metric, in float32.
+def cost_meter(
+    runtime: Runtime, dataset: Dataset, reference: Variant, metric: str
+) -> Iterator[CostFn]:
+    """Yield a function that measures variants' cost in one metric, in float32.
 
-    Latency is measured beside that of the given variant, whose milliseconds are taken once: a
-    machine's mood then moves none of them against another.
+    Latency is timed alongside the reference, whose milliseconds are measured once, so that slow
+    drift of the machine affects every variant alike.
 
     Args:
         runtime: Lowers and runs them.
-        dataset: Gives the image that is timed.
-        given: The variant that the others are compared with.
+        dataset: Has the image that is timed.
+        reference: The variant that the others are compared with.
         metric: One of METRICS.
     """
     counts = {
@@ -52,15 +54,15 @@ def scale(runtime: Runtime, dataset: Dataset, given: Variant, metric: str) -> It
         def size_mb(variant: Variant) -> float:
             return footprint.size_mb(lower(variant))
 
-        reference: list[float] = []
+        reference_ms: list[float] = []
 
         def latency_ms(variant: Variant) -> float:
-            if variant is given and reference:
-                return reference[0]
+            if variant is reference and reference_ms:
+                return reference_ms[0]
             image = dataset.example
-            programs = [(runtime, lower(given)), (runtime, lower(variant))]
+            programs = [(runtime, lower(reference)), (runtime, lower(variant))]
             own, other = time_side_by_side(programs, image, TIMING)
-            reference.append(own.latency_ms)
-            return own.latency_ms if variant is given else reference[0] / other.speedup
+            reference_ms.append(own.latency_ms)
+            return own.latency_ms if variant is reference else reference_ms[0] / other.speedup
 
         yield size_mb if metric == "size_mb" else latency_ms

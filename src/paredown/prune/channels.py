@@ -13,19 +13,13 @@ from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.prune.criterion import Criterion
 from paredown.prune.equivalence import proven
-from paredown.prune.groups import Found, Group, remove
+from paredown.prune.groups import Group, PruningGroups, remove
 from paredown.prune.widths import Scores, Widths, widths
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What went of a group.
-
-    Args:
-        name: Of the group.
-        units: That went, by their indices before.
-        before, after: Channels.
-    """
+    """The units removed from a group, by their indices before, and its channels."""
 
     name: str
     units: tuple[int, ...]
@@ -35,15 +29,12 @@ class Cut:
 
 @dataclass(frozen=True)
 class Pruning:
-    """How channels are chosen and removed.
+    """Selection and removal of channels.
 
     Args:
-        criterion: Scores them; the lowest go.
-        scope: What is ranked together: local, each group of layers by itself; global, all of
-            them; isomorphic, groups that are made of the same layers.
-        round_to: Width that the kept channels are a multiple of.
-        dataset: Its images are what networks are traced on; its train split gives gradients.
-        keeps_frozen: Whether layers that are not trained stay whole, since nothing would fit them.
+        criterion, scope, round_to: As in `pruner.ChannelPruner`.
+        dataset: Networks are traced on its images; its train split yields gradients.
+        keeps_frozen: Whether frozen layers keep their width, since fine-tuning would not fit them.
     """
 
     criterion: Criterion
@@ -52,10 +43,10 @@ class Pruning:
     dataset: Dataset
     keeps_frozen: bool = False
 
-    def find(self, module: nn.Module) -> Found:
+    def find(self, module: nn.Module) -> PruningGroups:
         """Find the groups of a network that can lose channels; see `equivalence.proven`."""
         images = torch.from_numpy(self.dataset.normalize(self.dataset.val.images[:2]))
-        with _keeping_frozen(module):
+        with _restored_requires_grad(module):
             prunable = proven(module, images)
         if not self.keeps_frozen:
             return prunable
@@ -63,15 +54,7 @@ class Pruning:
         return prunable.without(frozen, "it is frozen, and fine-tuning would not fit it")
 
     def score(self, module: nn.Module, seed: int) -> Scores:
-        """Score every unit of every group.
-
-        Args:
-            module: In eval mode.
-            seed: Draws the images, and what is random.
-
-        Raises:
-            ConfigError: If the criterion has nothing to tell a layer's channels apart.
-        """
+        """Score every unit of every group; raise ConfigError if the criterion cannot."""
         generator = torch.Generator().manual_seed(seed)
         images, size = self.criterion.gradients
         prunable = self.find(module)
@@ -98,7 +81,7 @@ class Pruning:
         module: nn.Module,
         amount: float,
         scores: Scores,
-        whole: Widths | None = None,
+        original: Widths | None = None,
         only: str = "",
     ) -> list[Cut]:
         """Remove the lowest units of every group, in place; modes and frozen weights stay.
@@ -107,65 +90,55 @@ class Pruning:
             module: Maps (N, C, H, W) to logits (N, classes); the classifier keeps its outputs.
             amount: Fraction of the channels of the whole network to remove, [0, 1).
             scores: Of the units that the module has.
-            whole: Channels of each group before anything was pruned; None: as they are.
-            only: Name of a group; the others stay.
-
-        Returns:
-            What went of each group.
+            original: Channels of each group before any pruning; None: the current ones.
+            only: Name of the one group to prune; empty: all.
         """
-        with _keeping_frozen(module):
+        with _restored_requires_grad(module):
             prunable = self.find(module)
-            before = whole or whole_widths(prunable)
-            keep = widths(prunable.groups, scores, amount, self.round_to, self.scope, before)
+            before = original or prunable.widths
+            units = widths(prunable.groups, scores, amount, self.round_to, self.scope, before)
             chosen = []
             for group in prunable.groups:
-                count = 0 if only not in ("", group.name) else group.units - keep[group.name]
+                count = 0 if only not in ("", group.name) else group.units - units[group.name]
                 chosen.append((group, scores[group.name].argsort(stable=True)[:count].tolist()))
             remove(module, chosen)
-        return [_cut(group, units) for group, units in chosen]
+        return [
+            Cut(group.name, tuple(gone), group.channels, group.channels - len(gone) * group.width)
+            for group, gone in chosen
+        ]
 
-    def again(self, module: nn.Module, cuts: Sequence[Cut]) -> None:
+    def apply_same(self, module: nn.Module, cuts: Sequence[Cut]) -> None:
         """Remove the same units from another network of the same shape, in place."""
-        units = {each.name: each.units for each in cuts}
-        with _keeping_frozen(module):
+        units = {cut.name: cut.units for cut in cuts}
+        with _restored_requires_grad(module):
             remove(module, [(group, units[group.name]) for group in self.find(module).groups])
 
 
 def _is_frozen(group: Group) -> bool:
-    weights = [part.weight for part in group.slices if part.makes or part.side == "norm"]
+    weights = [part.weight for part in group.members if part.produces or part.side == "norm"]
     return any(weight is not None and not weight.requires_grad for weight in weights)
-
-
-def whole_widths(prunable: Found) -> Widths:
-    """Count the channels of each group."""
-    return {group.name: group.channels for group in prunable.groups}
 
 
 def _backward(
     module: nn.Module, dataset: Dataset, count: int, size: int, seed: int
 ) -> Iterator[None]:
-    """Leave the loss's gradients of one batch of training images after the other in `grad`."""
+    """Compute the loss's gradients of one batch of training images per iteration, in `grad`."""
     split = dataset.train
     order = np.random.default_rng(seed).permutation(len(split))[:count]
     for start in range(0, len(order), size):
-        picked = order[start : start + size]
-        with torch.enable_grad(), _keeping_frozen(module):
+        indices = order[start : start + size]
+        with torch.enable_grad(), _restored_requires_grad(module):
             module.requires_grad_(True)
-            logits = module(torch.from_numpy(dataset.normalize(split.images[picked])))
+            logits = module(torch.from_numpy(dataset.normalize(split.images[indices])))
             module.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(logits, torch.from_numpy(split.labels[picked]))
+            loss = F.cross_entropy(logits, torch.from_numpy(split.labels[indices]))
             loss.backward()  # type: ignore[no-untyped-call]
         yield
 
 
-def _cut(group: Group, units: Sequence[int]) -> Cut:
-    after = group.channels - len(units) * group.width
-    return Cut(group.name, tuple(units), group.channels, after)
-
-
 @contextmanager
-def _keeping_frozen(module: nn.Module) -> Iterator[None]:
-    """Let every weight train or not as before, by its name, whatever became of it."""
+def _restored_requires_grad(module: nn.Module) -> Iterator[None]:
+    """Restore `requires_grad` of every weight, by its name, on exit."""
     before = {name: weight.requires_grad for name, weight in module.named_parameters()}
     try:
         yield

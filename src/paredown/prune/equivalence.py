@@ -1,8 +1,8 @@
-"""The one truth of pruning: the smaller network answers as the whole one with channels masked.
+"""Proof of a group: the smaller network computes the same as the original with channels masked.
 
-Masked are the removed channels' weights, biases and norms, and whatever reads them. A norm over
-several channels has other statistics without them: there the reference is the norm of those that
-are left.
+The mask covers the removed channels' weights, biases and norms, and the weights that read them. A
+norm over several channels has other statistics without them; the reference is then the norm of the
+remaining ones.
 """
 
 import copy
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from paredown.prune.find import find_groups
-from paredown.prune.groups import Found, Group, remove
+from paredown.prune.groups import Group, PruningGroups, remove
 from paredown.prune.masks import channel_masks
 
 TOLERANCE = 1e-5  # of the largest difference between two images' logits
@@ -27,42 +27,41 @@ STUCK = "the network's own code counts on its width"
 DIFFERENT = "without some of its channels the network would compute something else"
 UNTRAINABLE = "the network's code for training counts on the width of some layers"
 FAILURES = (RuntimeError, ValueError, IndexError, AssertionError, TypeError, KeyError)
-REMEMBERED = 256  # shapes
+CACHE_SIZE = 256  # shapes
 
 _PROVEN: dict[Any, tuple[str, dict[str, str]]] = {}
 
 Chosen = Mapping[str, Sequence[int]]
-"""The units that go, by the group's name."""
+"""Indices of the units to remove, by the group's name."""
 
 
-def difference(module: nn.Module, prunable: Found, chosen: Chosen, images: Tensor) -> float:
-    """Compare the network without some units to the network with them masked.
-
-    Args:
-        module: In eval mode, float64 where it can be; stays as it is.
-        prunable: Its groups.
-        chosen: The units that go.
-        images: Normalized, (N, C, H, W), N at least 2, in the network's precision.
+def difference(module: nn.Module, prunable: PruningGroups, chosen: Chosen, images: Tensor) -> float:
+    """Compare the network without some units to the network with them masked, in eval mode.
 
     Returns:
-        The largest difference, as a share of how far two images' logits are apart, over the
-        tolerance: above 1 they are different networks; infinity if the smaller one cannot run.
+        The largest difference of logits, relative to the difference between two images, over the
+        tolerance: above 1 the networks differ; infinity if the smaller one cannot run.
     """
     groups = [group for group in prunable.groups if chosen.get(group.name)]
-    smaller = copy.deepcopy(module)
-    remove(smaller, [(group.within(smaller), chosen[group.name]) for group in groups])
+    smaller = _smaller(module, groups, chosen)
     try:
         with torch.no_grad():
-            answers = smaller(images)
+            logits = smaller(images)
     except FAILURES:
         return float("inf")
     expected = _masked(module, groups, chosen, images)
-    if answers.shape != expected.shape:
+    if logits.shape != expected.shape:
         return float("inf")
     limit = TOLERANCE if images.dtype == torch.float64 else SINGLE
     apart = float((expected - expected.flip(0)).abs().max())
     least = float(expected.abs().max()) * torch.finfo(images.dtype).eps * 1e3
-    return float((answers - expected).abs().max()) / max(apart * limit, least)
+    return float((logits - expected).abs().max()) / max(apart * limit, least)
+
+
+def _smaller(module: nn.Module, groups: Sequence[Group], chosen: Chosen) -> nn.Module:
+    smaller = copy.deepcopy(module)
+    remove(smaller, [(group.within(smaller), chosen[group.name]) for group in groups])
+    return smaller
 
 
 def _masked(module: nn.Module, groups: Sequence[Group], chosen: Chosen, images: Tensor) -> Tensor:
@@ -76,13 +75,13 @@ def _masked(module: nn.Module, groups: Sequence[Group], chosen: Chosen, images: 
             before.append((tensor, tensor.clone()))
             tensor.mul_(mask)
         for group in groups:
-            gone = torch.tensor(chosen[group.name], dtype=torch.int64)
-            for part in group.slices:
+            removed = torch.tensor(chosen[group.name], dtype=torch.int64)
+            for part in group.members:
                 if part.side == "norm" and isinstance(part.weight, Tensor):
                     stays = rows.setdefault(id(part.weight), torch.ones(len(part.weight)))
-                    stays[part.rows[torch.isin(part.units, gone)]] = 0
+                    stays[part.rows[torch.isin(part.units, removed)]] = 0
         try:
-            with _NormsOfTheRest(rows):
+            with _RemainingNorms(rows):
                 logits: Tensor = module(images)
         finally:
             for tensor, values in reversed(before):
@@ -90,11 +89,10 @@ def _masked(module: nn.Module, groups: Sequence[Group], chosen: Chosen, images: 
     return logits
 
 
-class _NormsOfTheRest(TorchFunctionMode):
-    """Computes norms over channels from those that stay, and zeros for the others.
+class _RemainingNorms(TorchFunctionMode):
+    """Computes norms over the remaining channels, and zeros for the others.
 
-    Args:
-        rows: 1 for a channel that stays and 0 for one that goes, by the id of the norm's weight.
+    `rows` has 1 for a remaining channel and 0 for a removed one, by the id of the norm's weight.
     """
 
     def __init__(self, rows: Mapping[int, Tensor]) -> None:
@@ -104,7 +102,7 @@ class _NormsOfTheRest(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Gather what stays, norm it, and scatter it among zeros."""
+        """Gather the remaining channels, normalize them, and scatter them among zeros."""
         kwargs = kwargs or {}
         names = NORMS.get(func)
         named = {**dict(zip(names or (), args, strict=False)), **kwargs}
@@ -128,22 +126,18 @@ NORMS: dict[Any, tuple[str, ...]] = {
 }
 
 
-def proven(module: nn.Module, images: Tensor) -> Found:
+def proven(module: nn.Module, images: Tensor) -> PruningGroups:
     """Find the groups of a network that can lose channels and still compute the same.
 
-    Every group is tried on a copy with random weights: half of its units go, then the other half,
-    and the answers have to be those of the masked network. A group that fails stays whole. What
-    was tried is remembered by the network's structure, so that a sweep tries a shape once.
-
-    Args:
-        module: Maps (N, C, H, W) to logits; its attention is exchanged where heads can go.
-        images: Normalized, (N, C, H, W), N at least 2.
+    On a copy with random weights, half of a group's units are removed, then the other half, and
+    the logits must equal those of the masked network; a group that fails keeps its width. Results
+    are cached by the network's structure, so that a sweep tests each shape once.
     """
     prunable = find_groups(module, images)
     shapes = tuple((name, tuple(tensor.shape)) for name, tensor in module.state_dict().items())
     key = type(module), repr(module), shapes, tuple(images.shape)
     if key not in _PROVEN:
-        if len(_PROVEN) > REMEMBERED:
+        if len(_PROVEN) > CACHE_SIZE:
             _PROVEN.clear()
         _PROVEN[key] = _prove(module, prunable, images)
     couple, reasons = _PROVEN[key]
@@ -154,11 +148,13 @@ def proven(module: nn.Module, images: Tensor) -> Found:
     return prunable
 
 
-def _prove(module: nn.Module, prunable: Found, images: Tensor) -> tuple[str, dict[str, str]]:
-    """Return how reshapes can shrink, and why groups of that finding stay whole, by name."""
+def _prove(
+    module: nn.Module, prunable: PruningGroups, images: Tensor
+) -> tuple[str, dict[str, str]]:
+    """Return how reshapes can shrink, and why groups keep their width then, by name."""
     copied, images = _in_double(_randomized(module), images)
     groups = tuple(group.within(copied) for group in prunable.groups)
-    prunable = Found(groups, prunable.fixed)
+    prunable = PruningGroups(groups, prunable.fixed)
     reasons = _failing(copied, prunable, images)
     if not reasons:
         return LEADING, reasons
@@ -170,25 +166,24 @@ def _prove(module: nn.Module, prunable: Found, images: Tensor) -> tuple[str, dic
     return (TRAILING, others) if better else (LEADING, reasons)
 
 
-def _widths(prunable: Found) -> list[tuple[str, int, int]]:
+def _widths(prunable: PruningGroups) -> list[tuple[str, int, int]]:
     return [(group.name, group.units, group.width) for group in prunable.groups]
 
 
-def _channels(prunable: Found, without: Mapping[str, str]) -> int:
-    """Count the channels that can go."""
+def _channels(prunable: PruningGroups, without: Mapping[str, str]) -> int:
     return sum(group.channels for group in prunable.groups if group.name not in without)
 
 
-def _failing(module: nn.Module, prunable: Found, images: Tensor) -> dict[str, str]:
-    """Return which groups would compute something else, and why.
+def _failing(module: nn.Module, prunable: PruningGroups, images: Tensor) -> dict[str, str]:
+    """Return the groups without which the network would compute something else, and why.
 
-    All are tried together, then those that are alike: of a network's blocks mostly all fail or
-    none. Where two that are alike fail, the rest of them is left whole untried.
+    All are tested together, then in sets of similar ones, which mostly all fail or none. Once two
+    of a set fail, the rest of it is not tested and keeps its width.
     """
     halves = _halves(prunable)
     passed: list[str] = []
 
-    def attempt(names: Sequence[str]) -> str:
+    def failure(names: Sequence[str]) -> str:
         for half in halves:
             chosen = {name: half[name] for name in (*passed, *names)}
             worst = difference(module, prunable, chosen, images)
@@ -197,33 +192,30 @@ def _failing(module: nn.Module, prunable: Found, images: Tensor) -> dict[str, st
         passed.extend(names)
         return ""
 
-    everything = [group.name for group in prunable.groups]
     reasons: dict[str, str] = {}
-    alike_groups = _alike(prunable.groups) if attempt(everything) else []
-    for alike in alike_groups:
-        reason = attempt(alike)
-        failures = 0
-        for name in alike if reason and len(alike) > 1 else ():
-            if failures < 2:
-                reason = attempt([name])
-                failures += bool(reason)
-            if name not in passed:
-                reasons[name] = reason
-        if reason and len(alike) == 1:
-            reasons[alike[0]] = reason
+    everything = [group.name for group in prunable.groups]
+    for names in _alike(prunable.groups) if failure(everything) else []:
+        reason = failure(names)
+        if reason and len(names) == 1:
+            reasons[names[0]] = reason
+        elif reason:
+            failures = 0
+            for name in names:
+                if failures < 2:
+                    reason = failure([name])
+                    failures += bool(reason)
+                if name not in passed:
+                    reasons[name] = reason
     chosen = {name: halves[0][name] for name in passed}
-    return reasons if _trains(module, prunable, chosen, images) else _all(prunable, UNTRAINABLE)
+    if _trains(module, prunable, chosen, images):
+        return reasons
+    return dict.fromkeys(everything, UNTRAINABLE)
 
 
-def _all(prunable: Found, reason: str) -> dict[str, str]:
-    return {group.name: reason for group in prunable.groups}
-
-
-def _trains(module: nn.Module, prunable: Found, chosen: Chosen, images: Tensor) -> bool:
-    """Check whether the smaller network runs in training, too."""
-    smaller = copy.deepcopy(module)
-    groups = [group.within(smaller) for group in prunable.groups if chosen.get(group.name)]
-    remove(smaller, [(group, chosen[group.name]) for group in groups])
+def _trains(module: nn.Module, prunable: PruningGroups, chosen: Chosen, images: Tensor) -> bool:
+    """Check whether the smaller network also runs in training mode."""
+    groups = [group for group in prunable.groups if chosen.get(group.name)]
+    smaller = _smaller(module, groups, chosen)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             smaller.train()(images)
@@ -232,8 +224,8 @@ def _trains(module: nn.Module, prunable: Found, chosen: Chosen, images: Tensor) 
     return True
 
 
-def _halves(prunable: Found) -> list[dict[str, list[int]]]:
-    """Draw half of every group's units, and the other half."""
+def _halves(prunable: PruningGroups) -> list[dict[str, list[int]]]:
+    """Draw a random half of every group's units, and the other half."""
     generator = torch.Generator().manual_seed(0)
     halves: list[dict[str, list[int]]] = [{}, {}]
     for group in prunable.groups:
@@ -243,7 +235,7 @@ def _halves(prunable: Found) -> list[dict[str, list[int]]]:
 
 
 def _alike(groups: Sequence[Group]) -> list[list[str]]:
-    """Put the names of groups together that are made alike and differ in numbers of blocks."""
+    """Return sets of group names that differ only in the numbers of blocks."""
     together: dict[Any, list[str]] = {}
     for group in groups:
         key = group.kind, re.sub(r"\d+", "", group.name)
@@ -252,7 +244,7 @@ def _alike(groups: Sequence[Group]) -> list[list[str]]:
 
 
 def _in_double(module: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor]:
-    """Turn a network into float64, unless something in it is float32 whatever its weights are."""
+    """Convert a network to float64, unless its code insists on float32."""
     module.double()
     try:
         with torch.no_grad():
@@ -263,7 +255,7 @@ def _in_double(module: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor]:
 
 
 def _randomized(module: nn.Module) -> nn.Module:
-    """Copy a network with random weights, so that nothing is near zero by chance or by design."""
+    """Return a copy with random weights, none of them near zero by chance or by design."""
     copied = copy.deepcopy(module).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

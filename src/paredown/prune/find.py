@@ -1,4 +1,4 @@
-"""Find which channels of a network hang together, and what must stay."""
+"""Find the groups of channels that are removed together, and those that must stay."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from paredown.model.attention import HeadAttention
 from paredown.model.attention_exchange import exchange_attention
-from paredown.prune.groups import Found, Group, Slice
+from paredown.prune.groups import Group, GroupMember, PruningGroups
 from paredown.prune.label_store import CONVOLUTION, LabelStore, Use
 from paredown.prune.trace import OUTPUT, Tracer
 from paredown.prune.units import NOTHING
@@ -18,22 +18,19 @@ ONE = "its channels can only go all together"
 HEADS = "the heads of an attention go one by one"
 
 
-def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> Found:
-    """Find the groups of a network; its attention is exchanged for one whose heads can go.
+def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> PruningGroups:
+    """Find the groups of a network; its attention is exchanged for one with removable heads.
 
-    Args:
-        module: Maps (N, C, H, W) to logits (N, classes); its mode stays.
-        images: Normalized, (N, C, H, W), N at least 2.
-        couple: See `trace.Tracer`.
+    Takes at least 2 normalized images; `couple` is explained in `trace.Tracer`.
     """
     training = module.training
     attention = exchange_attention(module.eval(), images)
     tracer = Tracer(module, couple)
     tracer.run(module, images)
-    if _unread(module, tracer):  # such as an auxiliary head
+    if _has_unused_layers(module, tracer):  # such as an auxiliary head
         with _training(module), torch.random.fork_rng(devices=[]):
             tracer.run(module, images)
-    tracer.store.end()
+    tracer.store.finish()
     module.train(training)
     names: dict[int, str] = {id(part): name for name, part in module.named_modules()}
     names.update({id(tensor): name for name, tensor in module.named_parameters()})
@@ -43,24 +40,24 @@ def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> F
     for use in tracer.store.uses:
         if hidden.get(id(use.layer)) == use.side:
             tracer.store.units.fix(use.labels, HEADS)
-    groups, fixed = _assembled(tracer.store, names)
+    groups, fixed = _assemble(tracer.store, names)
     groups += [_heads(name, part) for name, part in attention.items() if part.heads > 1]
     order = {name: index for index, name in enumerate(names.values())}
     groups.sort(key=lambda group: order[group.name])
     single = {group.name: ONE for group in groups if group.units == 1}
-    left = tuple(group for group in groups if group.units > 1)
-    return Found(left, {**single, **fixed})
+    divisible = tuple(group for group in groups if group.units > 1)
+    return PruningGroups(divisible, {**single, **fixed})
 
 
-def _unread(module: nn.Module, tracer: Tracer) -> bool:
-    """Check whether a network has layers that it does not use in eval mode."""
+def _has_unused_layers(module: nn.Module, tracer: Tracer) -> bool:
+    """Check whether a network has layers that do not run in eval mode."""
     kinds = (CONVOLUTION, nn.Linear)
     return any(isinstance(part, kinds) and part not in tracer.ran for part in module.modules())
 
 
 @contextmanager
 def _training(module: nn.Module) -> Iterator[None]:
-    """Let a network's code train, but nothing of it change."""
+    """Set training mode without norms and dropout, and restore the buffers on exit."""
     before = [(buffer, buffer.clone()) for buffer in module.buffers()]
     module.train()
     for part in module.modules():
@@ -74,15 +71,15 @@ def _training(module: nn.Module) -> Iterator[None]:
             buffer.copy_(values)
 
 
-def _assembled(store: LabelStore, names: Mapping[int, str]) -> tuple[list[Group], dict[str, str]]:
-    """Put units that lie in the same layers into a group each; tell why others stay."""
+def _assemble(store: LabelStore, names: Mapping[int, str]) -> tuple[list[Group], dict[str, str]]:
+    """Return groups of the units that lie in the same layers, and why other layers stay."""
     units = [store.units.roots(use.labels) for use in store.uses]
     layers: dict[int, Counter[int]] = defaultdict(Counter)  # of a unit: how often in which use
     produced = set()
-    for index, (use, own) in enumerate(zip(store.uses, units, strict=True)):
-        for unit in own.tolist():
+    for index, (use, rows) in enumerate(zip(store.uses, units, strict=True)):
+        for unit in rows.tolist():
             layers[unit][index] += 1
-        produced |= set(own.tolist()) if use.makes else set()
+        produced |= set(rows.tolist()) if use.produces else set()
     together: dict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
     for unit in produced - {NOTHING}:
         if not store.units.reason(unit):
@@ -90,9 +87,9 @@ def _assembled(store: LabelStore, names: Mapping[int, str]) -> tuple[list[Group]
     pairs = list(zip(store.uses, units, strict=True))
     groups = [_group(pairs, list(dict(key)), set(own), names) for key, own in together.items()]
     fixed: dict[str, str] = {}
-    for use, own in pairs:
-        reasons = [store.units.reason(unit) for unit in own.tolist()]
-        if use.makes and all(reasons) and not {OUTPUT, HEADS} & set(reasons):
+    for use, rows in pairs:
+        reasons = [store.units.reason(unit) for unit in rows.tolist()]
+        if use.produces and all(reasons) and not {OUTPUT, HEADS} & set(reasons):
             fixed[names[id(use.layer)]] = reasons[0]
     return groups, fixed
 
@@ -103,39 +100,30 @@ def _group(
     own: set[int],
     names: Mapping[int, str],
 ) -> Group:
-    """Make a group of units.
-
-    Args:
-        pairs: Every use with the unit of each of its rows.
-        uses: Those that the units lie in.
-        own: The units.
-        names: Of layers and parameters.
-    """
+    """Return the group of the units `own`, which lie in the `uses` of all pairs (use, units)."""
     order = {key: index for index, key in enumerate(names)}
-    makers = [index for index in uses if pairs[index][0].makes]
-    first = min(makers, key=lambda index: order[id(pairs[index][0].layer)])
+    producers = [index for index in uses if pairs[index][0].produces]
+    first = min(producers, key=lambda index: order[id(pairs[index][0].layer)])
     row_units = [unit for unit in pairs[first][1].tolist() if unit in own]
     index_of = {unit: index for index, unit in enumerate(dict.fromkeys(row_units))}
-    slices = []
+    members = []
     for index in uses:
         use, units = pairs[index]
         rows = [row for row, unit in enumerate(units.tolist()) if unit in own]
         indices = torch.tensor([index_of[int(units[row])] for row in rows])
         name = names[id(use.layer)]
-        slices.append(Slice(name, use.layer, use.side, torch.tensor(rows), indices, use.makes))
+        rows_of_use = torch.tensor(rows)
+        members.append(GroupMember(name, use.layer, use.side, rows_of_use, indices, use.produces))
     width = len(row_units) // len(index_of)
-    return Group(names[id(pairs[first][0].layer)], len(index_of), width, tuple(slices))
+    return Group(names[id(pairs[first][0].layer)], len(index_of), width, tuple(members))
 
 
 def _heads(name: str, attention: HeadAttention) -> Group:
-    """Make a group of the heads of an attention."""
-    heads, width = attention.heads, attention.head_width
-    units = torch.arange(heads).repeat_interleave(width)
-    rows = torch.arange(heads * width)
-    slices = (
-        Slice(
-            f"{name}.qkv", attention.qkv, "out", torch.arange(3 * len(rows)), units.repeat(3), True
-        ),
-        Slice(f"{name}.out_proj", attention.out_proj, "in", rows, units),
+    """Return a group of the heads of an attention."""
+    units = torch.arange(attention.heads).repeat_interleave(attention.head_width)
+    qkv_rows, rows = torch.arange(3 * len(units)), torch.arange(len(units))
+    members = (
+        GroupMember(f"{name}.qkv", attention.qkv, "out", qkv_rows, units.repeat(3), produces=True),
+        GroupMember(f"{name}.out_proj", attention.out_proj, "in", rows, units),
     )
-    return Group(name, heads, width, slices, attention=attention)
+    return Group(name, attention.heads, attention.head_width, members, attention=attention)

@@ -1,9 +1,8 @@
-"""Which channels of a network hang together, and so must go together.
+"""Groups of channels that must be removed together.
 
-`trace.py` follows them; what hangs together in the same layers is a group here, and what must stay
-is named with the reason. Torch-Pruning (Fang et al., DepGraph, 2023, arXiv 2301.12900) removes the
-channels of convolutions and Linears; its own graph takes reshapes and splits for other ones than
-they are, so channels are followed here.
+`trace.py` follows channels; those that lie in the same layers form a group here, and those that
+must stay are listed with the reason. Torch-Pruning (Fang et al., DepGraph, 2023, arXiv 2301.12900)
+cuts convolutions and Linears; its own graph misreads some reshapes and splits.
 """
 
 from collections import defaultdict
@@ -20,17 +19,17 @@ from paredown.prune.label_store import CONVOLUTION
 
 
 @dataclass(frozen=True, eq=False)
-class Slice:
-    """The numbers that one layer holds of a group's channels.
+class GroupMember:
+    """A layer's share of a group's channels.
 
     Args:
-        name: Of the layer in the network, or of a parameter by itself.
-        layer: Mostly has a weight, and maybe a bias; or a parameter or buffer by itself.
-        side: out, in or norm: which channels of the layer they are; of a parameter by itself the
+        name: Of the layer in the network, or of a bare parameter.
+        layer: A module with a weight and perhaps a bias; or a bare parameter or buffer.
+        side: out, in or norm: the side of the layer the channels are on; for a bare parameter its
             axis, as a digit.
-        rows: (R,), the channel of the layer.
+        rows: (R,), channels of the layer.
         units: (R,), the unit of the group that each row belongs to.
-        makes: Whether the layer makes the channels, rather than reads them.
+        produces: Whether the layer produces the channels, rather than reads them.
     """
 
     name: str
@@ -38,7 +37,7 @@ class Slice:
     side: str
     rows: Tensor
     units: Tensor
-    makes: bool = False
+    produces: bool = False
 
     @property
     def weight(self) -> Tensor | None:
@@ -47,49 +46,56 @@ class Slice:
             return self.layer
         return cast("Tensor | None", self.layer.weight)
 
-    def of(self, weight: Tensor) -> Tensor:
-        """Arrange the layer's weight, or what has its shape, as (R, numbers of one channel)."""
+    def rows_of(self, weight: Tensor) -> Tensor:
+        """Arrange the layer's weight, or a tensor of its shape, as (R, numbers per channel)."""
         return by_channel(self.layer, self.side, weight)[self.rows]
+
+    def within(self, module: nn.Module) -> "GroupMember":
+        """Return the same member of a copy of its network."""
+        if not isinstance(self.layer, Tensor):
+            return replace(self, layer=module.get_submodule(self.name))
+        path, _, leaf = self.name.rpartition(".")
+        return replace(self, layer=cast("Tensor", getattr(module.get_submodule(path), leaf)))
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Layers whose channels go together.
+    """Layers whose channels are removed together.
 
     Args:
-        name: Of the layer whose outputs they are; for attention of the whole of it.
-        units: How many can go one by one.
-        width: Channels of one unit: 1, or one in each of equal parts, or those of a head.
-        slices: Where their numbers are.
-        attention: Whose heads the units are, which no rounding concerns; else None.
+        name: Of the layer whose outputs they are, or of the attention.
+        units: Number of separately removable units.
+        width: Channels per unit: 1, or one in each of equal parts, or those of a head.
+        members: Layers with these channels.
+        attention: Whose heads the units are, without rounding; else None.
     """
 
     name: str
     units: int
     width: int
-    slices: tuple[Slice, ...] = ()
+    members: tuple[GroupMember, ...] = ()
     attention: HeadAttention | None = None
 
     def within(self, module: nn.Module) -> "Group":
         """Return the same group of a copy of its network."""
         attention = None if self.attention is None else module.get_submodule(self.name)
-        slices = tuple(replace(part, layer=_place(module, part)) for part in self.slices)
-        return replace(self, slices=slices, attention=cast("HeadAttention | None", attention))
+        members = tuple(member.within(module) for member in self.members)
+        return replace(self, members=members, attention=cast("HeadAttention | None", attention))
 
     @property
     def channels(self) -> int:
-        """Count the channels of the named layer."""
+        """The channels of the named layer."""
         return self.units * self.width
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """Distinguish groups by the layers that they are made of, whatever their width."""
-        return tuple(f"{type(part.layer).__name__}.{part.side}" for part in self.slices)
+        """The types and sides of its layers, whatever their width."""
+        return tuple(f"{type(part.layer).__name__}.{part.side}" for part in self.members)
 
 
 @dataclass(frozen=True)
-class Found:
-    """What can be pruned of a network, and what cannot.
+class PruningGroups:
+    """The groups of a network, and the layers that keep their width.
 
     Args:
         groups: In the order of the network.
@@ -99,22 +105,20 @@ class Found:
     groups: tuple[Group, ...]
     fixed: dict[str, str]
 
-    def without(self, names: Iterable[str], reason: str) -> "Found":
-        """Return the same, with some groups left whole for a reason."""
-        gone = set(names)
-        left = tuple(group for group in self.groups if group.name not in gone)
-        return Found(left, {**self.fixed, **dict.fromkeys(sorted(gone), reason)})
+    @property
+    def widths(self) -> dict[str, int]:
+        """The channels of each group, by its name."""
+        return {group.name: group.channels for group in self.groups}
 
-
-def _place(module: nn.Module, part: Slice) -> nn.Module | Tensor:
-    if not isinstance(part.layer, Tensor):
-        return module.get_submodule(part.name)
-    path, _, leaf = part.name.rpartition(".")
-    return cast("Tensor", getattr(module.get_submodule(path), leaf))
+    def without(self, names: Iterable[str], reason: str) -> "PruningGroups":
+        """Return a copy in which some groups keep their width, for a reason."""
+        excluded = set(names)
+        groups = tuple(group for group in self.groups if group.name not in excluded)
+        return PruningGroups(groups, {**self.fixed, **dict.fromkeys(sorted(excluded), reason)})
 
 
 def by_channel(layer: nn.Module | Tensor, side: str, weight: Tensor) -> Tensor:
-    """Arrange a layer's weight as (channels, numbers of one channel), of its outputs or inputs."""
+    """Arrange a layer's weight as (channels, numbers per channel), of its outputs or inputs."""
     if isinstance(layer, Tensor):
         return weight.movedim(int(side), 0).flatten(1) if weight.ndim > 1 else weight[:, None]
     if weight.ndim == 1:
@@ -129,25 +133,18 @@ def by_channel(layer: nn.Module | Tensor, side: str, weight: Tensor) -> Tensor:
 
 
 def remove(module: nn.Module, chosen: Sequence[tuple[Group, Sequence[int]]]) -> None:
-    """Remove units from a network, in place; its groups are void then.
-
-    All at once: indices stay those before, and nothing has to be traced again.
-
-    Args:
-        module: Whose groups they are.
-        chosen: Groups, each with the indices of the units that go.
-    """
-    gone: dict[tuple[int, str], tuple[Slice, set[int]]] = {}
+    """Remove units from a network, in place and all at once; its groups are invalid afterwards."""
+    cuts: dict[tuple[int, str], tuple[GroupMember, set[int]]] = {}
     for group, indices in chosen:
         if group.attention is not None:
             if indices:
                 group.attention.remove_heads(indices)
             continue
-        for part in group.slices:
+        for part in group.members:
             rows = part.rows[torch.isin(part.units, torch.tensor(indices, dtype=torch.int64))]
-            gone.setdefault((id(part.layer), part.side), (part, set()))[1].update(rows.tolist())
+            cuts.setdefault((id(part.layer), part.side), (part, set()))[1].update(rows.tolist())
     tied = _tied(module)
-    for part, cut in gone.values():
+    for part, cut in cuts.values():
         if cut:
             _cut(module, part, sorted(cut))
     for (first, leaf), *others in tied:
@@ -156,7 +153,7 @@ def remove(module: nn.Module, chosen: Sequence[tuple[Group, Sequence[int]]]) -> 
 
 
 def _tied(module: nn.Module) -> list[list[tuple[nn.Module, str]]]:
-    """List the places of parameters that have several."""
+    """Return the places of each parameter that has several."""
     places: dict[int, list[tuple[nn.Module, str]]] = defaultdict(list)
     for part in module.modules():
         for leaf, parameter in part._parameters.items():
@@ -165,7 +162,7 @@ def _tied(module: nn.Module) -> list[list[tuple[nn.Module, str]]]:
     return [owners for owners in places.values() if len(owners) > 1]
 
 
-def _cut(module: nn.Module, part: Slice, rows: list[int]) -> None:
+def _cut(module: nn.Module, part: GroupMember, rows: list[int]) -> None:
     """Remove rows of one layer's side, in place."""
     layer, out = part.layer, part.side == "out"
     if isinstance(layer, CONVOLUTION):
@@ -198,7 +195,7 @@ def _cut_norm(layer: nn.Module, rows: list[int]) -> None:
 
 
 def _without(tensor: Tensor, axis: int, rows: list[int]) -> Tensor:
-    gone = set(rows)
-    rest = [row for row in range(tensor.shape[axis]) if row not in gone]
-    left = tensor.detach().index_select(axis, torch.tensor(rest, device=tensor.device))
-    return nn.Parameter(left) if isinstance(tensor, nn.Parameter) else left
+    excluded = set(rows)
+    indices = [row for row in range(tensor.shape[axis]) if row not in excluded]
+    rest = tensor.detach().index_select(axis, torch.tensor(indices, device=tensor.device))
+    return nn.Parameter(rest) if isinstance(tensor, nn.Parameter) else rest

@@ -1,7 +1,7 @@
-"""Tensors of labels: which channel every number of another tensor comes from.
+"""Tensors of labels: the channel that every number of another tensor comes from.
 
-Labels that are the same along an axis are held once there, with stride 0, so that those of a batch
-of feature maps cost no more than those of its channels.
+Labels that are constant along an axis are stored once there, with stride 0, so that those of a
+batch of feature maps take no more memory than those of its channels.
 """
 
 import math
@@ -13,12 +13,10 @@ from torch import Tensor
 
 
 def compact(labels: Tensor) -> Tensor:
-    """Hold labels that are the same along an axis once, (the same shape, stride 0 there)."""
+    """Store labels that are constant along an axis once: the same shape, stride 0 there."""
     for axis, size in enumerate(labels.shape):
-        if size > 1 and labels.stride(axis) != 0:
-            first = labels.narrow(axis, 0, 1)
-            if torch.equal(first.expand_as(labels), labels):
-                labels = first.expand_as(labels)
+        if size > 1 and labels.stride(axis) != 0 and not varies(labels, axis):
+            labels = labels.narrow(axis, 0, 1).expand_as(labels)
     return labels
 
 
@@ -32,7 +30,7 @@ def varies(labels: Tensor, axis: int) -> bool:
 
 
 def narrowed(labels: Tensor, keep: int | Sequence[int] = ()) -> Tensor:
-    """Cut axes along which labels are held once to one index, besides those to keep."""
+    """Narrow axes along which labels are stored once to one index, except those to keep."""
     axes = {axis % labels.ndim for axis in ([keep] if isinstance(keep, int) else keep)}
     for axis in range(labels.ndim):
         if axis not in axes and labels.stride(axis) == 0 and labels.shape[axis] > 1:
@@ -41,7 +39,7 @@ def narrowed(labels: Tensor, keep: int | Sequence[int] = ()) -> Tensor:
 
 
 def narrowed_together(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Cut axes along which two labels of one shape are both held once; both flat."""
+    """Narrow axes along which two labels of one shape are both stored once; return both flat."""
     for axis in range(one.ndim):
         if one.stride(axis) == 0 and other.stride(axis) == 0 and one.shape[axis] > 1:
             one, other = one.narrow(axis, 0, 1), other.narrow(axis, 0, 1)
@@ -57,7 +55,7 @@ def spans(shape: torch.Size, target: torch.Size) -> bool:
 
 
 def spread(parts: Sequence[Tensor], target: torch.Size) -> list[Tensor]:
-    """Broadcast labels; one channel that meets many, as a gate does, hangs together with none."""
+    """Broadcast labels; a single channel that meets many, such as a gate, gets no label."""
     wide = [part[(None,) * (len(target) - part.ndim)] for part in parts]
     broadcast = []
     for index, part in enumerate(wide):
@@ -70,7 +68,7 @@ def spread(parts: Sequence[Tensor], target: torch.Size) -> list[Tensor]:
 
 
 def split_axes(before: tuple[int, ...], after: tuple[int, ...]) -> list[list[int]]:
-    """List the axes of a reshape's result that come out of one axis, where that is split."""
+    """Return, for each axis that a reshape splits, the axes of the result it is split into."""
     splits: list[list[int]] = []
     index = 0
     for size in before:
@@ -83,7 +81,7 @@ def split_axes(before: tuple[int, ...], after: tuple[int, ...]) -> list[list[int
             axes.append(index)
             product *= after[index]
             index += 1
-        if product != size:  # axes are joined, too
+        if product != size:  # axes are also joined
             return splits if math.prod(before) == math.prod(after) else []
         wide = [axis for axis in axes if after[axis] > 1]
         if len(wide) > 1:
@@ -92,11 +90,11 @@ def split_axes(before: tuple[int, ...], after: tuple[int, ...]) -> list[list[int
 
 
 def tensors(value: Any) -> list[Tensor]:
-    """List the tensors in nested sequences and mappings."""
+    """Return the tensors in nested sequences and mappings."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
-        return [tensor for each in value for tensor in tensors(each)]
+        return [tensor for part in value for tensor in tensors(part)]
     return []

@@ -1,6 +1,7 @@
-"""How labels go through layers, which make channels and read them; see `trace.py`."""
+"""Rules for layers, which produce channels and read them; see `trace.py`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,16 +22,9 @@ def _weighted(
     groups: int,
     transposed: bool,
 ) -> None:
-    """Label what a convolution or a Linear gives.
+    """Label the output of a convolution or a Linear, with channels along `axis`.
 
-    Args:
-        store: Where labels are kept.
-        output: What the layer gave, with channels along `axis`.
-        images: What it was given, with channels along `axis`.
-        weight: Of the layer.
-        axis: Of channels.
-        groups: Of a convolution.
-        transposed: Whether the weight has its inputs first.
+    A transposed weight has its inputs first.
     """
     incoming, (layer, why) = store.along(images, axis), store.layer(weight)
     width = output.shape[axis]
@@ -47,43 +41,43 @@ def _weighted(
     else:
         source = store.source(weight)
         assert source is not None
-        outgoing = store.made(source, width)
+        outgoing = store.outputs_of(source, width)
         axes = ("1", "0") if transposed else ("0", "1")
         out, into = axes if isinstance(layer, Tensor) else ("out", "in")
         store.use(layer, into, incoming)
-        store.use(layer, out, outgoing, makes=True)
+        store.use(layer, out, outgoing, produces=True)
         for labels in (incoming, outgoing) if groups > 1 else ():
             parts = labels.view(groups, -1)
-            store.units.merge(parts[:1].expand_as(parts).flatten(), labels)
+            store.units.merge(parts[:1], parts)
     shape = [-1 if index == axis % output.ndim else 1 for index in range(output.ndim)]
     store.put(output, outgoing.view(shape).expand(output.shape))
 
 
 def convolved(
-    store: LabelStore, output: Tensor, input: Tensor, weight: Tensor, *args: Any, **kwargs: Any
+    store: LabelStore,
+    output: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    *args: Any,
+    transposed: bool = False,
+    **kwargs: Any,
 ) -> None:
-    """Label what a convolution gives, (N, C, ...), or (C, ...) for an image without a batch."""
-    names = ("bias", "stride", "padding", "dilation", "groups")
+    """Label the output of a convolution, (N, C, ...), or (C, ...) for an image without a batch."""
+    rest = ("output_padding", "groups", "dilation") if transposed else ("dilation", "groups")
+    names = ("bias", "stride", "padding", *rest)
     named = {**dict(zip(names, args, strict=False)), **kwargs}
     _with_bias(store, named.get("bias"), weight)
-    axis = 1 if output.ndim == weight.ndim else 0  # a single image has no batch
-    _weighted(store, output, input, weight, axis, named.get("groups") or 1, transposed=False)
+    axis = 1 if transposed or output.ndim == weight.ndim else 0
+    _weighted(store, output, input, weight, axis, named.get("groups") or 1, transposed)
 
 
-def deconvolved(
-    store: LabelStore, output: Tensor, input: Tensor, weight: Tensor, *args: Any, **kwargs: Any
-) -> None:
-    """Label what a transposed convolution gives, (N, C, ...)."""
-    names = ("bias", "stride", "padding", "output_padding", "groups", "dilation")
-    named = {**dict(zip(names, args, strict=False)), **kwargs}
-    _with_bias(store, named.get("bias"), weight)
-    _weighted(store, output, input, weight, 1, named.get("groups") or 1, transposed=True)
+deconvolved = partial(convolved, transposed=True)
 
 
 def linear(
     store: LabelStore, output: Tensor, input: Tensor, weight: Tensor, bias: Any = None
 ) -> None:
-    """Label what a Linear gives, (..., features)."""
+    """Label the output of a Linear, (..., features)."""
     _with_bias(store, bias, weight)
     _weighted(store, output, input, weight, -1, 1, transposed=False)
 
@@ -94,18 +88,18 @@ def matmul(store: LabelStore, output: Tensor, input: Tensor, other: Tensor, **_:
 
 
 def _with_bias(store: LabelStore, bias: Any, weight: Tensor) -> None:
-    """Let a bias that is not the layer's own go with the outputs of the weight."""
+    """Tie a bias that is not the layer's own to the outputs of the weight."""
     if not isinstance(bias, Tensor) or id(bias) not in store.owners:
         return
     source, (layer, _) = store.source(weight), store.layer(weight)
     if source is not None and layer is not store.owners[id(bias)][0][0]:
-        store.use(bias, "0", store.made(source, len(bias)))
+        store.use(bias, "0", store.outputs_of(source, len(bias)))
 
 
 def normed(store: LabelStore, output: Tensor, input: Tensor, *args: Any, **kwargs: Any) -> None:
-    """Label what a norm gives: the same, and its numbers go with the channels."""
+    """Label the output of a norm as its input, and tie its parameters to the channels."""
     layer = store.running[-1] if store.running else None
-    parameters = [each for each in (*args, *kwargs.values()) if id(each) in store.owners]
+    parameters = [value for value in (*args, *kwargs.values()) if id(value) in store.owners]
     for parameter in parameters:
         owner, _ = store.owners[id(parameter)][0]
         layer = owner if isinstance(owner, (*NORM, nn.PReLU)) else parameter
@@ -118,7 +112,7 @@ def normed(store: LabelStore, output: Tensor, input: Tensor, *args: Any, **kwarg
             store.use(layer, "norm", labels)
         if isinstance(layer, nn.GroupNorm):
             parts = labels.view(layer.num_groups, -1)
-            store.units.merge(parts[:1].expand_as(parts).flatten(), labels)
+            store.units.merge(parts[:1], parts)
     elif parameters:
         store.units.fix(store.of(input), "a norm by function reads them")
     store.put(output, store.of(input))
@@ -135,7 +129,7 @@ def attended(
 
 
 def recurrent(store: LabelStore, output: Any, *args: Any, **kwargs: Any) -> None:
-    """Let the channels of a sequence go with the columns of a recurrent layer's weights."""
+    """Tie the channels of a sequence to the columns of a recurrent layer's weights."""
     layer, sequence = store.running[-1], args[0]
     opaque(store, output, *args[1:], **kwargs)
     for name, weight in layer.named_parameters(recurse=False):
@@ -144,7 +138,7 @@ def recurrent(store: LabelStore, output: Any, *args: Any, **kwargs: Any) -> None
 
 
 def opaque(store: LabelStore, output: Any, *args: Any, **kwargs: Any) -> None:
-    """Fix whatever goes through what has a width of its own."""
+    """Fix the channels that enter and leave a layer of fixed width."""
     kind = type(store.running[-1]).__name__ if store.running else "a layer"
     for tensor in tensors((args, kwargs)):
         if tensor.is_floating_point() and id(tensor) not in store.owners:

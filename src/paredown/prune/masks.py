@@ -1,7 +1,12 @@
-"""Zeros that stay zeros: masks over a network's weights, kept through training, then baked in."""
+"""Masks over a network's weights: zeros that stay zeros through training, then baked in.
+
+`torch.nn.utils.prune` updates a masked weight only when its own layer runs; attention and code that
+reads the weights of another layer would see stale ones. Parametrizations mask at every read.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +16,10 @@ from paredown.model import layers
 from paredown.prune.groups import Group, by_channel
 
 Masks = Mapping[str, Tensor]
-"""1 where a number stays and 0 where it goes, by the parameter's name."""
+"""1 for a number that stays and 0 for one that goes, by the parameter's name."""
 
 
 class _Mask(nn.Module):
-    """Multiplies a parameter whenever it is read, whichever layer or function reads it."""
-
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
         self.mask: Tensor
@@ -28,12 +31,7 @@ class _Mask(nn.Module):
 
 @contextmanager
 def masked(module: nn.Module, masks: Masks) -> Iterator[None]:
-    """Hold what the masks take at zero, whatever an optimizer does; afterwards it is plain again.
-
-    Args:
-        module: Changed in place.
-        masks: Of its parameters' shapes.
-    """
+    """Hold masked numbers at zero within the block; afterwards the zeros are plain weights."""
     places = [name.rpartition(".") for name in masks]
     for (path, _, leaf), mask in zip(places, masks.values(), strict=True):
         parametrize.register_parametrization(module.get_submodule(path), leaf, _Mask(mask))
@@ -45,66 +43,45 @@ def masked(module: nn.Module, masks: Masks) -> Iterator[None]:
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
-    """Give the weights that can be zeroed, of convolutions and Linears, by name."""
-    found = {}
-    for name in layers(module):
-        weight = module.get_submodule(name).weight
-        assert isinstance(weight, Tensor)
-        found[f"{name}.weight"] = weight
-    return found
+    """Return the weights of convolutions and Linears, by name."""
+    weights = {f"{name}.weight": module.get_submodule(name).weight for name in layers(module)}
+    return cast("dict[str, Tensor]", weights)
 
 
 def channel_masks(groups: Sequence[Group], units: Mapping[str, Sequence[int]]) -> Masks:
-    """Take every number of some units of each group: what removes them leaves, in the old shape.
-
-    Args:
-        groups: Of the network.
-        units: That go, by the group's name.
-    """
+    """Return masks over every number that would go with some units of each group."""
     masks: dict[str, Tensor] = {}
     for group in groups:
         indices = torch.tensor(units[group.name], dtype=torch.int64)
-        for part in group.slices:
-            weight, gone = part.weight, part.rows[torch.isin(part.units, indices)]
+        for part in group.members:
+            weight, rows = part.weight, part.rows[torch.isin(part.units, indices)]
             if weight is None:
                 continue
-            place = torch.arange(weight.numel()).view(weight.shape)
-            rows = by_channel(part.layer, part.side, place)[gone].flatten()
+            positions = torch.arange(weight.numel()).view(weight.shape)
+            numbers = by_channel(part.layer, part.side, positions)[rows].flatten()
             alone = isinstance(part.layer, Tensor)
             name = part.name if alone else f"{part.name}.weight"
-            mask = masks.setdefault(name, torch.ones(weight.shape))
-            mask.view(-1)[rows] = 0
+            masks.setdefault(name, torch.ones(weight.shape)).view(-1)[numbers] = 0
             bias = None if alone else getattr(part.layer, "bias", None)
             if part.side != "in" and isinstance(bias, Tensor):
-                masks.setdefault(f"{part.name}.bias", torch.ones(bias.shape))[gone] = 0
+                masks.setdefault(f"{part.name}.bias", torch.ones(bias.shape))[rows] = 0
     return masks
 
 
 def scattered_masks(weights: Mapping[str, Tensor], amount: float, scope: str) -> Masks:
-    """Take the smallest weights, wherever they are.
-
-    Args:
-        weights: By name.
-        amount: Fraction that goes, [0, 1).
-        scope: local, of each tensor; global, of all together.
-    """
-    sizes = {name: weight.detach().abs() for name, weight in weights.items()}
+    """Return masks over the smallest weights of each tensor (local) or of all (global)."""
+    sizes = {name: weight.detach().abs().flatten() for name, weight in weights.items()}
     if scope == "local":
-        return {
-            name: _largest(size.flatten(), amount).view(size.shape) for name, size in sizes.items()
-        }
-    together = _largest(torch.cat([size.flatten() for size in sizes.values()]), amount)
-    parts = torch.split(together, [size.numel() for size in sizes.values()])
-    pairs = zip(sizes.items(), parts, strict=True)
-    return {name: part.view(size.shape) for (name, size), part in pairs}
+        masks = [_largest(size, amount) for size in sizes.values()]
+    else:
+        together = _largest(torch.cat(list(sizes.values())), amount)
+        masks = list(torch.split(together, [size.numel() for size in sizes.values()]))
+    pairs = zip(weights.items(), masks, strict=True)
+    return {name: mask.view(weight.shape) for (name, weight), mask in pairs}
 
 
 def two_of_four_masks(weights: Mapping[str, Tensor]) -> Masks:
-    """Take the two smallest of every four weights that follow each other along the inputs.
-
-    Args:
-        weights: (outputs, inputs, ...) by name; inputs are a multiple of 4.
-    """
+    """Return masks over the two smallest of every four consecutive weights along the inputs."""
     return {name: _two_of_four(weight.detach().abs()) for name, weight in weights.items()}
 
 

@@ -1,4 +1,4 @@
-"""Networks that cannot be pruned, told from those that can before anything is trained."""
+"""Checks that a network can be pruned, before anything is trained."""
 
 import itertools
 import logging
@@ -11,22 +11,17 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.prune.channels import Pruning
+from paredown.prune.outline import too_coarse
 
-NAMED = 3  # layers of one reason, in the log
+NAMED = 3  # layers per reason, in the log
 
 log = logging.getLogger(__name__)
 
 
 def require_groups(network: nn.Module, pruning: Pruning) -> None:
-    """Refuse a network of which nothing can be pruned, or that cannot be pruned right.
+    """Raise ConfigError if no channel of a network, which is changed, can go.
 
-    Args:
-        network: It is changed; its weights do not matter.
-        pruning: Has a criterion that can score its layers, and rounds their widths.
-
-    Raises:
-        ConfigError: If nothing of it can be pruned, with the reason, or `round_to` is above every
-            layer, or the criterion cannot score one.
+    Also if `round_to` is above every layer, or the criterion cannot score one.
     """
     prunable = pruning.find(network)
     if not prunable.groups:
@@ -37,36 +32,30 @@ def require_groups(network: nn.Module, pruning: Pruning) -> None:
         names = [name for name, other in prunable.fixed.items() if other == reason]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         log.info("not pruned: %s%s: %s", ", ".join(names[:NAMED]), more, reason)
-    widest = max(
-        prunable.groups, key=lambda group: 0 if (group.attention is not None) else group.channels
-    )
-    round_to = pruning.round_to
-    if not widest.attention and round_to >= widest.channels:
-        raise ConfigError(
-            f"prune.round_to must be below {widest.channels}, the channels of the widest layer, "
-            f"{widest.name}, got {round_to}; no layer would lose a channel"
-        )
+    widest = max(prunable.groups, key=lambda group: 0 if group.attention else group.channels)
+    if not widest.attention and pruning.round_to >= widest.channels:
+        key = "prune.round_to"
+        raise ConfigError(too_coarse(key, pruning.round_to, widest.name, widest.channels))
     if not pruning.criterion.gradients[0]:
         pruning.score(network, 0)
 
 
 def require_fixed_flow(network: nn.Module, dataset: Dataset) -> None:
-    """Refuse a network that decides by values what it does: tracing misses the other branch.
+    """Raise ConfigError, naming the layer, if control flow depends on data.
 
-    Raises:
-        ConfigError: Naming the part that decides.
+    Tracing would miss the other branch.
     """
     stack: list[str] = []
-    names = {part: name for name, part in network.named_modules()}
+    names = {layer: name for name, layer in network.named_modules()}
 
-    def enter(part: nn.Module, _: Any) -> None:
-        stack.append(f"{names[part] or 'itself'} ({type(part).__name__})")
+    def enter(layer: nn.Module, _: Any) -> None:
+        stack.append(f"{names[layer] or 'itself'} ({type(layer).__name__})")
 
     def leave(*_: Any) -> None:
         stack.pop()
 
-    before = [part.register_forward_pre_hook(enter) for part in names]
-    after = [part.register_forward_hook(leave) for part in names]
+    before = [layer.register_forward_pre_hook(enter) for layer in names]
+    after = [layer.register_forward_hook(leave) for layer in names]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     training = network.training
     try:
@@ -75,8 +64,8 @@ def require_fixed_flow(network: nn.Module, dataset: Dataset) -> None:
             network.eval()(torch.zeros(2, *dataset.input_shape, device=device))
     except DataDependentOutputException:
         raise ConfigError(
-            f"model must do the same for every image to be pruned, got {stack[-1]}, which decides "
-            "by the values of its input; no dependency can be read off the other branch"
+            f"model must have no data-dependent control flow to be pruned, got {stack[-1]}, which "
+            "branches on the values of its input; tracing would miss the other branch"
         ) from None
     finally:
         network.train(training)

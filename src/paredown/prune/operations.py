@@ -1,4 +1,4 @@
-"""How labels go through operations that are no layer; see `trace.py`."""
+"""Rules for operations that are no layer; see `trace.py`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,11 +34,11 @@ LIKE = ("zeros", "ones", "empty", "full", "rand", "arange", "bernoulli", "new_")
 
 
 Rule = Callable[[LabelStore, Any, Any, Any, Any], None]
-"""(store, operation, what it gave, its arguments, its keyword arguments)"""
+"""(store, operation, output, arguments, keyword arguments)"""
 
 
 def rule_of(func: Any, output: Any, args: Any) -> Rule | None:
-    """Choose how labels go through an operation; None if it reads no numbers."""
+    """Return the rule of an operation; None if it reads no numbers."""
     packet, name = func.overloadpacket, func._schema.name.removeprefix("aten::")
     if not tensors(output) or name.startswith(LIKE):
         return None
@@ -52,7 +52,7 @@ def rule_of(func: Any, output: Any, args: Any) -> Rule | None:
 
 
 def moved(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> None:
-    """Move labels by the operation that moved the numbers."""
+    """Apply to the labels the operation that moved the numbers."""
 
     def labelled(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -70,7 +70,7 @@ def moved(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> 
 
 
 def split(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> None:
-    """Label what a tensor is cut into; equal pieces lose the same channels each."""
+    """Label the pieces of a tensor; equal pieces lose the same channels each."""
     moved(store, func, output, args, kwargs)
     pieces = tensors(output)
     labels = [store.of(piece) for piece in pieces]
@@ -83,7 +83,7 @@ def split(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> 
 
 
 def viewed(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
-    """Label a reshape; what it splits into factors can only lose whole rows of them."""
+    """Label a reshape; an axis that it splits into factors can only lose whole rows of them."""
     moved(store, func, output, args, kwargs)
     for axes in split_axes(tuple(args[0].shape), tuple(output.shape)):
         labels = narrowed(store.of(output), keep=axes)
@@ -93,11 +93,11 @@ def viewed(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any)
         first = labels
         for axis in fixed:
             first = first.narrow(axis, 0, 1)
-        store.units.merge(first.expand_as(labels).flatten(), labels.flatten())
+        store.units.merge(first, labels)
 
 
 def padded(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
-    """Label what is padded with a constant: the new numbers of a channel axis stay there."""
+    """Label padding with a constant: the new numbers of a channel axis are fixed."""
     labels = store.of(args[0])
     for index, count in enumerate(args[1]):
         axis = labels.ndim - 1 - index // 2
@@ -120,7 +120,7 @@ def padded(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any)
 
 
 def multiplied(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any) -> None:
-    """Label a product of two activations: what it adds up over hangs together."""
+    """Label a product of two activations; the axis that it sums over is merged."""
     left, right = args[-2:] if len(args) > 2 else args[:2]
     one, other = store.of(left), store.of(right)
     if varies(one, -1) and varies(one, -2):
@@ -137,19 +137,19 @@ def multiplied(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: 
         store.put(output, torch.where(rows == NOTHING, columns, rows))
     elif varies(other, -1):
         store.put(output, columns)
-    elif not varies(one, -1):  # else what was added up is gone
+    elif not varies(one, -1):  # else those were summed over
         store.put(output, rows)
 
 
 def _merged(store: LabelStore, labels: Tensor, axis: int) -> Tensor:
     short = narrowed(labels, keep=axis)
     first = short.max(dim=axis, keepdim=True).values
-    store.units.merge(first.expand_as(short).flatten(), short.flatten())
+    store.units.merge(first, short)
     return first.expand_as(labels)
 
 
 def reduced(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> None:
-    """Label sums, means and the like: an axis of channels that is added up has none left."""
+    """Label sums, means and the like; a channel axis that is reduced loses its labels."""
     labels, (target, *_) = store.of(args[0]), tensors(output)
     names = [argument.name for argument in func._schema.arguments]
     named = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -170,7 +170,7 @@ def reduced(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -
 
 
 def pooled(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> None:
-    """Label what moves within each channel: pooling, interpolation."""
+    """Label operations within each channel: pooling, interpolation."""
     (target, *_), labels = tensors(output), store.of(args[0])
     if target.ndim == labels.ndim:
         axes = [axis for axis in range(target.ndim) if target.shape[axis] != labels.shape[axis]]
@@ -181,7 +181,7 @@ def pooled(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) ->
 
 
 def combined(store: LabelStore, func: Any, output: Any, args: Any, kwargs: Any) -> None:
-    """Label what is computed number by number: those of one place hang together."""
+    """Label elementwise operations; the channels at one position are merged."""
     for target in tensors(output)[:1]:
         inputs = [tensor for tensor in tensors((args, kwargs)) if tensor.is_floating_point()]
         fitting = [store.of(tensor) for tensor in inputs if spans(tensor.shape, target.shape)]
@@ -206,7 +206,7 @@ def gated(store: LabelStore, func: Any, output: Tensor, args: Any, kwargs: Any) 
 
 
 def _reduces(func: Any, output: Any, args: Any) -> bool:
-    """Check whether an operation adds up, or the like, along axes."""
+    """Check whether an operation reduces axes."""
     names = [argument.name for argument in func._schema.arguments]
     first = args[0] if args else None
     if not isinstance(first, Tensor) or not first.ndim:

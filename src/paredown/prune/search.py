@@ -1,4 +1,4 @@
-"""Find the amount that brings a network within its target, by measuring."""
+"""The search for the amount that brings a network within its target, by measuring."""
 
 import copy
 import logging
@@ -6,16 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import nn
 
 from paredown.errors import ConfigError
 from paredown.prune.channels import Pruning
 from paredown.prune.target import Target
-from paredown.variant import Context, Variant, Weigh
+from paredown.variant import Build, Context, CostFn, Variant
 
 log = logging.getLogger(__name__)
 
-MOST = 1 - 2**-20  # leaves one multiple of every layer
+MAX_AMOUNT = 1 - 2**-20  # leaves one multiple of every layer
 HALVINGS = {"params": 14, "macs": 14, "size_mb": 9, "latency_ms": 9}  # the last two lower each time
 NEAR = 0.995  # of the limit: no need to come nearer
 
@@ -23,17 +22,11 @@ NEAR = 0.995  # of the limit: no need to come nearer
 def search(
     target: Target, pruning: Pruning, variant: Variant, context: Context
 ) -> tuple[float, dict[str, float]]:
-    """Find the least amount that is within the target before recovery, which moves no width.
-
-    Args:
-        target: Names one metric.
-        pruning: Chooses the channels.
-        variant: That is to be pruned.
-        context: Knows the runtime.
+    """Find the least amount within the target; fine-tuning changes no width.
 
     Returns:
-        The amount, 0 if nothing has to go; and what is told of it: the amount, the limit, and
-        what the variant costs before.
+        The amount, 0 if nothing has to go; and the facts to log: the amount, the limit, and the
+        cost before.
 
     Raises:
         ConfigError: If even the smallest widths cost more.
@@ -45,75 +38,61 @@ def search(
         pruning.prune(module, amount, scores)
         return replace(variant, module=module)
 
-    assert context.scale is not None
-    with context.scale(variant, target.metric) as weigh:
-        limit = _limit(target, pruning, weigh, variant, pruned(MOST))
-        before = weigh(variant)
+    assert context.cost_meter is not None
+    with context.cost_meter(variant, target.metric) as cost:
+        limit = _limit(target, pruning, cost, variant, pruned(MAX_AMOUNT))
+        before = cost(variant)
         facts = {f"target_{target.metric}": limit, f"before_{target.metric}": before}
         if before <= limit:
             return 0.0, facts
-        amount = _halve(target.metric, limit, lambda amount: weigh(pruned(amount)))
+        amount = _bisect(target.metric, limit, lambda amount: cost(pruned(amount)))
     return amount, {"amount": amount, **facts}
 
 
-def require_reachable(
-    target: Target, pruning: Pruning, build: Callable[[], nn.Module], context: Context
-) -> None:
-    """Raise ConfigError if no width is within the target, whatever the weights.
-
-    Args:
-        target: Names one metric.
-        pruning: Chooses the channels.
-        build: Gives the network with fresh weights.
-        context: Knows the runtime.
-    """
+def require_reachable(target: Target, pruning: Pruning, build: Build, context: Context) -> None:
+    """Raise ConfigError if no width is within the target, whatever the weights."""
     module = build().eval()
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.ndim == 1 and tensor.is_floating_point():
-            tensor.data.uniform_(0.5, 1.5)  # an exporter leaves out biases that are all 0
+            tensor.data.uniform_(0.5, 1.5)  # exporters leave out biases that are all 0
     smallest = copy.deepcopy(module)
     zeros = {group.name: torch.zeros(group.units) for group in pruning.find(smallest).groups}
-    pruning.prune(smallest, MOST, zeros)
-    given, least = Variant(module, None), Variant(smallest, None)  # type: ignore[arg-type]
-    assert context.scale is not None
-    with context.scale(given, target.metric) as weigh:
-        _limit(target, pruning, weigh, given, least)
+    pruning.prune(smallest, MAX_AMOUNT, zeros)
+    original, least = Variant(module, None), Variant(smallest, None)  # type: ignore[arg-type]
+    assert context.cost_meter is not None
+    with context.cost_meter(original, target.metric) as cost:
+        _limit(target, pruning, cost, original, least)
 
 
 def reached(
     target: Target, before: float, variant: Variant, smaller: Variant, context: Context
 ) -> dict[str, float]:
-    """Tell what the variant that was made costs in the target's metric.
+    """Return the pruned variant's cost in the target's metric, as a fact to log.
 
-    Args:
-        target: Names the metric.
-        before: What the variant cost when the amount was searched: a machine may have slowed
-            down since, and what counts is the ratio.
-        variant: That was pruned.
-        smaller: What came of it.
-        context: Knows the runtime.
+    The machine may have slowed down since the search measured `before`, so only the ratio of the
+    two costs is measured now.
     """
-    assert context.scale is not None
-    with context.scale(variant, target.metric) as weigh:
-        return {f"reached_{target.metric}": before / weigh(variant) * weigh(smaller)}
+    assert context.cost_meter is not None
+    with context.cost_meter(variant, target.metric) as cost:
+        return {f"reached_{target.metric}": before / cost(variant) * cost(smaller)}
 
 
 def _limit(
-    target: Target, pruning: Pruning, weigh: Weigh, variant: Variant, smallest: Variant
+    target: Target, pruning: Pruning, cost: CostFn, variant: Variant, smallest: Variant
 ) -> float:
-    limit, least = target.limit(lambda: weigh(variant)), weigh(smallest)
+    limit, least = target.limit(lambda: cost(variant)), cost(smallest)
     if least > limit:
         raise ConfigError(
             f"prune.target.{target.metric} must be at least {least:.4g}, the smallest that "
-            f"prune.round_to={pruning.round_to} allows, got {target.asked}"
+            f"prune.round_to={pruning.round_to} allows, got {target.value}"
             + ("" if pruning.round_to == 1 else "; a smaller round_to reaches further")
         )
     return limit
 
 
-def _halve(metric: str, limit: float, cost: Callable[[float], float]) -> float:
-    """Find the least amount within the limit; MOST is, and 0 is not."""
-    low, high = 0.0, MOST
+def _bisect(metric: str, limit: float, cost: Callable[[float], float]) -> float:
+    """Find the least amount within the limit; MAX_AMOUNT is within it, and 0 is not."""
+    low, high = 0.0, MAX_AMOUNT
     for _ in range(HALVINGS[metric]):
         middle = (low + high) / 2
         value = cost(middle)

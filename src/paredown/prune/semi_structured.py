@@ -1,22 +1,25 @@
-"""Two of four: the pattern that sparse tensor cores run, and CPUs do not."""
+"""2:4 sparsity: the pattern that sparse tensor cores accelerate, and CPUs do not."""
 
-import copy
 import logging
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from paredown.prune.pruner import Pruner
 from paredown.variant import Context, Variant
+
+if TYPE_CHECKING:
+    from torch import nn
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SemiStructured(Pruner):
-    """Zero the two smallest of every four weights along a layer's inputs, and recover.
+    """Zero the two smallest of every four weights along a layer's inputs, then fine-tune.
 
-    Layers whose inputs are no multiple of 4 stay as they are, such as one that takes colours.
-    The file keeps its shape, its bytes and its speed: ONNX Runtime's CPU kernels are dense.
+    Layers whose inputs are no multiple of 4, such as one on RGB images, stay as they are. The file
+    keeps its shape, its bytes and its speed: ONNX Runtime's CPU kernels are dense.
 
     Source: Mishra et al., Accelerating Sparse Deep Neural Networks, 2021, arXiv 2104.08378.
     """
@@ -26,15 +29,14 @@ class SemiStructured(Pruner):
 
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Return a copy of the variant's network with zeros in it, fine-tuned around them."""
+        return self.finetuned(variant, context, self._masked)
+
+    def _masked(self, module: "nn.Module") -> AbstractContextManager[None]:
         from paredown.prune.masks import masked, two_of_four_masks, weights_of
 
-        assert variant is not None
-        module = copy.deepcopy(variant.module)
         weights = weights_of(module)
-        fits = {name: weight for name, weight in weights.items() if weight.shape[1] % 4 == 0}
-        if len(fits) < len(weights):
-            whole = ", ".join(name for name in weights if name not in fits)
-            log.info("%s: inputs no multiple of 4, left whole: %s", self.label, whole)
-        with masked(module, two_of_four_masks(fits)):
-            curves = self.recover(module, context, self.epochs)
-        return replace(variant, module=module, curves=curves, facts={})
+        fitting = {name: weight for name, weight in weights.items() if weight.shape[1] % 4 == 0}
+        if len(fitting) < len(weights):
+            names = ", ".join(name for name in weights if name not in fitting)
+            log.info("%s: not pruned, inputs are no multiple of 4: %s", self.label, names)
+        return masked(module, two_of_four_masks(fitting))

@@ -1,4 +1,4 @@
-"""Structured pruning: drop the weakest channels, then fine-tune what is left."""
+"""Structured pruning: remove the channels that score lowest, then fine-tune."""
 
 import copy
 import logging
@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from paredown.errors import require
-from paredown.prune.criterion import Criterion, ranked, require_scope
-from paredown.prune.outline import require_rounding
-from paredown.prune.pruner import Pruner, require_amount, unchanged
+from paredown.prune.pruner import ChannelPruner, require_amount, unchanged
 from paredown.prune.target import Target
 from paredown.training import Training
 from paredown.variant import Build, Context, Variant
@@ -17,15 +15,12 @@ from paredown.variant import Build, Context, Variant
 if TYPE_CHECKING:
     from torch import nn
 
-    from paredown.prune.channels import Pruning
-
-
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Structured(Pruner):
-    """Remove the channels that the criterion holds for the least, and recover.
+class Structured(ChannelPruner):
+    """Remove the channels that score lowest, then fine-tune.
 
     Source: groups of layers: Fang et al., DepGraph, 2023, arXiv 2301.12900; in steps: Molchanov
     et al., Pruning Convolutional Neural Networks for Resource Efficient Inference, 2016, arXiv
@@ -33,26 +28,19 @@ class Structured(Pruner):
     1903.01611.
 
     Args:
-        criterion: Scores the channels.
-        amount: Fraction of the channels to remove, [0, 1); null: what the target needs.
+        amount: Fraction of the channels to remove, [0, 1); null: as much as the target needs.
             Parameters fall by about 1 - (1 - amount)^2. 0 leaves the network as it is and trains
             nothing.
-        target: What the file may cost at most, in the place of an amount.
-        scope: What is ranked together: the channels of one layer (local), of all (global), or of
-            all layers that are made alike (isomorphic); null: the first that suits the criterion.
-        round_to: Kept channels are a multiple of this.
+        target: The file's highest cost, instead of an amount.
         steps: Rounds of pruning, each followed by its share of the epochs.
-        rewind: Epochs of the training before, after which the surviving weights are taken; null:
+        rewind: Epochs of the training before to which the surviving weights are reset; null:
             they stay as they are.
     """
 
     note: ClassVar[str] = ""
 
-    criterion: Criterion
     amount: float | None
     target: Target
-    scope: str | None
-    round_to: int
     steps: int
     rewind: int | None
 
@@ -64,13 +52,11 @@ class Structured(Pruner):
         else:
             require(self.amount is not None, "amount", "be given, or a prune.target", None)
             require_amount(self.amount or 0.0)
-        require_scope(self.criterion, self.scope)
-        require(self.round_to >= 1, "round_to", "be at least 1 channel", self.round_to)
         require(self.steps >= 1, "steps", "be at least 1", self.steps)
-        rule = f"be 0 or at least steps={self.steps}, an epoch a step"
+        rule = f"be 0 or at least steps={self.steps}, one epoch per step"
         require(self.epochs == 0 or self.epochs >= self.steps, "epochs", rule, self.epochs)
-        rewinds = self.rewind is None or self.rewind >= 0
-        require(rewinds, "rewind", "be at least 0 epochs, or null", self.rewind)
+        valid = self.rewind is None or self.rewind >= 0
+        require(valid, "rewind", "be at least 0 epochs, or null", self.rewind)
 
     @property
     def label(self) -> str:
@@ -83,12 +69,12 @@ class Structured(Pruner):
         return self.target.metric in ("size_mb", "latency_ms")
 
     def check_cheaply(self, outline: Build, before: Training | None) -> None:
-        """Raise ConfigError if no network of these shapes would do; see `variant`."""
+        """Raise ConfigError if `rewind` or `round_to` cannot be met; see `variant`."""
         self._require_rewind(before)
-        require_rounding(self.round_to, outline)
+        super().check_cheaply(outline, before)
 
     def check(self, build: Build, context: Context, before: Training | None) -> None:
-        """Raise ConfigError if the stage cannot work on a network; see `variant.Checks`."""
+        """Raise ConfigError if the network cannot reach the settings; see `variant.Checks`."""
         from paredown.prune.search import require_reachable
 
         self._require_rewind(before)
@@ -122,38 +108,25 @@ class Structured(Pruner):
             log.info("%s: %s", context.title, ", ".join(f"{k} {v:.6g}" for k, v in facts.items()))
         return smaller
 
-    def pruning(self, context: Context) -> "Pruning":
-        """Say how channels are chosen."""
-        from paredown.prune.channels import Pruning
-
-        scope = ranked(self.criterion, self.scope)
-        frozen = self.epochs > 0
-        return Pruning(self.criterion, scope, self.round_to, context.dataset, frozen)
-
     def _shrink(
         self, module: "nn.Module", amount: float, context: Context
     ) -> tuple[Mapping[str, float], ...]:
-        """Prune in place and recover, step by step; give what training logged."""
-        from paredown.prune.channels import whole_widths
-
+        """Prune in place and fine-tune, step by step; return the training curves."""
         pruning = self.pruning(context)
-        whole = whole_widths(pruning.find(module))
-        early = self._early(context)
+        original = pruning.find(module).widths
+        rewound: nn.Module | None = None
+        if self.rewind is not None and context.trains:
+            assert context.early is not None
+            rewound = context.early(self.rewind)
         curves: list[Mapping[str, float]] = []
         for step in range(self.steps):
-            own = replace(context, seed=context.seed + step)
+            step_context = replace(context, seed=context.seed + step)
             part = amount * (step + 1) / self.steps
-            cuts = pruning.prune(module, part, pruning.score(module, own.seed), whole)
-            if early is not None:
-                pruning.again(early, cuts)
-                module.load_state_dict(early.state_dict())
+            scores = pruning.score(module, step_context.seed)
+            cuts = pruning.prune(module, part, scores, original)
+            if rewound is not None:
+                pruning.apply_same(rewound, cuts)
+                module.load_state_dict(rewound.state_dict())
             epochs = self.epochs * (step + 1) // self.steps - self.epochs * step // self.steps
-            curves += self.recover(module, own, epochs)
+            curves += self.finetune(module, step_context, epochs)
         return tuple(curves)
-
-    def _early(self, context: Context) -> "nn.Module | None":
-        """Give the network that surviving weights are rewound to, if any."""
-        if self.rewind is None or not context.trains:
-            return None
-        assert context.early is not None
-        return context.early(self.rewind)

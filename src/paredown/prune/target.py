@@ -1,4 +1,4 @@
-"""What a pruned network may cost, in the place of an amount."""
+"""The cost that a pruned network may reach, instead of an amount."""
 
 import math
 import re
@@ -10,14 +10,14 @@ from paredown.errors import require
 
 @dataclass(frozen=True)
 class Target:
-    """What the pruned network may cost at most, in one metric.
+    """The highest cost of the pruned network, in one metric.
 
-    A number is absolute, in the metric's unit; a text such as 25% is a share of what the network
-    costs before it is pruned.
+    A number is absolute, in the metric's unit; a text such as 25% is a share of the cost before
+    pruning.
 
     Args:
-        params: Trainable numbers.
-        macs: Multiply-accumulates of one image.
+        params: Trainable parameters.
+        macs: Multiply-accumulates per image.
         size_mb: 1e6 bytes of the float32 files that the stage ships.
         latency_ms: Of one inference with these files.
     """
@@ -28,10 +28,10 @@ class Target:
     latency_ms: float | str | None
 
     def __post_init__(self) -> None:
-        given = {name: value for name, value in self._values().items() if value is not None}
-        beside = " and ".join(list(given)[1:])
-        require(not beside, next(iter(given), ""), "be the only target", f"{beside} beside it")
-        for key, value in given.items():
+        limits = self._limits
+        beside = " and ".join(list(limits)[1:])
+        require(not beside, next(iter(limits), ""), "be the only target", f"{beside} beside it")
+        for key, value in limits.items():
             if isinstance(value, str):
                 rule = "be a number, or a share of what is pruned, such as 25%"
                 require(re.fullmatch(r"\d+(\.\d+)?%", value) is not None, key, rule, value)
@@ -39,31 +39,27 @@ class Target:
             else:
                 require(0 < value < math.inf, key, "be above 0", value)
 
-    def _values(self) -> dict[str, float | str | None]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    @property
+    def _limits(self) -> dict[str, float | str]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def metric(self) -> str:
         """The metric that is limited; empty if none is."""
-        return next((name for name, value in self._values().items() if value is not None), "")
+        return next(iter(self._limits), "")
 
     @property
-    def asked(self) -> float | str:
-        """As it was given."""
-        value = self._values()[self.metric]
-        assert value is not None
-        return value
+    def value(self) -> float | str:
+        """The limit as configured."""
+        return self._limits[self.metric]
 
     @property
     def label(self) -> str:
         """Such as size_mb1.5 or macs25pct."""
-        return f"{self.metric}{self.asked}".replace("%", "pct")
+        return f"{self.metric}{self.value}".replace("%", "pct")
 
     def limit(self, before: Callable[[], float]) -> float:
-        """Give the highest value that is allowed, in the metric's unit.
-
-        Args:
-            before: Tells what the network costs before it is pruned.
-        """
-        value = self.asked
+        """Return the limit in the metric's unit; `before` measures the cost before pruning."""
+        value = self.value
         return before() * float(value[:-1]) / 100 if isinstance(value, str) else float(value)

@@ -1,11 +1,10 @@
-"""Follow every channel from the layer that makes it to the layers that read it.
+"""Follow every channel from the layer that produces it to the layers that read it.
 
-The network runs once on real images. Every tensor carries labels in its own shape: which channel a
-number comes from. Whatever moves numbers (views, slices, splits, flips, rolls, shuffles,
-concatenations) moves the labels by the very same operation, so that indices are followed rather
-than guessed; whatever combines numbers elementwise makes their channels one unit. What an
-operation that is not known here does to channels is not guessed: `equivalence.py` compares the
-smaller network with the masked one, and leaves alone what differs.
+The network runs once on real images. Every tensor carries labels in its own shape: the channel that
+each number comes from. An operation that moves numbers (view, slice, split, flip, roll, shuffle,
+concatenation) is applied to the labels as well, so that indices are exact; an elementwise operation
+merges the channels of its operands into one unit. Unknown operations are left to `equivalence.py`,
+which compares the smaller network with the masked one and excludes groups that differ.
 """
 
 import logging
@@ -44,7 +43,7 @@ class Tracer(TorchFunctionMode):
         self._dispatch = _Dispatch(self.store)
 
     def run(self, module: nn.Module, images: Tensor) -> None:
-        """Run the network, once or more often; what its outputs come from stays."""
+        """Run the network and fix the channels of its outputs; may be called again."""
         hooks = [part.register_forward_pre_hook(self._enter) for part in module.modules()]
         hooks += [part.register_forward_hook(self._leave) for part in module.modules()]
         try:
@@ -66,7 +65,7 @@ class Tracer(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Label what layers give; everything else is labelled one level below."""
+        """Label the outputs of layers; `_Dispatch` labels those of other operations."""
         kwargs = kwargs or {}
         rule = LAYERS.get(func)
         if rule is None:
@@ -87,7 +86,7 @@ class Tracer(TorchFunctionMode):
 
 @contextmanager
 def following(operation: Any) -> Iterator[None]:
-    """Go on without labels where a rule cannot follow an operation: `equivalence.py` tells."""
+    """Continue without labels if a rule fails; `equivalence.py` excludes groups that suffer."""
     try:
         yield
     except (RuntimeError, IndexError, ValueError, TypeError, AttributeError) as error:
@@ -95,7 +94,7 @@ def following(operation: Any) -> Iterator[None]:
 
 
 class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Labels what is no layer."""
+    """Labels the outputs of operations that are no layer."""
 
     def __init__(self, store: LabelStore) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -110,7 +109,7 @@ class _Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._silent = before
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, then label what it gave."""
+        """Run an operation, then label its output."""
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
         if self._silent:

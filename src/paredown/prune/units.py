@@ -1,4 +1,4 @@
-"""Which channels must go together: a union-find over the numbers that channels are labelled by."""
+"""Units of channels that must go together: a union-find over their labels."""
 
 import numpy as np
 import torch
@@ -8,9 +8,9 @@ NOTHING = 0  # labels a number that comes from no channel, such as a pixel or a 
 
 
 class Units:
-    """Channels that hang together share a unit; a unit is named by one of its channels.
+    """Sets of labels; a unit is named by one of its labels.
 
-    A label is the positive number of a channel; `NOTHING` hangs together with nothing.
+    A label is the positive number of a channel; `NOTHING` is never merged.
     """
 
     def __init__(self) -> None:
@@ -18,14 +18,14 @@ class Units:
         self._reasons: dict[int, str] = {}
 
     def new(self, count: int) -> Tensor:
-        """Make labels for channels that hang together with none yet, (count,)."""
+        """Return labels for new, separate channels, (count,)."""
         start = len(self._parent)
         labels = np.arange(start, start + count)
         self._parent = np.concatenate([self._parent, labels])
         return torch.from_numpy(labels.copy())
 
     def roots(self, labels: Tensor) -> Tensor:
-        """Name the unit of every label, in the labels' shape."""
+        """Return the unit of every label, in the labels' shape."""
         units = labels.numpy()
         while True:
             above = self._parent[units]
@@ -34,7 +34,8 @@ class Units:
             units = above
 
     def merge(self, one: Tensor, other: Tensor) -> None:
-        """Let the units of two lists of labels hang together, pair by pair."""
+        """Merge the units of labels pair by pair, after broadcasting them to one shape."""
+        one, other = torch.broadcast_tensors(one, other)  # type: ignore[no-untyped-call]
         both = (one != NOTHING) & (other != NOTHING) & (one != other)
         size = len(self._parent)
         for pair in torch.unique(one[both] * size + other[both]).tolist():
@@ -44,13 +45,13 @@ class Units:
                 self._reasons.setdefault(low, self._reasons.pop(high))
 
     def fix(self, labels: Tensor, reason: str) -> None:
-        """Let the units of labels stay in any network that is made smaller, for a reason."""
+        """Exclude the units of labels from pruning, for a reason."""
         for label in torch.unique(labels).tolist():
             if label != NOTHING:
                 self._reasons.setdefault(self._root(label), reason)
 
     def reason(self, unit: int) -> str:
-        """Return why a unit stays; empty if it need not."""
+        """Return why a unit is excluded; empty if it is not."""
         return self._reasons.get(unit, "")
 
     def _root(self, label: int) -> int:

@@ -1,7 +1,6 @@
-"""Scattered zeros: the smallest weights, wherever they are."""
+"""Unstructured pruning: scattered zeros for the smallest weights."""
 
-import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from paredown.errors import require_one_of
@@ -11,9 +10,9 @@ from paredown.variant import Context, Variant
 
 @dataclass(frozen=True)
 class Unstructured(Pruner):
-    """Zero the smallest weights of convolutions and Linears, and recover.
+    """Zero the smallest weights of convolutions and Linears, then fine-tune.
 
-    The file keeps its shape, its bytes and its speed, and packs better.
+    The file keeps its shape, its bytes and its speed, and compresses better.
 
     Source: Han et al., Learning both Weights and Connections, 2015, arXiv 1506.02626.
 
@@ -41,11 +40,10 @@ class Unstructured(Pruner):
         """Return a copy of the variant's network with zeros in it, fine-tuned around them."""
         from paredown.prune.masks import masked, scattered_masks, weights_of
 
-        assert variant is not None
         if self.amount == 0:
             return unchanged(variant)
-        module = copy.deepcopy(variant.module)
-        weights = weights_of(module)
-        with masked(module, scattered_masks(weights, self.amount, self.scope)):
-            curves = self.recover(module, context, self.epochs)
-        return replace(variant, module=module, curves=curves, facts={})
+        return self.finetuned(
+            variant,
+            context,
+            lambda net: masked(net, scattered_masks(weights_of(net), self.amount, self.scope)),
+        )

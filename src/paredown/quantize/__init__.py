@@ -1,1 +1,1 @@
-"""Techniques that fill the stage `quantize`: they say in which numerics the runtime lowers."""
+"""Techniques for the stage `quantize`: they name the numerics in which the runtime lowers."""

@@ -16,35 +16,29 @@ MOMENTUM = 0.1  # of the running ends of an activation's range
 
 
 def straight_through(values: Tensor, rounded: Tensor) -> Tensor:
-    """Give `rounded` forward, and backward the gradient of `values`, as if nothing was rounded."""
+    """Return `rounded`, with the gradient of `values`."""
     return values + (rounded - values).detach()
 
 
 class FakeWeight(nn.Module):
-    """Rounds a weight as the runtime will: after the batch norm behind it was folded in.
+    """Rounds a weight as the runtime will: with the batch norm behind it folded in.
 
-    Args:
-        numerics: bits and per_channel count.
-        norm: The batch norm; None if there is none.
+    torch.ao's FakeQuantize does not fold, and rounds on a grid of its own.
     """
 
     def __init__(self, numerics: Numerics, norm: nn.BatchNorm2d | None) -> None:
         super().__init__()
         self.numerics = numerics
-        self.norm = (norm,)  # in a tuple, so that it is not a part of this one
+        self.norm = (norm,)  # in a tuple, so that it is no submodule
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Map a weight (outputs, ...) to what is left of it."""
+        """Round a weight (outputs, ...)."""
         factor = gain(weight, self.norm[0])
         return straight_through(weight, round_weight(weight * factor, self.numerics) / factor)
 
 
 class FakeInput:
-    """Rounds what a layer is given, in a range that follows the batches of training.
-
-    Args:
-        symmetric: Force the range to be symmetric about 0.
-    """
+    """Rounds a layer's input, in a range that follows the training batches."""
 
     def __init__(self, symmetric: bool) -> None:
         self.symmetric = symmetric
@@ -52,13 +46,14 @@ class FakeInput:
         self.high: Tensor | None = None
 
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        """Stand before a layer's forward pass; inputs of any shape."""
+        """Run as the layer's forward pre-hook; inputs of any shape."""
         values = inputs[0].float()
         if layer.training or self.low is None:
             self._follow(*torch.aminmax(values.detach()))
-        how = affine(self.low, self.high, ACTIVATION_BITS, self.symmetric)
-        clipped = values.clip((how.least - how.zero) * how.scale, (how.most - how.zero) * how.scale)
-        return (straight_through(clipped, round_trip(clipped, how)).to(inputs[0].dtype),)
+        grid = affine(self.low, self.high, ACTIVATION_BITS, self.symmetric)
+        least, most = (grid.least - grid.zero) * grid.scale, (grid.most - grid.zero) * grid.scale
+        clipped = values.clip(least, most)
+        return (straight_through(clipped, round_trip(clipped, grid)).to(inputs[0].dtype),)
 
     def _follow(self, low: Tensor, high: Tensor) -> None:
         if self.low is None or self.high is None:
@@ -68,12 +63,7 @@ class FakeInput:
 
 @contextmanager
 def rounding(module: nn.Module, numerics: Numerics) -> Iterator[None]:
-    """Let a network compute as if in integers; afterwards its weights stay rounded.
-
-    Args:
-        module: Changed in place.
-        numerics: bits, per_channel, symmetric and keep_float count; keep_float is resolved.
-    """
+    """Compute as if in integers within the block; afterwards the weights stay rounded."""
     hooks, changed = [], []
     for name, layer, norm in folded_layers(module):
         if not numerics.keeps_float(name):

@@ -1,6 +1,7 @@
-"""Which layers of a network run, in what order, and which of them the logits come from."""
+"""The layers that a network runs, in order, and those that compute its logits."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from paredown.model import layers
@@ -11,16 +12,7 @@ if TYPE_CHECKING:
 
 
 def resolved(numerics: Numerics, module: "nn.Module", shape: tuple[int, int, int]) -> Numerics:
-    """Put a network's names in the place of `first` and `last`, and check the patterns.
-
-    Args:
-        numerics: What is asked for.
-        module: The network, in eval mode.
-        shape: Channels, height and width of one image.
-
-    Raises:
-        ConfigError: If a pattern of `keep_float` matches no layer that runs.
-    """
+    """Resolve `keep_float` against the layers that a network in eval mode runs."""
     recipes = (numerics, *numerics.fallbacks)
     if not any(recipe.keep_float for recipe in recipes):
         return numerics
@@ -28,14 +20,9 @@ def resolved(numerics: Numerics, module: "nn.Module", shape: tuple[int, int, int
 
 
 def running(module: "nn.Module", shape: tuple[int, int, int]) -> Layers:
-    """Follow the logits back to the images, and list the layers that hold weights on the way.
+    """Return the weighted layers between images and logits, from autograd's graph.
 
-    Autograd's graph says what ran, whatever the order in which layers were defined. A network
-    that cuts it, by `detach` or `no_grad`, is taken in the order of definition.
-
-    Args:
-        module: In eval mode; on any device, the meta device included.
-        shape: Channels, height and width of one image.
+    If a network cuts the graph, by `detach` or `no_grad`, layers come in order of definition.
     """
     import torch
     from torch.func import functional_call
@@ -59,77 +46,76 @@ def running(module: "nn.Module", shape: tuple[int, int, int]) -> Layers:
 
 
 def _owners(module: "nn.Module") -> dict[str, str]:
-    """Name the layer of every parameter of two axes or more that can become integer."""
+    """Return the layer of every parameter of two axes or more that can become integer."""
     from torch import nn
 
-    named, found = set(layers(module)), {}
-    parts = dict(module.named_modules())
+    weighted, owners = set(layers(module)), {}
+    modules = dict(module.named_modules())
     for name, weight in module.named_parameters():
         owner, _, leaf = name.partition(".parametrizations.")[0].rpartition(".")
         if ".parametrizations." in name:
             owner = f"{owner}.{leaf}" if owner else leaf
-        if weight.ndim > 1 and owner in named:
-            found[name] = owner
-        elif name.endswith("in_proj_weight") and isinstance(parts[owner], nn.MultiheadAttention):
-            found[name] = name
-    return found
+        if weight.ndim > 1 and owner in weighted:
+            owners[name] = owner
+        elif name.endswith("in_proj_weight") and isinstance(modules[owner], nn.MultiheadAttention):
+            owners[name] = name
+    return owners
 
 
 class _Graph:
-    """Autograd's graph, and what each of its nodes computes from.
-
-    Args:
-        images: The tensor that the network was given.
-        owners: Layers, by the id of the weight that they hold.
-    """
+    """Autograd's graph, with the layers that each node depends on."""
 
     def __init__(self, images: Any, owners: dict[int, str]) -> None:
         self.images, self.owners = images, owners
-        self.seen: dict[Any, tuple[bool, tuple[str, ...]]] = {}
+        self.visited: dict[Any, tuple[bool, tuple[str, ...]]] = {}
         self.layers: dict[Any, tuple[str, ...]] = {}
 
     def read(self, start: Any) -> None:
-        """Visit all nodes, each after those that it computes from."""
-        left = [start] if start is not None else []
-        while left:
-            node = left[-1]
-            inputs = [one for one, _ in node.next_functions if one is not None]
-            waiting = [one for one in inputs if one not in self.seen]
+        """Visit all nodes, each after its inputs."""
+        stack = [start] if start is not None else []
+        while stack:
+            node = stack[-1]
+            inputs = _inputs(node)
+            waiting = [other for other in inputs if other not in self.visited]
             if waiting:
-                left.extend(waiting)
+                stack.extend(waiting)
             else:
-                left.pop()
-                self.seen[node] = self._look(node, inputs)
+                stack.pop()
+                self.visited[node] = self._visit(node, inputs)
 
-    def _look(self, node: Any, inputs: Sequence[Any]) -> tuple[bool, tuple[str, ...]]:
-        """Tell whether images reach a node; name the layers whose weights it computes from."""
+    def _visit(self, node: Any, inputs: Sequence[Any]) -> tuple[bool, tuple[str, ...]]:
+        """Return whether images reach a node, and the layers whose weights it depends on."""
         variable = getattr(node, "variable", None)
         if variable is not None:
             owner = self.owners.get(id(variable))
             return variable is self.images, () if owner is None else (owner,)
-        reached = any(self.seen[one][0] for one in inputs)
-        weights = [one for one in inputs if not self.seen[one][0]]
-        names = tuple(dict.fromkeys(name for one in weights for name in self.seen[one][1]))
+        reached = any(self.visited[other][0] for other in inputs)
+        weights = [self.visited[other][1] for other in inputs if not self.visited[other][0]]
+        names = tuple(dict.fromkeys(chain.from_iterable(weights)))
         if reached and names:
             self.layers[node] = names
         return reached, names
 
     def names(self) -> list[str]:
-        """Name the layers that an image reaches, in the order in which they ran."""
-        ran = sorted(self.layers, key=lambda node: int(node._sequence_nr()))
-        return list(dict.fromkeys(name for node in ran for name in self.layers[node]))
+        """Return the layers that an image reaches, in order of execution."""
+        nodes = sorted(self.layers, key=lambda node: int(node._sequence_nr()))
+        return list(dict.fromkeys(name for node in nodes for name in self.layers[node]))
 
     def last(self, start: Any) -> list[str]:
-        """Name the layers that the logits come from, with no other layer between."""
-        left, seen = [start], set()
-        found: list[str] = []
-        while left:
-            node = left.pop()
-            if node in seen:
+        """Return the layers that the logits come from, with no other layer between."""
+        stack, visited = [start], set()
+        names: list[str] = []
+        while stack:
+            node = stack.pop()
+            if node in visited:
                 continue
-            seen.add(node)
+            visited.add(node)
             if node in self.layers:
-                found.extend(self.layers[node])
+                names.extend(self.layers[node])
             else:
-                left.extend(one for one, _ in node.next_functions if one is not None)
-        return list(dict.fromkeys(found))
+                stack.extend(_inputs(node))
+        return list(dict.fromkeys(names))
+
+
+def _inputs(node: Any) -> list[Any]:
+    return [other for other, _ in node.next_functions if other is not None]

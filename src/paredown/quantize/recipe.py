@@ -1,72 +1,94 @@
-"""What the techniques of the stage `quantize` have in common: a recipe, and what if it fails."""
+"""Recipes: the numerics that a technique asks for, and the ladder of fallbacks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 from paredown.errors import ConfigError, require, require_one_of
+from paredown.quantize.layers import resolved
 from paredown.runtime import RANGES
-from paredown.variant import Numerics
+from paredown.variant import Context, Numerics, Variant
 
-STEPS = {field.name for field in fields(Numerics)} - {"name", "scheme", "max_drop", "fallbacks"}
+SETTINGS = {field.name for field in fields(Numerics)} - {"name", "scheme", "max_drop", "fallbacks"}
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """A technique whose fields are settings of `Numerics`."""
+
+    source: ClassVar[None] = None
+    scheme: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        _ = self.numerics  # checks every setting
+
+    @property
+    def numerics(self) -> Numerics:
+        """The arithmetic it asks the runtime for."""
+        stage: Any = self
+        settings = {name: getattr(self, name) for name in SETTINGS if hasattr(self, name)}
+        ladder = getattr(self, "ladder", ())
+        return recipe(stage.label, self.scheme, getattr(self, "max_drop", 1.0), ladder, **settings)
+
+
+@dataclass(frozen=True)
+class PostTraining(Quantization):
+    """A technique that lowers trained weights without training them."""
+
+    training: ClassVar[None] = None
+
+    def __call__(self, variant: Variant | None, context: Context) -> Variant:
+        """Return the same weights with the numerics in which to lower them."""
+        assert variant is not None
+        numerics = resolved(self.numerics, variant.module, context.dataset.input_shape)
+        return replace(variant, numerics=numerics, curves=())
 
 
 def recipe(
     name: str, scheme: str, max_drop: float, ladder: Sequence[Mapping[str, Any]], **settings: Any
 ) -> Numerics:
-    """Check a recipe, and make what the runtime is asked for.
+    """Return numerics with the rungs of the ladder, as settings that differ, for fallbacks.
 
-    Args:
-        name: Such as int8.
-        scheme: As in `Numerics`.
-        max_drop: Share of accuracy that lowering may cost before the ladder is climbed, [0, 1].
-        ladder: Settings that each rung has otherwise.
-        settings: Other fields of `Numerics`.
-
-    Raises:
-        ConfigError: For a value out of range, or a rung that changes what is no setting.
+    Raises ConfigError for a value out of range, or a rung with an unknown setting.
     """
     require(0 <= max_drop <= 1, "max_drop", "lie in [0, 1], a share of accuracy", max_drop)
-    asked = _numerics(name, scheme, settings)
+    first = _numerics(name, scheme, settings)
     rungs = []
-    for at, rung in enumerate(ladder):
-        require(isinstance(rung, Mapping), f"ladder[{at}]", "be a mapping of settings", rung)
+    for index, rung in enumerate(ladder):
+        require(isinstance(rung, Mapping), f"ladder[{index}]", "be a mapping of settings", rung)
         for key in rung:
-            require_one_of(STEPS & settings.keys(), f"a setting in ladder[{at}]", key)
+            require_one_of(SETTINGS & settings.keys(), f"a setting in ladder[{index}]", key)
         try:
             rungs.append(_numerics(name, scheme, {**settings, **rung}))
         except ConfigError as error:
-            raise ConfigError(f"ladder[{at}].{error}") from None
-    return replace(asked, max_drop=max_drop, fallbacks=tuple(rungs))
+            raise ConfigError(f"ladder[{index}].{error}") from None
+    return replace(first, max_drop=max_drop, fallbacks=tuple(rungs))
 
 
 def _numerics(name: str, scheme: str, settings: Mapping[str, Any]) -> Numerics:
-    plain = {**settings, "keep_float": _patterns(settings.get("keep_float", ()))}
-    found = Numerics(name, scheme, **plain)
-    require(2 <= found.bits <= 8, "bits", "be a whole number from 2 to 8", found.bits)
-    require_one_of(RANGES, "range", found.range)
-    enough = found.calibration_images >= 1
-    require(enough, "calibration_images", "be at least 1", found.calibration_images)
-    return found
+    patterns = settings.get("keep_float", ())
+    listed = isinstance(patterns, list | tuple) and all(isinstance(name, str) for name in patterns)
+    require(listed, "keep_float", "be a list of layers' names, such as [layer4.*]", patterns)
+    numerics = Numerics(name, scheme, **{**settings, "keep_float": tuple(patterns)})
+    require(2 <= numerics.bits <= 8, "bits", "be a whole number from 2 to 8", numerics.bits)
+    require_one_of(RANGES, "range", numerics.range)
+    images = numerics.calibration_images
+    require(images >= 1, "calibration_images", "be at least 1", images)
+    return numerics
 
 
-def _patterns(value: object) -> tuple[str, ...]:
-    listed = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
-    require(listed, "keep_float", "be a list of layers' names, such as [layer4.*]", value)
-    return tuple(value)  # type: ignore[arg-type]
-
-
-def say(numerics: Numerics, beside: Numerics) -> str:
-    """Tell a recipe by the settings that it has otherwise than another one."""
-    told = [
-        f"{field.name}={_say(getattr(numerics, field.name))}"
+def difference(numerics: Numerics, reference: Numerics) -> str:
+    """Return the settings in which a recipe differs from a reference, as text."""
+    changes = [
+        f"{field.name}={_text(getattr(numerics, field.name))}"
         for field in fields(Numerics)
-        if field.name in STEPS and getattr(numerics, field.name) != getattr(beside, field.name)
+        if field.name in SETTINGS
+        and getattr(numerics, field.name) != getattr(reference, field.name)
     ]
-    return " ".join(told) or "as asked"
+    return " ".join(changes) or "as asked"
 
 
-def _say(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{','.join(value)}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

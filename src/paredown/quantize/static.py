@@ -4,32 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from paredown.quantize.layers import resolved
-from paredown.quantize.recipe import recipe
-from paredown.variant import Context, Numerics, Variant
+from paredown.quantize.recipe import PostTraining, Quantization
+from paredown.variant import Context, Variant
 
 
 @dataclass(frozen=True)
-class Integers:
-    """What integer arithmetic is asked of the runtime, its ranges calibrated on training images.
+class StaticQuantization(Quantization):
+    """Settings of integer arithmetic with activation ranges calibrated on training images.
 
     Args:
-        bits: Of a weight, 2 to 8; activations have 8. Engines compute in 8: below it the weights
-            are rounded to that many bits and then lowered in 8, so that the accuracy is real and
-            the size is not. Tables call it simulated.
-        per_channel: One scale a channel of a weight, rather than one a tensor.
-        symmetric: Force the activations' ranges to be symmetric about 0.
-        range: Of an activation: minmax, percentile, entropy or mse, where the runtime has it.
-        bias_correction: Take the mean error of rounding back in the biases, where the runtime
-            can.
-        calibration_images: Training images that the activations' ranges are taken from.
-        keep_float: Patterns of layers that stay in float32; `first` and `last` mean those layers.
-        max_drop: Share of accuracy that may be lost against the stage before; if more is, the
-            ladder is climbed.
-        ladder: Recipes that are tried then, each the settings that it has otherwise.
+        bits: Per weight, 2 to 8; activations have 8. Engines compute in 8: below it, weights are
+            rounded to that many bits and lowered in 8, so that the accuracy is real and the size
+            is not. Tables call it simulated.
+        per_channel, symmetric, range, bias_correction, calibration_images, keep_float: As in
+            `Numerics`, where the runtime has them.
+        max_drop: Accuracy that may be lost against the stage before, as a share of 1; if more is
+            lost, the ladder is climbed.
+        ladder: Recipes to try then, each as the settings that differ.
     """
 
-    source: ClassVar[None] = None
+    scheme: ClassVar[str] = "static"
 
     bits: int
     per_channel: bool
@@ -41,9 +35,6 @@ class Integers:
     max_drop: float
     ladder: list[Mapping[str, Any]]
 
-    def __post_init__(self) -> None:
-        _ = self.numerics  # checks every setting
-
     @property
     def label(self) -> str:
         """Such as int8."""
@@ -51,42 +42,23 @@ class Integers:
 
     @property
     def note(self) -> str:
-        """Whether the engine computes in other numbers than asked."""
+        """Simulated, if the engine computes with more bits."""
         return "" if self.bits == 8 else "simulated"
-
-    @property
-    def numerics(self) -> Numerics:
-        """What the runtime is asked for."""
-        return recipe(
-            self.label,
-            "static",
-            self.max_drop,
-            self.ladder,
-            bits=self.bits,
-            per_channel=self.per_channel,
-            symmetric=self.symmetric,
-            range=self.range,
-            bias_correction=self.bias_correction,
-            calibration_images=self.calibration_images,
-            keep_float=self.keep_float,
-        )
 
 
 @dataclass(frozen=True)
-class Static(Integers):
+class Static(StaticQuantization, PostTraining):
     """Lower trained weights as they are into integers.
 
     Source: Jacob et al., Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference, 2017, arXiv 1712.05877.
     """
 
-    training: ClassVar[None] = None
-
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
-        """Return the weights, rounded if they get fewer than 8 bits, to be lowered in integers."""
+        """Return the weights, rounded to fewer than 8 bits if so set, to be lowered in integers."""
         from paredown.quantize.weights import rounded
 
-        assert variant is not None
-        numerics = resolved(self.numerics, variant.module, context.dataset.input_shape)
-        module = variant.module if self.bits == 8 else rounded(variant.module, numerics)
-        return replace(variant, module=module, numerics=numerics, curves=())
+        lowered = super().__call__(variant, context)
+        if self.bits == 8 or lowered.numerics is None:
+            return lowered
+        return replace(lowered, module=rounded(lowered.module, lowered.numerics))

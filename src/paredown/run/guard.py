@@ -11,7 +11,7 @@ from typing import Any
 from paredown.dataset import Dataset
 from paredown.errors import RunError
 from paredown.measure.quality import predict
-from paredown.quantize.recipe import say
+from paredown.quantize.recipe import difference
 from paredown.runtime import Conversion, Logits, Runtime
 from paredown.variant import Numerics, Variant
 
@@ -107,7 +107,7 @@ def lower(
     failures: dict[Failure, RunError] = {}
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
         for number, numerics in enumerate(_recipes(runtime, requested)):
-            place, recipe = Path(scratch) / str(number), say(numerics, requested)
+            place, recipe = Path(scratch) / str(number), difference(numerics, requested)
             place.mkdir()
             try:
                 lowered = replace(variant, numerics=numerics)

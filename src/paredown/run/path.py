@@ -12,7 +12,7 @@ from paredown import model
 from paredown.dataset import Dataset
 from paredown.foreign import require_harmless
 from paredown.measure import footprint, quality
-from paredown.measure.meter import scale
+from paredown.measure.meter import cost_meter
 from paredown.quantize.layers import resolved
 from paredown.run import cautions, guard
 from paredown.run.keys import Keys
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from paredown.distill.teacher import Teacher
     from paredown.training import Training
-    from paredown.training.loop import Told
+    from paredown.training.loop import BatchSource
 
 log = logging.getLogger(__name__)
 
@@ -228,8 +228,8 @@ class VariantPath:
             self._teacher,
             self.names[index],
             early=partial(self._early, index - 1),
-            answers=self.answers,
-            scale=partial(scale, self.runtime, self.dataset),
+            soft_targets=self.soft_targets,
+            cost_meter=partial(cost_meter, self.runtime, self.dataset),
         )
 
     def _early(self, index: int, epochs: int) -> "nn.Module":
@@ -237,17 +237,17 @@ class VariantPath:
         context = replace(self._context(index), stop=epochs)
         return self.stages[index](None, context).module
 
-    def answers(self, views: int, training: "Training") -> "Told":
-        """Return the teacher's soft targets of every training image, computed once and stored."""
-        from paredown.distill import answers
+    def soft_targets(self, views: int, training: "Training") -> "BatchSource":
+        """Load the teacher's logits for every training image, computing them once."""
+        from paredown.distill import soft_targets
 
         def make(folder: Path) -> None:
-            file = folder / answers.FILE
-            answers.ask(self._teacher(), self.dataset, views, training, file)
+            file = folder / soft_targets.FILE
+            soft_targets.precompute(self._teacher(), self.dataset, views, training, file)
 
         about = {**self._about(0, "answers"), "stage": "teacher"}
         key = self.keys.answers(views, training)
-        return answers.kept(self.dataset, self._store.get(key, about, make))
+        return soft_targets.load(self.dataset, self._store.get(key, about, make))
 
     def _teacher(self) -> "nn.Module":
         from paredown.distill.ensemble import Ensemble

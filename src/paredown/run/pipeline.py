@@ -227,9 +227,8 @@ class Job:
         """
         runtime, timing = self.plan.runtime, self.plan.timing
         programs = [(runtime, path.shipped(index)) for index in range(len(rows))]
-        for row, latency in zip(
-            rows, watch.time(programs, path.dataset.example, timing), strict=True
-        ):
+        image = path.dataset.example
+        for row, latency in zip(rows, watch.time(programs, image, timing), strict=True):
             row |= latency.metrics()
         run.log(metrics={"timing/busy_cores": watch.busy_cores})
         if not timing.eager:

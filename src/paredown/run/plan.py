@@ -19,7 +19,7 @@ from paredown.distill.teacher import Teacher
 from paredown.errors import ConfigError, require, require_one_of, require_seed
 from paredown.host.machine import cores_here
 from paredown.measure.latency import DEFERRED, Timing
-from paredown.measure.meter import scale
+from paredown.measure.meter import cost_meter
 from paredown.model import build_meta
 from paredown.model.check import require_valid_model
 from paredown.model.stated import stated
@@ -166,7 +166,7 @@ class Plan:
             teacher=nn.Identity,  # never called
             title=title,
             trains=False,
-            scale=partial(scale, self.runtime, dataset),
+            cost_meter=partial(cost_meter, self.runtime, dataset),
         )
 
 

@@ -1,4 +1,4 @@
-"""The first row of every table, and the teacher: a model trained on the labels alone."""
+"""The baseline: a model trained on the labels alone. It is the default teacher."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,11 +10,11 @@ from paredown.variant import Context, Variant
 
 @dataclass(frozen=True)
 class Baseline:
-    """Train a network on the labels, from fresh weights or those that it names.
+    """Train a network on the labels, from fresh weights or those that its node names.
 
     Args:
         model: The node of conf/model.
-        training: How it is fitted; no epochs leave the weights that it names as they are.
+        training: How it is fitted; 0 epochs leave the weights as they are.
     """
 
     numerics: ClassVar[None] = None
@@ -38,7 +38,7 @@ class Baseline:
         import torch
 
         from paredown.model.loading import build_with_weights
-        from paredown.training.loop import label_loss
+        from paredown.training.step import label_loss
 
         dataset = context.dataset
         torch.manual_seed(context.seed)

@@ -1,14 +1,16 @@
-"""The one training loop. A data set stays bytes in memory; a batch is normalized when it is due.
+"""The training loop.
 
-Measured on 2 AVX-512 cores, batch 128, 3x32x32, against a plain contiguous DataLoader loop:
-see benchmarks/.
+It is our own rather than a DataLoader's or a trainer library's for three reasons. The data set
+stays bytes in memory and is augmented and normalized per batch, which is faster on a few cores
+(benchmarks/throughput.py compares the two). One seed draws order, augmentation and dropout, so a
+training yields the same bits each time, and stopped early it yields those of the full schedule, as
+rewinding needs. And a batch can carry a teacher's stored logits for exactly the view it shows.
 """
 
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
-from typing import Protocol, TypeVar
+from itertools import count, islice
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,21 +23,14 @@ from paredown.host import machine
 from paredown.model.form import arrange, detach_cached, layout
 from paredown.training import Training
 from paredown.training.progress import TrainingProgress
-from paredown.training.step import Batch, Loss, label_loss, make_optimizer, take_step
-
-__all__ = ["Batch", "Loss", "Told", "fit", "label_loss", "resolve_device", "resolve_precision"]
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
+from paredown.training.step import Batch, Loss, make_optimizer, take_step
 
 
-class Told(Protocol):
-    """Training images in views that never change, and what a teacher answered to each."""
+class BatchSource(Protocol):
+    """Training images in fixed views, with a teacher's logits for each."""
 
-    def draw(self, picked: NDArray[np.int64], epoch: int) -> Batch:
-        """Give a batch of an epoch, which is counted from 0."""
-        ...
+    def draw(self, indices: NDArray[np.int64], epoch: int) -> Batch:
+        """Return a batch of training images for an epoch, counted from 0."""
 
 
 def fit(
@@ -46,89 +41,71 @@ def fit(
     seed: int,
     title: str,
     stop: int | None = None,
-    told: Told | None = None,
+    source: BatchSource | None = None,
 ) -> list[dict[str, float]]:
     """Fit the weights of `module` in place and leave it in eval mode, on the CPU.
 
-    Args:
-        training: Epochs, batch size, rates and precision.
-        module: The network; changed in place.
-        dataset: Its train split is seen, augmented, in an order drawn from `seed`.
-        loss: Of logits (N, classes) and the batch.
-        seed: Draws order, augmentation and dropout.
-        title: For the progress bar and errors.
-        stop: Epochs after which to end, before the schedule does; None: go on to its end.
-        told: Shows the images in the data set's place, with the teacher's answers.
-
-    Returns:
-        One mapping an epoch: mean loss, accuracy on the augmented batches, learning rate.
-
-    Raises:
-        RunError: When the loss is no longer finite.
+    `seed` draws order, augmentation and dropout. With `stop`, training ends after so many epochs,
+    before its schedule does. A `source` supplies the batches instead of the data set's train split,
+    with the teacher's logits. Return one mapping per epoch: mean loss, accuracy on the augmented
+    batches, learning rate.
     """
     if training.threads is not None:
         torch.set_num_threads(training.threads)
     torch.manual_seed(seed)
     device = resolve_device(training)
     fast = resolve_precision(training, module) == "bfloat16"
-    steps = len(dataset.train) // training.batch_size  # of an epoch; the rest waits its turn
+    steps = len(dataset.train) // training.batch_size  # per epoch; a smaller last batch is dropped
     epochs = training.epochs if stop is None else min(stop, training.epochs)
     optimizer, schedule = make_optimizer(training, module, steps * training.epochs)
-    arrange(module.to(device)).train()
-    images, classes = layout(module), len(dataset.classes)
-    batches = _batches(training, dataset, np.random.default_rng(seed), told)
-    batches = _ahead(batches) if dataset.streams else batches
+    memory_format = layout(arrange(module.to(device)).train())
+    batches = _batches(training, dataset, np.random.default_rng(seed), source)
+    batches = _prefetched(batches) if dataset.streams else batches
     curves: list[dict[str, float]] = []
     with TrainingProgress(title, training.batch_size, epochs * steps, epochs) as progress:
         for epoch in range(1, epochs + 1):
-            total = torch.zeros(2, device=device)  # loss and hits, summed
-            for _ in range(steps):
-                batch = next(batches).to(device, images)
-                found = take_step(module, optimizer, loss, batch, fast, classes)
-                _require_finite(found[0], title, "loss", epoch, training)
+            total = torch.zeros(2, device=device)  # loss and accuracy, summed over steps
+            for batch in islice(batches, steps):
                 rate = float(schedule.get_last_lr()[0])
+                batch = batch.to(device, memory_format)
+                result = take_step(module, optimizer, loss, batch, fast, len(dataset.classes))
+                _require_finite(result[0], title, "loss", epoch, training)
                 schedule.step()
-                total += found
-                progress.step(found[0].item())
+                total += result
+                progress.step(result[0].item())
             mean_loss, accuracy = (total / steps).tolist()
             curves.append({"loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
             progress.epoch(epoch, curves[-1])
-    module.to("cpu").eval()
-    detach_cached(module)
-    for parameter in module.parameters():  # the last step can break what no loss has seen
+    detach_cached(module.to("cpu").eval())
+    for parameter in module.parameters():  # no loss has seen the last step's update
         _require_finite(parameter.sum(), title, "weights", training.epochs, training)
     if epochs:
-        seconds, rate = progress.seconds, progress.rate
-        log.info("%s: %d epochs in %.1f s, %.0f images/s", title, epochs, seconds, rate)
+        progress.summarize()
     return curves
 
 
-def _require_finite(value: Tensor, title: str, what: str, epoch: int, training: Training) -> None:
+def _require_finite(value: Tensor, title: str, name: str, epoch: int, training: Training) -> None:
     if not torch.isfinite(value):
         raise RunError(
-            f"{title}: the {what} became {value.item()} in epoch {epoch}; "
+            f"{title}: the {name} became {value.item()} in epoch {epoch}; "
             f"lower training.learning_rate ({training.learning_rate:g})"
         )
 
 
 def resolve_precision(training: Training, module: nn.Module) -> str:
-    """Name the precision that `auto` means for a network on this CPU.
+    """Return the precision that `auto` stands for, by network and CPU.
 
     bfloat16 pays for dense convolutions (ResNet-18 1.3 times the images/s of float32 on an
     AVX-512 machine) and costs more than half on depthwise ones (MobileNetV2 0.4 times).
     """
     if training.precision != "auto":
         return training.precision
-    dense = all(part.groups == 1 for part in module.modules() if isinstance(part, nn.Conv2d))
+    dense = all(layer.groups == 1 for layer in module.modules() if isinstance(layer, nn.Conv2d))
     return "bfloat16" if dense and machine.multiplies_bf16() else "float32"
 
 
 def resolve_device(training: Training) -> torch.device:
-    """Choose the device that `auto` means here.
-
-    Raises:
-        ConfigError: If a GPU is asked for and none is there.
-    """
+    """Return the device that `auto` stands for; raise ConfigError if a GPU is missing."""
     gpu = torch.cuda.is_available()
     if training.device == "cuda" and not gpu:
         raise ConfigError("training.device must be auto or cpu, got 'cuda'; there is no GPU here")
@@ -136,25 +113,25 @@ def resolve_device(training: Training) -> torch.device:
 
 
 def _batches(
-    training: Training, dataset: Dataset, rng: np.random.Generator, told: Told | None
+    training: Training, dataset: Dataset, rng: np.random.Generator, source: BatchSource | None
 ) -> Iterator[Batch]:
-    """Yield batches in an order that is drawn anew for each epoch, without end."""
+    """Yield batches without end, in an order drawn anew for each epoch."""
     images, size = len(dataset.train), training.batch_size
     for epoch in count():
         order = rng.permutation(images)
         for start in range(0, images - size + 1, size):
-            picked = order[start : start + size]
-            if told is not None:
-                yield told.draw(picked, epoch)
+            indices = order[start : start + size]
+            if source is not None:
+                yield source.draw(indices, epoch)
             else:
-                yield Batch(*map(torch.from_numpy, dataset.draw(picked, rng)))
+                yield Batch(*map(torch.from_numpy, dataset.draw(indices, rng)))
 
 
-def _ahead(batches: Iterator[T]) -> Iterator[T]:
-    """Make the next batch in a thread while this one is learnt from; there is no end."""
+def _prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Prepare the next batch in a thread while the current one is trained on."""
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, batches)
+        future = thread.submit(next, batches)
         while True:
-            batch = coming.result()
-            coming = thread.submit(next, batches)
+            batch = future.result()
+            future = thread.submit(next, batches)
             yield batch

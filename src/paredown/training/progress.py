@@ -1,4 +1,4 @@
-"""How far a training is: a bar in a terminal, lines elsewhere."""
+"""Training progress: a bar in a terminal, log lines elsewhere."""
 
 import logging
 import sys
@@ -21,12 +21,6 @@ class TrainingProgress:
     """A bar with loss, images/s and time left; where stderr is no terminal, a line per epoch.
 
     Epochs of less than 2 s share a line; within an epoch of more than 30 s there are others.
-
-    Args:
-        title: What is trained.
-        batch_size: Images of a step.
-        steps: Of the whole training.
-        epochs: Of the whole training.
     """
 
     title: str
@@ -40,38 +34,38 @@ class TrainingProgress:
         self._bar.start()
         self._task = self._bar.add_task(self.title, total=self.steps)
         self._pulse = Pulse()
-        self._start, self.done, self.seconds = time.perf_counter(), 0, 0.0
+        self._start, self._step, self.seconds = time.perf_counter(), 0, 0.0
         return self
 
     @property
     def rate(self) -> float:
-        """Images a second."""
-        return self.done * self.batch_size / self.seconds
+        """Images per second."""
+        return self._step * self.batch_size / self.seconds
 
     def step(self, loss: float) -> None:
         """Count a step."""
-        self.done += 1
+        self._step += 1
         self.seconds = time.perf_counter() - self._start
         text = f"{self.title}  loss {loss:.3f}  {self.rate:.0f} images/s"
-        self._bar.update(self._task, completed=self.done, description=text)
+        self._bar.update(self._task, completed=self._step, description=text)
         if self._pulse.due():
-            self._say(f"step {self.done} of {self.steps}, loss {loss:.3f}")
+            self._log(f"step {self._step} of {self.steps}, loss {loss:.3f}")
 
     def epoch(self, number: int, curve: Mapping[str, float]) -> None:
-        """Tell of the end of an epoch.
-
-        Args:
-            number: Of the epoch, from 1.
-            curve: Its mean loss, and the accuracy on the augmented batches.
-        """
+        """Log the end of an epoch, counted from 1."""
         if self._pulse.due(BETWEEN):
             loss, accuracy = curve["loss"], curve["accuracy"]
-            done = f"epoch {number} of {self.epochs}"
-            self._say(f"{done}, loss {loss:.3f}, accuracy {accuracy:.1%} of augmented images")
+            epoch = f"epoch {number} of {self.epochs}"
+            self._log(f"{epoch}, loss {loss:.3f}, accuracy {accuracy:.1%} of augmented images")
 
-    def _say(self, done: str) -> None:
-        left = self.seconds / self.done * (self.steps - self.done)
-        log.info("%s: %s, %.0f images/s, %.0f s left", self.title, done, self.rate, left)
+    def summarize(self) -> None:
+        """Log duration and rate of the whole training."""
+        spent = self.title, self.epochs, self.seconds, self.rate
+        log.info("%s: %d epochs in %.1f s, %.0f images/s", *spent)
+
+    def _log(self, message: str) -> None:
+        left = self.seconds / self._step * (self.steps - self._step)
+        log.info("%s: %s, %.0f images/s, %.0f s left", self.title, message, self.rate, left)
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()

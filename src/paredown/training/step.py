@@ -1,34 +1,34 @@
-"""One step of training: what it learns from, and how the weights move."""
+"""One training step: its batch, its loss and the optimizer."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn, optim
-from torch.nn import functional
+from torch.nn import functional as F
 
 from paredown.errors import RunError
 from paredown.training import Training
 
 
 class Batch(NamedTuple):
-    """What one step learns from.
+    """The data of one step.
 
     Args:
         images: Normalized, (N, C, H, W).
         labels: (N,), or the share of each class, (N, classes), where the data set blends images.
-        told: The teacher's logits for these images, (N, classes), where they were kept.
+        teacher_logits: (N, classes), where they are stored.
     """
 
     images: Tensor
     labels: Tensor
-    told: Tensor | None = None
+    teacher_logits: Tensor | None = None
 
     def to(self, device: torch.device, layout: torch.memory_format) -> "Batch":
-        """Move it, with its images in a network's layout."""
+        """Move the batch to a device, with its images in a memory format."""
         images = self.images.contiguous(memory_format=layout).to(device)
-        told = None if self.told is None else self.told.to(device)
-        return Batch(images, self.labels.to(device), told)
+        logits = None if self.teacher_logits is None else self.teacher_logits.to(device)
+        return Batch(images, self.labels.to(device), logits)
 
 
 Loss = Callable[[Tensor, Batch], Tensor]
@@ -36,40 +36,32 @@ Loss = Callable[[Tensor, Batch], Tensor]
 
 
 def label_loss(smoothing: float) -> Loss:
-    """Bind the labels alone into a loss for `fit`: cross-entropy.
+    """Return the cross-entropy loss of the labels.
 
     Args:
-        smoothing: Share of a label that goes to all classes, [0, 1).
+        smoothing: Share of a label that is spread over all classes, [0, 1).
     """
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
-        return functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
 
     return loss
 
 
-def logits_of(answer: Any, count: int, classes: int) -> Tensor:
-    """Take the logits out of what a network answers in training.
+def logits_of(output: Any, count: int, classes: int) -> Tensor:
+    """Return the logits among a network's outputs in training mode.
 
-    Some answer with more than in use, as (logits, those of an auxiliary head): nothing but the
-    logits is learnt from.
-
-    Args:
-        answer: The logits, or a sequence or mapping of which they are the first that fits.
-        count: Of images.
-        classes: Width of the logits.
-
-    Raises:
-        RunError: If there are no logits in it.
+    Some return more than in eval mode, such as (logits, auxiliary logits), in a sequence or a
+    mapping. The first value of shape (count, classes) is trained; without one, RunError is raised.
     """
-    if isinstance(answer, Tensor):
-        return answer
-    parts: Iterable[Any] = answer.values() if isinstance(answer, Mapping) else ()
-    parts = answer if isinstance(answer, tuple | list) else parts
-    for part in parts:
-        if isinstance(part, Tensor) and part.shape == (count, classes):
-            return part
-    kind = type(answer).__name__
+    if isinstance(output, Tensor):
+        return output
+    values: Iterable[Any] = output.values() if isinstance(output, Mapping) else ()
+    values = output if isinstance(output, tuple | list) else values
+    for value in values:
+        if isinstance(value, Tensor) and value.shape == (count, classes):
+            return value
+    kind = type(output).__name__
     raise RunError(f"the network answers with a {kind} in training, and no logits are in it")
 
 
@@ -81,42 +73,29 @@ def take_step(
     fast: bool,
     classes: int,
 ) -> Tensor:
-    """Take a step.
-
-    Args:
-        module: In training mode, on the device of the batch.
-        optimizer: Of its weights.
-        loss: Of its logits and the batch.
-        batch: In its layout.
-        fast: Whether it multiplies in bfloat16.
-        classes: Width of the logits.
-
-    Returns:
-        The loss and the share of images that were named rightly, (2,).
-    """
+    """Take one optimizer step, with bfloat16 autocast if `fast`; return loss and accuracy, (2,)."""
     with torch.autocast(batch.images.device.type, torch.bfloat16, fast):
         logits = logits_of(module(batch.images), len(batch.images), classes)
         value = loss(logits.float(), batch)
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    named = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(dim=1)
-    hits = (logits.argmax(dim=1) == named).float().mean()
-    return torch.stack([value.detach(), hits])
+    labels = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(dim=1)
+    accuracy = (logits.argmax(dim=1) == labels).float().mean()
+    return torch.stack([value.detach(), accuracy])
 
 
 def make_optimizer(
     training: Training, module: nn.Module, steps: int
 ) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler]:
-    """Make AdamW and its schedule over `steps` steps."""
+    """Return AdamW and its schedule over `steps` steps."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    decay = training.weight_decay
-    groups = [  # biases and batch norms are not pulled to zero
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+    groups = [  # biases and batch norms are not decayed
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": training.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     optimizer = optim.AdamW(groups, lr=training.learning_rate, fused=True)  # a third of the time
-    steps = max(steps, 1)  # no epochs, no steps; the schedules want one
+    steps = max(steps, 1)  # the schedules refuse 0, which 0 epochs have
     if training.schedule == "one_cycle":
         return optimizer, optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, steps)
     return optimizer, optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

@@ -1,4 +1,4 @@
-"""The Criterion contract: what a channel is worth. The lowest go."""
+"""The Criterion contract: scores of channels. The lowest go."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -8,7 +8,7 @@ from paredown.errors import require, require_one_of
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from paredown.prune.groups import Group, Slice
+    from paredown.prune.groups import Group, GroupMember
 
 SCOPES = ("local", "global", "isomorphic")
 
@@ -17,31 +17,24 @@ class Criterion(Protocol):
     """A node of conf/prune/criterion."""
 
     scopes: ClassVar[tuple[str, ...]]
-    """Over which layers its scores can be ranked."""
+    """The scopes over which its scores can be ranked, the default first."""
 
     @property
     def gradients(self) -> tuple[int, int]:
-        """How many training images it wants gradients of, and how many at a time; (0, 0): none."""
-        ...
+        """The training images whose gradients it needs, in all and per batch; (0, 0): none."""
 
     def score(self, group: "Group", generator: "Generator") -> "Tensor | None":
-        """Score every unit of a group: (units,); None if it has nothing to tell them apart.
+        """Return a score per unit of a group, (units,); None if it cannot score the group.
 
         Args:
             group: The weights' `grad` is the loss's over one batch, if `gradients` asks for it;
-                the scores of all batches are averaged.
+                scores are summed over batches.
             generator: Seeded.
         """
-        ...
-
-
-def ranked(criterion: Criterion, scope: str | None) -> str:
-    """Say over which layers scores are ranked; the criterion's first scope if none is asked."""
-    return criterion.scopes[0] if scope is None else scope
 
 
 def require_scope(criterion: Criterion, scope: str | None) -> None:
-    """Raise ConfigError for a scope that there is not, or that a criterion's scores do not suit."""
+    """Raise ConfigError for an unknown scope, or one that does not suit the criterion."""
     if scope is not None:
         require_one_of(SCOPES, "scope", scope)
         rule = f"be {' or '.join(criterion.scopes)} for {type(criterion).__name__}"
@@ -49,26 +42,23 @@ def require_scope(criterion: Criterion, scope: str | None) -> None:
 
 
 def total(
-    group: "Group", number: "Callable[[Slice], Tensor | None]", power: float = 1
+    group: "Group", numbers: "Callable[[GroupMember], Tensor | None]", power: float = 1
 ) -> "Tensor | None":
-    """Add up what every layer of a group tells of each unit.
+    """Sum numbers (R, n) of the rows of a group's layers per unit, raised to a power: (units,).
 
-    Args:
-        group: The layers.
-        number: Gives (R, n) numbers of a slice's rows, or None to leave it out.
-        power: That a unit's sum is raised to.
+    Layers without a weight, or for which `numbers` returns None, are skipped.
     """
     import torch
 
-    found: Tensor | None = None
+    sums: Tensor | None = None
     with torch.no_grad():
-        for each in group.slices:
-            numbers = None if each.weight is None else number(each)
-            if numbers is not None:
-                if found is None:
-                    found = torch.zeros(group.units, device=numbers.device)
-                found.index_add_(0, each.units.to(numbers.device), numbers.sum(dim=1).float())
-        return found if found is None else found**power
+        for layer in group.members:
+            values = None if layer.weight is None else numbers(layer)
+            if values is not None:
+                if sums is None:
+                    sums = torch.zeros(group.units, device=values.device)
+                sums.index_add_(0, layer.units.to(values.device), values.sum(dim=1).float())
+        return sums if sums is None else sums**power
 
 
 def relative(scores: "Tensor | None") -> "Tensor | None":
@@ -76,3 +66,9 @@ def relative(scores: "Tensor | None") -> "Tensor | None":
     if scores is None:
         return None
     return scores / scores.mean().clamp(min=1e-30)
+
+
+def weight_rows(layer: "GroupMember") -> "Tensor":
+    """Return the weights of a layer's rows, (R, n)."""
+    assert layer.weight is not None  # `total` skips those
+    return layer.rows_of(layer.weight.detach())

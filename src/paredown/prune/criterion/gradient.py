@@ -1,24 +1,24 @@
-"""Criteria that ask how much the loss would change, by gradients over training images."""
+"""Criteria that estimate the change of the loss, by gradients over training images."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from paredown.errors import require
-from paredown.prune.criterion import SCOPES, total
+from paredown.prune.criterion import SCOPES, total, weight_rows
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from paredown.prune.groups import Group, Slice
+    from paredown.prune.groups import Group, GroupMember
 
 
 @dataclass(frozen=True)
 class _Gradient:
-    """What both have in common.
+    """Settings of gradient criteria.
 
     Args:
         images: Of the train split, drawn by the stage's seed, at least 1.
-        batch_size: Images a gradient, at least 1.
+        batch_size: Images per gradient, at least 1.
     """
 
     scopes: ClassVar[tuple[str, ...]] = SCOPES
@@ -27,19 +27,18 @@ class _Gradient:
     batch_size: int
 
     def __post_init__(self) -> None:
-        for name in ("images", "batch_size"):
-            value = getattr(self, name)
-            require(value >= 1, name, "be at least 1", value)
+        require(self.images >= 1, "images", "be at least 1", self.images)
+        require(self.batch_size >= 1, "batch_size", "be at least 1", self.batch_size)
 
     @property
     def gradients(self) -> tuple[int, int]:
-        """As the settings say."""
+        """As configured."""
         return self.images, self.batch_size
 
 
 @dataclass(frozen=True)
 class Taylor(_Gradient):
-    """First order: what the loss would lose with the unit, squared, averaged over batches.
+    """First order: the squared change of the loss without the unit, averaged over batches.
 
     score(u) = mean over batches of (sum over u's weights of gradient * weight)^2
 
@@ -49,7 +48,7 @@ class Taylor(_Gradient):
 
     def score(self, group: "Group", generator: "Generator") -> "Tensor | None":
         """Score by one batch's gradients."""
-        return total(group, lambda each: _gradient(each) * _weight(each), power=2)
+        return total(group, lambda layer: _gradient(layer) * weight_rows(layer), power=2)
 
 
 @dataclass(frozen=True)
@@ -64,19 +63,13 @@ class Hessian(_Gradient):
 
     def score(self, group: "Group", generator: "Generator") -> "Tensor | None":
         """Score by one batch's gradients."""
-        return total(group, lambda each: (_gradient(each) * _weight(each)) ** 2)
+        return total(group, lambda layer: (_gradient(layer) * weight_rows(layer)) ** 2)
 
 
-def _weight(each: "Slice") -> "Tensor":
-    weight = each.weight
-    assert weight is not None  # `total` leaves those out
-    return each.of(weight.detach())
-
-
-def _gradient(each: "Slice") -> "Tensor":
+def _gradient(layer: "GroupMember") -> "Tensor":
     import torch
 
-    weight = each.weight
-    assert weight is not None  # `total` leaves those out
+    weight = layer.weight
+    assert weight is not None  # `total` skips those
     # a layer that no image reaches, such as an auxiliary head, has none
-    return each.of(torch.zeros_like(weight) if weight.grad is None else weight.grad)
+    return layer.rows_of(torch.zeros_like(weight) if weight.grad is None else weight.grad)

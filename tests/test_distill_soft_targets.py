@@ -9,8 +9,8 @@ from torch import nn
 
 from paredown.dataset import Dataset, Split
 from paredown.distill import check_views
-from paredown.distill.answers import FILE, ask, kept
 from paredown.distill.knowledge import Knowledge
+from paredown.distill.soft_targets import FILE, load, precompute
 from paredown.errors import ConfigError
 from paredown.model.cnn4 import Cnn4
 from paredown.prune.structured import Structured
@@ -31,25 +31,25 @@ def shown(few: Dataset) -> Dataset:
 def test_a_batch_holds_what_the_teacher_says_to_its_images(
     shown: Dataset, cnn4: nn.Module, training: Training, tmp_path: Path
 ) -> None:
-    ask(cnn4, shown, 2, training, tmp_path / FILE)
-    told = kept(shown, tmp_path)
-    assert told.logits.shape == (2, 64, 10)
-    assert isinstance(told.logits, np.memmap)  # 8 views of ImageNet are 41 GB
-    picked = np.array([5, 0, 63])
+    precompute(cnn4, shown, 2, training, tmp_path / FILE)
+    soft_targets = load(shown, tmp_path)
+    assert soft_targets.logits.shape == (2, 64, 10)
+    assert isinstance(soft_targets.logits, np.memmap)  # 8 views of ImageNet are 41 GB
+    indices = np.array([5, 0, 63])
     for epoch in (0, 1, 2):
-        batch = told.draw(picked, epoch)
+        batch = soft_targets.draw(indices, epoch)
         with torch.no_grad():
             expected = cnn4(batch.images)
-        assert torch.allclose(batch.told, expected, atol=1e-5)
-        assert batch.labels.tolist() == shown.train.labels[picked].tolist()
+        assert torch.allclose(batch.teacher_logits, expected, atol=1e-5)
+        assert batch.labels.tolist() == shown.train.labels[indices].tolist()
 
 
 def test_epochs_take_the_views_in_turn(
     shown: Dataset, cnn4: nn.Module, training: Training, tmp_path: Path
 ) -> None:
-    ask(cnn4, shown, 2, training, tmp_path / FILE)
+    precompute(cnn4, shown, 2, training, tmp_path / FILE)
     first, second, third = (
-        kept(shown, tmp_path).draw(np.arange(64), epoch).images for epoch in range(3)
+        load(shown, tmp_path).draw(np.arange(64), epoch).images for epoch in range(3)
     )
     assert torch.equal(first, third)
     same = [torch.equal(one, other) for one, other in zip(first, second, strict=True)]
@@ -84,10 +84,10 @@ def test_the_teacher_is_asked_once_by_all_stages_and_all_runs(
         made = path(shown, training, Store(tmp_path), structured).variant(2).module
         other = replace(structured, amount=0.25)
         path(shown, training, Store(tmp_path), other).variant(2)
-    assert caplog.text.count("answers to 64 images in 2 views") == 1
+    assert caplog.text.count("soft targets for 64 images in 2 views") == 1
     with caplog.at_level(logging.INFO):
         again = path(shown, training, Store(tmp_path / "fresh"), structured).variant(2).module
-    assert caplog.text.count("answers to 64 images in 2 views") == 2
+    assert caplog.text.count("soft targets for 64 images in 2 views") == 2
     states = zip(made.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.equal(*pair) for pair in states)
 
