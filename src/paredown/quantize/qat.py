@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from paredown.model import on_meta_device
 from paredown.quantize.layers import resolved
 from paredown.quantize.static import StaticQuantization
 from paredown.quantize.weights import require_plain
