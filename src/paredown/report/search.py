@@ -1,4 +1,4 @@
-"""What the page of a search is about."""
+"""The head of a search's page."""
 
 import os
 import shlex
@@ -24,12 +24,12 @@ SET_BY_HYDRA = ("hydra.mode=",)
 def about_search(
     config: "DictConfig", parts: "Plan", front: Mapping[str, Any], folder: Path
 ) -> dict[str, str]:
-    """Gather what a reader of a search's page has to know, by name.
+    """Collect the facts of a search, by name.
 
     Args:
         config: Of the sweep, with hydra's own node.
         parts: Of its jobs.
-        front: What front.json holds.
+        front: Content of front.json.
         folder: Of the sweep.
     """
     choices, overrides = config.hydra.runtime.choices, config.hydra.overrides

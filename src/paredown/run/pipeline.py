@@ -19,7 +19,7 @@ from paredown.host.process import outliving
 from paredown.measure.latency import Stopwatch
 from paredown.metric import QUALITY, metric_of
 from paredown.model.fresh import require_trained
-from paredown.report import Fitted, path_table, show, told_busy
+from paredown.report import Fitted, busy_warning, path_table, show
 from paredown.run import cautions, record
 from paredown.run.estimate import estimate_cost
 from paredown.run.keys import version
@@ -162,7 +162,7 @@ def _run(
     told = [f"caution: {caution}" for caution in warned]
     where, alone = record.where(parts, dataset), parts.tracking.parent is None
     compare = tracker.compare() if alone else []  # a sweep says both once
-    shown += [table, *told, *([where] if alone else []), *told_busy(watch.busy_cores), *found]
+    shown += [table, *told, *([where] if alone else []), *busy_warning(watch.busy_cores), *found]
     shown += [*tracker.where(kept), *compare]
     made = {"run_id": kept.id, "made_of": made_of, "where": where}
     return {"status": "FINISHED", "rows": rows, "eager": eager, **made}
