@@ -14,10 +14,6 @@ def front(points: Sequence[Metrics], objectives: Objectives) -> list[int]:
 
     A point dominates another when it is nowhere worse and somewhere better.
 
-    Args:
-        points: Metrics per point; finite.
-        objectives: The metrics that count.
-
     Returns:
         Indices into `points`.
     """

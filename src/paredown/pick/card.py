@@ -23,14 +23,7 @@ SHOWN = 20  # classes in the table
 
 
 def write_card(candidate: Candidate, test: TestResult, parts: Parts, budget: Budget) -> str:
-    """Return the text of card.md.
-
-    Args:
-        candidate: The picked variant.
-        test: Its result on the test split.
-        parts: Of its run.
-        budget: That it was picked for.
-    """
+    """Return the text of card.md."""
     run, dataset = candidate.run, parts.dataset
     channels, height, width = dataset.input_shape
     # Markdown, not HTML: texts of others pass through `md`

@@ -17,13 +17,7 @@ ELSEWHERE = (
 
 
 def walk_table(candidates: Sequence[Candidate], walk: Walk, budget: Budget) -> Fitted:
-    """Lay out the walk, one row per variant, most accurate first, with the choice marked.
-
-    Args:
-        candidates: As they were walked.
-        walk: Over their figures.
-        budget: Its limits head the columns.
-    """
+    """Lay out the walk, one row per variant, most accurate first, with the choice marked."""
     runs = len({candidate.run.id for candidate in candidates})
     title = f"{len(candidates):,} variants of {runs:,} run{'s'[: runs > 1]}, most accurate first"
     metrics = limited_metrics()
@@ -107,13 +101,7 @@ def _visible(walk: Walk) -> Iterator[int | range]:
 
 
 def relaxation_lines(candidates: Sequence[Candidate], walk: Walk, budget: Budget) -> list[str]:
-    """Write the relaxations that would let a variant in: of each limit alone, and of all together.
-
-    Args:
-        candidates: As they were walked; nothing meets the budget.
-        walk: Over their figures.
-        budget: Its limits.
-    """
+    """Write the relaxations that let a variant in: of each limit alone, and of all together."""
     lines = []
     for name in budget.limits:
         index = walk.relaxations.get(name)

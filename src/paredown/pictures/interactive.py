@@ -14,12 +14,7 @@ from paredown.pictures.words import value_text
 
 
 def front_page(summary: SearchSummary, file: Path) -> None:
-    """Write the page of a search; the same data give the same bytes.
-
-    Args:
-        summary: Content of front.json.
-        file: To write.
-    """
+    """Write the page of a search; the same data give the same bytes."""
     page.write(file, page.to_html(headline(summary), front_blocks(summary)))
 
 

@@ -11,13 +11,7 @@ from paredown.pictures.words import BARS
 
 
 def rows_picture(rows: Sequence[Mapping[str, Any]], title: str, file: Path) -> None:
-    """Draw variants with the 95 % interval of their quality.
-
-    Args:
-        rows: Each with its name as `stage`, and metrics.
-        title: Above all panels.
-        file: A PNG, to write.
-    """
+    """Draw variants with the 95 % interval of their quality."""
     name = QUALITY.name
     costs = [metric for metric in limited_costs() if all(metric.name in row for row in rows)]
     figure, panels = sheet(title, len(costs), 5.2, 4.0)

@@ -42,12 +42,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 def front_picture(summary: SearchSummary, file: Path) -> None:
-    """Draw a search as a PNG; the same data give the same bytes.
-
-    Args:
-        summary: Content of front.json.
-        file: To write.
-    """
+    """Draw a search as a PNG; the same data give the same bytes."""
     drawings: list[Any] = [(_draw_points, panel) for panel in scatters(summary)]
     drawings += [(_draw_growth, volumes)] if (volumes := growth(summary)) else []
     drawings += [(_draw_importances, shares)] if (shares := importances(summary)) else []

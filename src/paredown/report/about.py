@@ -14,13 +14,7 @@ SHOWN = 6  # names per fact
 
 
 def about(runs: Sequence[Logged], command: str, next_command: str) -> Facts:
-    """Collect the facts of a report.
-
-    Args:
-        runs: That are reported.
-        command: Writes this report.
-        next_command: Picks a variant of it.
-    """
+    """Collect the facts of a report."""
     return Facts(
         {
             "data": listed(run.tags.get("dataset", "unknown").partition(" ")[0] for run in runs),

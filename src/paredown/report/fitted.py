@@ -89,12 +89,7 @@ def needed(columns: Sequence[Column]) -> int:
 
 
 def fit(columns: Sequence[Column], width: int) -> list[Column]:
-    """Choose the columns that there is room for.
-
-    Args:
-        columns: From left to right.
-        width: Of the window, in letters.
-    """
+    """Choose the columns that there is room for."""
     left = [column for column in columns if any(column.cells) or not column.cells]
     while needed(left) > width:
         place = max(range(len(left)), key=lambda index: left[index].rank)

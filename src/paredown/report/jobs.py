@@ -17,10 +17,6 @@ def jobs_table(title: str, jobs: Sequence[Job]) -> Fitted:
     """Lay out a sweep, one row per job, with the metrics of its last stage.
 
     Speed-ups are shown only where all jobs have the same baseline.
-
-    Args:
-        title: Of the sweep.
-        jobs: Each with number, overrides, status, and either rows or an error.
     """
     shared, own = split_overrides([job["overrides"] for job in jobs])
     same_baseline = one_baseline(jobs)

@@ -8,12 +8,7 @@ from paredown.report.widths import Layers, Widths, widths
 
 
 def layers_fold(layers: Mapping[int, Mapping[str, Layers]], count: int) -> Block:
-    """Compare the layers of networks before and after.
-
-    Args:
-        layers: By stage, by the number of each run that has them.
-        count: Number of all runs.
-    """
+    """Compare the layers of networks before and after."""
     blocks: list[Block] = []
     if len(layers) < count:
         shown = f"Those of {len(layers)} of the {count} runs are shown"

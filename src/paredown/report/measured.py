@@ -90,9 +90,6 @@ def not_faster(several: Sequence[Measured]) -> dict[int, int]:
     even at the ends of both 95 % intervals: latency alone drifts from run to run, and among many
     runs some would be fast by chance.
 
-    Args:
-        several: Of one setting.
-
     Returns:
         By index of such a variant the index of the other one with the highest speed-up.
     """
