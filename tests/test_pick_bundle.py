@@ -313,7 +313,7 @@ def test_a_second_pick_replaces_the_bundle_and_leaves_nothing_beside_it(
         budget = Budget(None, size, None)
         chosen = command.choose(field, budget, Pick(None, None, 0.0, False, None), bench)
         parts, program = bench.parts(chosen.run), bench.program(chosen)
-        exam = command.sit(parts, program, bench.program(chosen.baseline))
+        exam = command.evaluate_on_test(parts, program, bench.program(chosen.baseline))
         card = {"card.md": command.write_card(chosen, exam, parts, budget)}
         assert command.bundle.bundle_folder(str(place), chosen) == place
         command.bundle.write(place, program, parts.dataset, parts.runtime, card)
