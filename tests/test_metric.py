@@ -57,7 +57,16 @@ metrics.METRICS += (metrics.Metric("energy_mj", "energy", "mJ", "mJ", form=".1f"
 
 import json
 from rich.console import Console
+from paredown.budget import Budget
+from paredown.pick.candidates import gather
+from paredown.pick.card import _metric_rows
+from paredown.pick.table import walk_table
+from paredown.pick.walk import walk
+from paredown.pictures.interactive import front_table
+from paredown.report.content import content
+from paredown.report.document import to_markdown
 from paredown.report.jobs import jobs_table
+from paredown.tracking.reader import Logged
 from paredown.report.measured import OBJECTIVES
 from paredown.report.tables import markdown, path_table
 from paredown.pick.candidates import FIGURES
@@ -73,6 +82,20 @@ print(markdown([row]))
 print(hover({"trial": 1, "job": 1, "metrics": row}))
 print(OBJECTIVES["energy_mj"], "energy_mj" in FIGURES, "metrics.`energy_mj`" in view())
 check(ParetoConf(n_jobs=1, objectives={"energy_mj": "minimize"}))
+
+figures = {"accuracy_low": 0.4, "accuracy_high": 0.6, "size_mb": 1.0, "latency_ms": 2.0, **row}
+metrics = {f"prune/{name}": value for name, value in figures.items() if name != "stage"}
+tags = {"prune/sha256": "0", "prune/file": "f"}
+run = Logged("id", "run", 0, None, ("prune",), {}, metrics, tags)
+candidates = gather([run], "cpu").candidates
+budget = Budget(0.1, None, None)
+Console(width=200).print(walk_table(candidates, walk([candidates[0].figures], budget), budget))
+print("card", [row for row in _metric_rows(candidates[0]) if row[0] == "energy, mJ"])
+report = to_markdown("report", content([run], {}))
+print("report", report.count("12.3"), "accuracy, size, latency and energy" in report)
+trial = {"trial": 0, "job": 0, "params": {}, "metrics": figures, "on_front": True}
+summary = {"trials": [trial], "objectives": {"accuracy": "maximize"}, "budget": {}, "default": None}
+print("front", front_table(summary).rows[0])
 """
 
 
@@ -80,7 +103,10 @@ def test_a_new_metric_is_one_entry() -> None:
     done = subprocess.run([sys.executable, "-c", FAKE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     text = done.stdout
-    assert text.count("12.3 │") == 2, text  # the run's table and the sweep's
+    assert text.count("12.3 │") == 3, text  # the run's table, the sweep's and the walk's
     assert "| prune | 50.00% | 12.3 |" in text
     assert "<br>12.3 mJ" in text
     assert "minimize True True" in text
+    assert "card [['energy, mJ', '12.3', '12.3']]" in text
+    assert "report 2 True" in text  # the front's table and the run's path
+    assert "'12.3'" in text.partition("front [")[2]

@@ -20,7 +20,7 @@ from paredown.budget import Budget
 from paredown.errors import BudgetError, ConfigError
 from paredown.host.machine import cpu_name
 from paredown.pick import Pick
-from paredown.pick.candidates import Candidate, Field, gather
+from paredown.pick.candidates import Candidate, CandidateSet, gather
 from paredown.pick.command import choose
 from paredown.pick.remeasure import remeasure
 from paredown.pick.walk import walk
@@ -51,15 +51,15 @@ def bench(tracker: Tracker, tmp_path: Path) -> Workbench:
 
 
 @pytest.fixture
-def field(tracker: Tracker) -> Field:
+def field(tracker: Tracker) -> CandidateSet:
     return gather(tracker.finished(), cpu_name())
 
 
-def the(field: Field, stage: str) -> Candidate:
+def the(field: CandidateSet, stage: str) -> Candidate:
     return next(candidate for candidate in field.candidates if candidate.stage == stage)
 
 
-def test_the_sweep_s_files_are_candidates_once_each(tracker: Tracker, field: Field) -> None:
+def test_the_sweep_s_files_are_candidates_once_each(tracker: Tracker, field: CandidateSet) -> None:
     stages = sorted(candidate.stage for candidate in field.candidates)
     assert stages == ["baseline", "distill", *["prune"] * 2, *["quantize"] * 2]
     runs = {run.id: run for run in tracker.finished()}
@@ -81,7 +81,7 @@ BUDGETS = [
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: str(budget.limits))
 def test_pick_chooses_what_a_brute_force_reading_of_the_runs_chooses(
-    tracker: Tracker, field: Field, budget: Budget
+    tracker: Tracker, field: CandidateSet, budget: Budget
 ) -> None:
     files: dict[str, dict[str, float]] = {}
     for run in tracker.finished():
@@ -104,7 +104,7 @@ def test_pick_chooses_what_a_brute_force_reading_of_the_runs_chooses(
 
 
 def test_the_walk_is_printed_and_the_nearest_miss_of_each_limit_where_nothing_fits(
-    field: Field, bench: Workbench, capsys: pytest.CaptureFixture[str]
+    field: CandidateSet, bench: Workbench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     smallest = min(candidate.figures["size_mb"] for candidate in field.candidates)
     with pytest.raises(BudgetError, match=r"^nothing meets the budget; .* comes nearest") as error:
@@ -136,7 +136,9 @@ def test_runs_of_another_machine_are_not_compared_but_can_be_timed_here(
     assert chosen.figures["size_mb"] <= 0.05
 
 
-def test_what_misses_another_limit_is_not_timed_again(field: Field, bench: Workbench) -> None:
+def test_what_misses_another_limit_is_not_timed_again(
+    field: CandidateSet, bench: Workbench
+) -> None:
     budget = Budget(None, the(field, "prune").figures["size_mb"], 1000.0)
     timed = remeasure(field.candidates, budget, 0.0, bench)
     for candidate in timed:
@@ -195,7 +197,9 @@ def artifact(swept: Path, candidate: Candidate) -> Path:
     return swept / "mlruns" / run_id / "artifacts" / path
 
 
-def test_a_file_that_was_altered_is_refused(swept: Path, field: Field, bench: Workbench) -> None:
+def test_a_file_that_was_altered_is_refused(
+    swept: Path, field: CandidateSet, bench: Workbench
+) -> None:
     candidate = the(field, "prune")
     with touched(artifact(swept, candidate)) as file:
         file.write_bytes(file.read_bytes() + b" ")
@@ -204,7 +208,9 @@ def test_a_file_that_was_altered_is_refused(swept: Path, field: Field, bench: Wo
     assert [path.name for path in bench.program(candidate).iterdir()] == ["model.onnx"]
 
 
-def test_a_file_that_was_deleted_is_refused(swept: Path, field: Field, bench: Workbench) -> None:
+def test_a_file_that_was_deleted_is_refused(
+    swept: Path, field: CandidateSet, bench: Workbench
+) -> None:
     candidate = the(field, "prune")
     with touched(artifact(swept, candidate)) as file:
         file.unlink()
@@ -212,7 +218,9 @@ def test_a_file_that_was_deleted_is_refused(swept: Path, field: Field, bench: Wo
             bench.program(candidate)
 
 
-def test_other_images_than_the_run_measured_are_refused(field: Field, bench: Workbench) -> None:
+def test_other_images_than_the_run_measured_are_refused(
+    field: CandidateSet, bench: Workbench
+) -> None:
     run = the(field, "prune").run
     assert len(bench.parts(run).dataset.test) > 300
     other = replace(run, tags={**run.tags, "dataset": "digits 0123"})
@@ -223,7 +231,7 @@ def test_other_images_than_the_run_measured_are_refused(field: Field, bench: Wor
 
 
 def test_a_configuration_that_was_spoilt_is_refused(
-    swept: Path, field: Field, bench: Workbench
+    swept: Path, field: CandidateSet, bench: Workbench
 ) -> None:
     run = the(field, "prune").run
     with touched(swept / "mlruns" / run.id / "artifacts" / "config.yaml") as file:
@@ -351,7 +359,7 @@ def test_runs_in_eager_pytorch_ship_nothing_and_are_left_out(tmp_path: Path) -> 
 
 
 def test_files_that_several_runs_keep_come_together_in_one_folder(
-    tracker: Tracker, field: Field, tmp_path: Path
+    tracker: Tracker, field: CandidateSet, tmp_path: Path
 ) -> None:
     """Two networks of one shape share OpenVINO's model.xml: the first run to have it keeps it."""
     run = field.candidates[0].run

@@ -19,9 +19,10 @@ from paredown.dataset import Dataset
 from paredown.errors import ConfigError
 from paredown.host.machine import cpu_name
 from paredown.pick import Pick
-from paredown.pick.bundle import find_place, predict
+from paredown.pick.bundle import bundle_folder, predict
 from paredown.pick.candidates import Candidate
 from paredown.pick.card import one_line
+from paredown.printable import in_markdown
 from paredown.runtime import Runtime
 from paredown.runtime.executorch import ExecuTorch
 from paredown.runtime.onnxruntime import OnnxRuntime
@@ -278,23 +279,23 @@ def test_an_untouched_bundle_is_replaced_and_nothing_else_is(
     picked: Path, candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    named = find_place(None, candidate)
+    named = bundle_folder(None, candidate)
     assert named == tmp_path / "picked" / f"{candidate.run.name}-{candidate.stage}"
     assert not named.parent.exists()
     (tmp_path / "empty").mkdir()
-    assert find_place("empty", candidate) == tmp_path / "empty"
+    assert bundle_folder("empty", candidate) == tmp_path / "empty"
     shutil.copytree(picked, tmp_path / "again")
-    assert find_place("again", candidate) == tmp_path / "again"
+    assert bundle_folder("again", candidate) == tmp_path / "again"
     (tmp_path / "again" / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"got .*again with notes\.txt; name another folder"):
-        find_place("again", candidate)
+        bundle_folder("again", candidate)
     (tmp_path / "again" / "notes.txt").unlink()
     card = tmp_path / "again" / "card.md"
     card.write_text(card.read_text() + "and my own words\n")
     with pytest.raises(ConfigError, match=r"with card\.md"):
-        find_place("again", candidate)
+        bundle_folder("again", candidate)
     with pytest.raises(ConfigError, match="must be a folder"):
-        find_place(str(card), candidate)
+        bundle_folder(str(card), candidate)
 
 
 def test_a_second_pick_replaces_the_bundle_and_leaves_nothing_beside_it(
@@ -312,9 +313,9 @@ def test_a_second_pick_replaces_the_bundle_and_leaves_nothing_beside_it(
         budget = Budget(None, size, None)
         chosen = command.choose(field, budget, Pick(None, None, 0.0, False, None), bench)
         parts, program = bench.parts(chosen.run), bench.program(chosen)
-        exam = command.sit(parts, program, bench.program(chosen.baseline))
+        exam = command.evaluate_on_test(parts, program, bench.program(chosen.baseline))
         card = {"card.md": command.write_card(chosen, exam, parts, budget)}
-        assert command.bundle.find_place(str(place), chosen) == place
+        assert command.bundle.bundle_folder(str(place), chosen) == place
         command.bundle.write(place, program, parts.dataset, parts.runtime, card)
         assert sha256_of(place / "model.onnx") == chosen.sha256
         assert [path.name for path in place.parent.iterdir()] == ["bundle"]
@@ -333,8 +334,8 @@ def test_a_second_pick_replaces_the_bundle_and_leaves_nothing_beside_it(
     ],
 )
 def test_what_others_wrote_is_harmless_in_a_card(text: str, line: str) -> None:
-    assert one_line(text) == line
+    assert in_markdown(one_line(text)) == line
 
 
 def test_a_command_in_a_block_of_code_is_one_line_as_it_was(tmp_path: Path) -> None:
-    assert one_line("run.py 'a=<b>|c'\nrm", escapes=False) == "run.py 'a=<b>|c' rm"
+    assert one_line("run.py 'a=<b>|c'\nrm") == "run.py 'a=<b>|c' rm"

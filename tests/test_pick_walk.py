@@ -13,10 +13,10 @@ from scipy.stats import binomtest
 
 from paredown.budget import Budget
 from paredown.errors import ConfigError
-from paredown.measure.statistics import wilson
-from paredown.pick.bundle import find_place
+from paredown.measure.statistics import mcnemar, wilson
+from paredown.pick.bundle import bundle_folder
 from paredown.pick.candidates import gather
-from paredown.pick.exam import Exam, mcnemar
+from paredown.pick.test_result import TestResult
 from paredown.pick.walk import walk
 from paredown.tracking.reader import Logged
 
@@ -116,7 +116,7 @@ def test_the_walk_looks_at_each_once_and_at_nothing_that_fits_before_the_first(
 @settings(max_examples=50)
 def test_a_limit_that_is_loosened_as_told_lets_that_variant_in(points, budget) -> None:
     found = walk(points, budget)
-    for name, index in found.gives.items():
+    for name, index in found.relaxations.items():
         value = points[index][name]
         if value == inf:
             continue
@@ -209,7 +209,7 @@ def test_what_cannot_be_compared_or_shipped_is_left_out_and_told() -> None:
     assert any("2 variants without all figures" in note for note in field.notes)
 
 
-def judged(count: int, hits: int, before: int, lost: int, won: int) -> Exam:
+def judged(count: int, hits: int, before: int, lost: int, won: int) -> TestResult:
     """Make a test result of two classes with these counts."""
     labels = np.zeros(count, np.int64)
     variant, baseline = labels.copy(), labels.copy()
@@ -217,21 +217,24 @@ def judged(count: int, hits: int, before: int, lost: int, won: int) -> Exam:
     variant[hits:] = 1  # rightly by both, then by the variant alone
     baseline[both:hits] = 1
     baseline[hits + lost :] = 1
-    exam = Exam(labels, variant, baseline, hits)
-    assert (exam.hits, exam.baseline_hits, exam.lost, exam.won) == (hits, before, lost, won)
-    return exam
+    result = TestResult(labels, variant, baseline, hits)
+    assert (result.hits, result.baseline_hits) == (hits, before)
+    assert (result.only_baseline_correct, result.only_variant_correct) == (lost, won)
+    return result
 
 
 @pytest.mark.parametrize(
-    ("exam", "told"),
+    ("result", "part"),
     [
-        (judged(100, 90, 90, 0, 0), "names rightly the same images as the baseline"),
-        (judged(100, 90, 93, 4, 1), "3.00 points lost, p = 0.38 (exact McNemar): may be chance"),
-        (judged(100, 90, 80, 0, 10), "10.00 points won, p = 0.002 (exact McNemar): a real"),
+        (judged(100, 90, 90, 0, 0), "correct on the same images as the baseline"),
+        (judged(100, 90, 93, 4, 1), "3.00 points below the baseline (4 images only it gets right"),
+        (judged(100, 90, 93, 4, 1), "1 only this variant; exact McNemar p = 0.38: not significant"),
+        (judged(100, 90, 80, 0, 10), "10.00 points above the baseline"),
+        (judged(100, 90, 80, 0, 10), "exact McNemar p = 0.002: significant"),
     ],
 )
-def test_a_verdict_tells_what_the_comparison_is_worth(exam: Exam, told: str) -> None:
-    assert told in exam.verdict()
+def test_a_verdict_tells_what_the_comparison_is_worth(result: TestResult, part: str) -> None:
+    assert part in result.verdict()
 
 
 def test_a_folder_that_no_pick_made_is_refused_and_nothing_below_it_is_looked_at(
@@ -240,7 +243,7 @@ def test_a_folder_that_no_pick_made_is_refused_and_nothing_below_it_is_looked_at
     (tmp_path / "full" / "deep").mkdir(parents=True)
     monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("it walked"))
     with pytest.raises(ConfigError, match=r"^pick\.folder must .* with deep"):
-        find_place(str(tmp_path / "full"), gather([logged(1)], "here").candidates[0])
+        bundle_folder(str(tmp_path / "full"), gather([logged(1)], "here").candidates[0])
 
 
 @pytest.mark.parametrize("folder", ["/", "full", "file/x/y"])

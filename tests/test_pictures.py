@@ -16,7 +16,7 @@ from paredown.front import front, hypervolume
 from paredown.pictures import front_page, front_picture
 from paredown.pictures.hover import hover_lines
 from paredown.pictures.labels import box, sides
-from paredown.pictures.panels import growth, headline, scatters, shares
+from paredown.pictures.panels import growth, headline, importances, scatters
 
 OBJECTIVES = {"accuracy": "maximize", "size_mb": "minimize", "speedup": "maximize"}
 BASELINE = {"accuracy": 0.99, "size_mb": 44.7, "latency_ms": 1.0, "speedup": 1.0, "params": 11_000}
@@ -230,7 +230,7 @@ def test_the_page_of_a_search_says_what_it_is_about(plain: dict, tmp_path: Path)
     front_page(plain | {"about": about}, tmp_path / "front.html")
     text = (tmp_path / "front.html").read_text()
     assert "<dd>digits &lt;b&gt;</dd>" in text
-    assert "<dd><code>python pick.py &#x27;a b&#x27;</code></dd>" in text
+    assert "<dd><code>python pick.py &#39;a b&#39;</code></dd>" in text
     assert text.index("<dt>data</dt>") < text.index("data-into")
 
 
@@ -320,7 +320,7 @@ def test_the_headline_says_what_is_seen(plain: dict, tight: dict) -> None:
         headline(plain) == f"{count} of 20 trials are on the front of accuracy, size and speed-up"
     )
     assert headline(tight).endswith("; 4 could not meet the budget and were never trained")
-    assert headline(EDGES["no trial"]()) == "no trial came to its end"
+    assert headline(EDGES["no trial"]()) == "no trial finished"
     assert headline(EDGES["one trial"]()).startswith("1 of 1 trial is on the front")
     assert headline(EDGES["nothing meets the budget"]()).startswith("no trial meets the budget")
 
@@ -334,11 +334,11 @@ def test_growth_names_the_last_trial_that_helped(plain: dict) -> None:
 
 
 def test_shares_come_by_weight_and_a_missing_one_counts_as_nothing(plain: dict) -> None:
-    told = shares(
+    told = importances(
         plain | {"importances": {"accuracy": {"a": 0.2, "b": 0.8}, "size_mb": {"a": 1.0}}}
     )
     assert told == (["b", "a"], {"accuracy": [0.8, 0.2], "size_mb": [0.0, 1.0]})
-    assert shares(plain | {"importances": {}}) is None
+    assert importances(plain | {"importances": {}}) is None
 
 
 def test_the_picture_is_a_page_of_panels_and_not_blank(tight: dict, tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ from paredown.errors import ConfigError
 from paredown.measure.latency import Timing
 from paredown.pick.candidates import gather
 from paredown.pick.card import write_card
-from paredown.pick.exam import Exam
 from paredown.pick.table import walk_table
+from paredown.pick.test_result import TestResult
 from paredown.pick.walk import walk
 from paredown.pictures import front_page, page
 from paredown.printable import in_markdown, one_line, printable
 from paredown.report import jobs_table, markdown, path_table, show
 from paredown.report.content import content
-from paredown.report.document import to_html, to_markdown
+from paredown.report.document import to_markdown
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.tracking.reader import Logged
 from paredown.tracking.restore import Parts
@@ -128,7 +128,7 @@ def test_a_report_shows_every_name_and_runs_none(logged: Logged, tmp_path: Path)
     layers = {evil("layer"): {"channels": 4, "macs": 10}}
     fewer = {evil("layer"): {"channels": 2, "macs": 5}}
     blocks = content([logged], {1: {"baseline": layers, evil("stage"): fewer}})
-    page.write(tmp_path / "report.html", to_html(evil("title"), blocks))
+    page.write(tmp_path / "report.html", page.to_html(evil("title"), blocks))
     page.write(tmp_path / "report.md", to_markdown(evil("title"), blocks))
     fields = ("title", "run", "stage", "cpu", "dataset", "runtime", "command", "layer")
     check_page((tmp_path / "report.html").read_text(), *fields)
@@ -162,7 +162,7 @@ def test_a_card_shows_every_name_and_holds_no_markup_of_others(
     labels = np.arange(10)
     candidate = gather([logged], "here").candidates[1]
     card = write_card(
-        candidate, Exam(labels, 9 - labels, labels, 5), parts, Budget(None, 1.0, None)
+        candidate, TestResult(labels, 9 - labels, labels, 5), parts, Budget(None, 1.0, None)
     )
     check_markdown(card, "run", "stage", "extra", "class9", *TAGS)
     assert len([line for line in card.splitlines() if line.startswith("#")]) == 5

@@ -200,5 +200,5 @@ def test_zeros_are_told_with_what_they_pack_to() -> None:
         path_table("cnn4", [BASELINE | {"zeros": 0.0, "compressed_mb": 41.0}, zeroed], EAGER)
     )
     assert "prune (shape unchanged)" in told
-    assert "In prune 50% of the weights are zeros: packed by DEFLATE it has 22.30 MB" in told
+    assert "In prune 50% of the weights are zeros: 22.30 MB after DEFLATE" in told
     assert "In baseline" not in told

@@ -1,6 +1,6 @@
 import re
 
-from paredown.report.document import (
+from paredown.pictures.page import (
     Commands,
     Facts,
     Figures,
@@ -9,8 +9,8 @@ from paredown.report.document import (
     Table,
     Text,
     to_html,
-    to_markdown,
 )
+from paredown.report.document import to_markdown
 
 EVIL = "<script>alert(1)</script> | a_b `c` *d* $e$\nnext"
 

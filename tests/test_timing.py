@@ -28,7 +28,7 @@ from paredown.measure.latency import (
 )
 from paredown.measure.statistics import student_t
 from paredown.model.cnn4 import Cnn4
-from paredown.report import told_busy
+from paredown.report import busy_warning
 from paredown.runtime.onnxruntime import OnnxRuntime
 from paredown.variant import Variant
 
@@ -157,9 +157,9 @@ def test_other_work_on_the_host_is_measured(few: Dataset, narrow: Lowered) -> No
         spin.kill()
         spin.wait()
     assert watch.busy_cores > 0.3  # of the one that it takes, on however busy a host
-    lines = told_busy(watch.busy_cores)
-    assert lines[0].startswith("busy:    other work took ")
-    assert told_busy(0.1) == []
+    told = busy_warning(watch.busy_cores)
+    assert told[0].startswith("busy:    other work took ")
+    assert busy_warning(0.1) == []
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a variant may cost, and what it must reach."""
+"""The limits that a variant has to meet."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ Metrics = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Budget:
-    """What a variant may cost, and what it must reach.
+    """Limits on the metrics of a variant.
 
     Args:
         accuracy: At least this share, [0, 1]; None: any.
@@ -38,9 +38,9 @@ class Budget:
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def misses(self, metrics: Metrics) -> dict[str, float]:
-        """Say by how much each limit is missed, in its own unit; 0 and below meets it.
+        """Return by how much each limit is missed, in its own unit; 0 and below meets it.
 
-        A limit on what was not measured is left out.
+        Limits on absent metrics are left out.
         """
         return {
             name: metric_of(name).shortfall(metrics[name], limit)
@@ -49,7 +49,7 @@ class Budget:
         }
 
     def complaint(self, metrics: Metrics) -> str:
-        """Name each limit that is missed: `size_mb 2.14 for 1`; empty if none is."""
+        """Write the limits that are missed: `size_mb 2.14 for 1`; empty if none is."""
         return ", ".join(
             f"{name} {metrics[name]:.4g} for {self.limits[name]:.4g}"
             for name, miss in self.misses(metrics).items()
@@ -57,15 +57,11 @@ class Budget:
         )
 
     def meets(self, metrics: Metrics) -> bool:
-        """Tell whether no limit is missed."""
+        """Check whether no limit is missed."""
         return all(miss <= 0 for miss in self.misses(metrics).values())
 
     def nearest(self, points: Sequence[Metrics]) -> int:
-        """Find the point whose worst miss, as a share of its limit, is the smallest.
-
-        Args:
-            points: At least one.
-        """
+        """Return the index of the point whose worst miss, as a share of its limit, is smallest."""
 
         def worst(point: Metrics) -> float:
             misses, limits = self.misses(point), self.limits

@@ -14,24 +14,20 @@ def front(points: Sequence[Metrics], objectives: Objectives) -> list[int]:
 
     A point dominates another when it is nowhere worse and somewhere better.
 
-    Args:
-        points: Metrics of each point; finite.
-        objectives: Which metrics count, and their directions.
-
     Returns:
         Indices into `points`.
     """
+    if not points:
+        return []
+    import moocore
+
     costs = [_costs(point, objectives) for point in points]
-    # Sorted by cost, a point can be dominated only by one before it, and by one that is kept.
-    kept: list[int] = []
-    for index in sorted(range(len(costs)), key=lambda index: (costs[index], index)):
-        if not any(_covers(costs[other], costs[index]) for other in kept):
-            kept.append(index)
-    return sorted(kept)
+    keep = moocore.is_nondominated(costs, keep_weakly=False)
+    return [index for index, is_on_front in enumerate(keep) if is_on_front]
 
 
 def hypervolume(points: Sequence[Metrics], objectives: Objectives, reference: Metrics) -> float:
-    """Measure the space that the points dominate, up to a reference point.
+    """Compute the space that the points dominate, up to a reference point.
 
     A point that is not better than the reference in every objective adds nothing.
 
@@ -39,9 +35,9 @@ def hypervolume(points: Sequence[Metrics], objectives: Objectives, reference: Me
     hypervolume indicator, CEC 2006; as in moocore.
 
     Args:
-        points: Metrics of each point; finite.
-        objectives: Which metrics count, and their directions.
-        reference: The worst value of each objective; keep it fixed to compare.
+        points: Metrics per point; finite.
+        objectives: The metrics that count.
+        reference: The worst value per objective; keep it fixed to compare.
     """
     bound = _costs(reference, objectives)
     costs = [_costs(point, objectives) for point in points]
@@ -56,12 +52,8 @@ def hypervolume(points: Sequence[Metrics], objectives: Objectives, reference: Me
 
 
 def _costs(point: Metrics, objectives: Objectives) -> tuple[float, ...]:
-    """Turn a point's objectives into numbers that are all to be small."""
+    """Return the objectives of a point as numbers to be minimized."""
     return tuple(
         -point[name] if direction == MAXIMIZE else point[name]
         for name, direction in objectives.items()
     )
-
-
-def _covers(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True))

@@ -1,6 +1,6 @@
-"""What variants are measured for, as data: tables, pictures, budget, search and MLflow read it.
+"""The metrics of a variant as data, read by tables, pictures, budget, search and MLflow.
 
-A further metric is one entry of METRICS and whoever measures it.
+A further metric is one entry of METRICS and the code that measures it.
 """
 
 from collections.abc import Mapping
@@ -12,21 +12,23 @@ MAXIMIZE, MINIMIZE = "maximize", "minimize"
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that every variant has, and how people read it.
+    """A number that every variant has, and how it is written.
 
     Args:
         name: In configuration, results and MLflow; its 95 % interval is NAME_low and NAME_high.
         label: In sentences and along axes.
-        column: Above a table's column; "": it has none of its own.
+        column: Heading in tables; "": it has no column of its own.
         unit: Of the written number; "": none, or a percentage.
-        direction: Which way is better.
+        direction: MAXIMIZE or MINIMIZE.
         form: Format specification.
         ends: The same for the ends of its interval.
-        scale: What one written unit is, in the unit of the value.
-        rank: 0 stays in a narrow table; the highest goes first.
-        untrained: Whether the network's shape decides it, known before any training.
+        scale: Value of one written unit.
+        rank: 0 stays in a narrow table; the highest is dropped first.
+        untrained: Whether the network's shape determines it, so that it is known before training.
         limited: Whether the budget can limit it, and the report's front counts it.
-        beside: The metric that stands in brackets beside it.
+        relative: Whether it is against the baseline of its run, so that runs differ.
+        detail: Whether only tables of single runs show it.
+        beside: Name of the metric that stands in brackets beside it.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Metric:
     rank: int = 0
     untrained: bool = False
     limited: bool = False
+    relative: bool = False
+    detail: bool = False
     beside: str = ""
 
     @property
@@ -54,12 +58,16 @@ class Metric:
 
     @property
     def sign(self) -> str:
-        """How a limit is written: at least, or at most."""
+        """The sign before a limit."""
         return "≥" if self.direction == MAXIMIZE else "≤"
+
+    def cost(self, value: float) -> float:
+        """Return a value that is to be small."""
+        return -value if self.direction == MAXIMIZE else value
 
     def shortfall(self, value: float, limit: float) -> float:
         """Return by how much a value misses a limit; 0 and below meets it."""
-        return limit - value if self.direction == MAXIMIZE else value - limit
+        return self.cost(value) - self.cost(limit)
 
     def write(self, value: float) -> str:
         """Write a value without its unit."""
@@ -70,11 +78,11 @@ class Metric:
         return f"{100 * value:.2f} points" if self.is_share else f"{self.write(value)} {self.unit}"
 
     def cell(self, row: Mapping[str, Any], alone: bool = False) -> str:
-        """Write what a row has of it, with its interval and `beside`; "" if the row lacks it.
+        """Write its value in a row, with interval and `beside` in brackets; "" if it is absent.
 
         Args:
             row: Metrics by name.
-            alone: Leave out what stands in brackets.
+            alone: Leave out the brackets.
         """
         if self.name not in row:
             return ""
@@ -88,79 +96,46 @@ class Metric:
 
 
 METRICS = (
-    Metric(
-        "accuracy",
-        label="accuracy",
-        column="accuracy",
-        direction=MAXIMIZE,
-        form=".2%",
-        ends=".1%",
-        limited=True,
-    ),
-    Metric(
-        "size_mb",
-        label="size",
-        column="MB",
-        unit="MB",
-        form=".3f",
-        untrained=True,
-        limited=True,
-    ),
-    Metric(
-        "latency_ms",
-        label="latency",
-        column="ms",
-        unit="ms",
-        form=".3f",
-        rank=2,
-        untrained=True,
-        limited=True,
-        beside="latency_ms_p95",
-    ),
-    Metric("latency_ms_p95", label="p95 of the latency", unit="ms", form=".3f", untrained=True),
-    Metric(
-        "speedup",
-        label="speed-up",
-        column="speed-up",
-        direction=MAXIMIZE,
-        form=".2f",
-        rank=1,
-        untrained=True,
-    ),
-    Metric("params", label="parameters", column="params", form=",.0f", rank=3, untrained=True),
-    Metric(
-        "macs",
-        label="MACs, millions",
-        column="MMACs",
-        form=".2f",
-        scale=1e6,
-        rank=4,
-        untrained=True,
-    ),
-    Metric(
-        "sparsity",
-        label="sparsity",
-        column="sparsity",
-        direction=MAXIMIZE,
-        form=".1%",
-        ends=".1%",
-        rank=5,
-        untrained=True,
-    ),
-)
+    Metric("accuracy", "accuracy", "accuracy", "", MAXIMIZE, ".2%", ".1%", limited=True),
+    Metric("size_mb", "size", "MB", "MB", form=".3f", untrained=True, limited=True),
+    Metric("latency_ms", "latency", "ms", "ms", form=".3f", rank=2, untrained=True, limited=True,
+           beside="latency_ms_p95"),
+    Metric("latency_ms_p95", "p95 of the latency", unit="ms", form=".3f", untrained=True),
+    Metric("speedup", "speed-up", "speed-up", "", MAXIMIZE, ".2f", rank=1, untrained=True,
+           relative=True),
+    Metric("params", "parameters", "params", form=",.0f", rank=3, untrained=True),
+    Metric("macs", "MACs, millions", "MMACs", form=".2f", scale=1e6, rank=4, untrained=True),
+    Metric("sparsity", "sparsity", "sparsity", "", MAXIMIZE, ".1%", ".1%", rank=5, untrained=True,
+           detail=True),
+)  # fmt: skip
 QUALITY = METRICS[0]
 
 
 def metric_of(name: str) -> Metric:
-    """Return the metric of a name; one that nobody declared is written plainly."""
-    return next((known for known in METRICS if known.name == name), Metric(name, name))
+    """Return the metric of a name; one that is not declared is written plainly."""
+    return next((metric for metric in METRICS if metric.name == name), Metric(name, name))
 
 
 def metric_names() -> list[str]:
     """List the names of all metrics."""
-    return [known.name for known in METRICS]
+    return [metric.name for metric in METRICS]
 
 
 def table_metrics() -> list[Metric]:
     """List the metrics that have a column of their own, in the order of tables."""
-    return [known for known in METRICS if known.column]
+    return [metric for metric in METRICS if metric.column]
+
+
+def brief_metrics() -> list[Metric]:
+    """List those of them that tables of many variants show."""
+    return [metric for metric in table_metrics() if not metric.detail]
+
+
+def limited_metrics() -> list[Metric]:
+    """List the metrics that a budget can limit, quality first."""
+    return [metric for metric in METRICS if metric.limited]
+
+
+def limited_costs() -> list[Metric]:
+    """List those of them other than quality."""
+    return [metric for metric in limited_metrics() if metric is not QUALITY]

@@ -1,4 +1,4 @@
-"""The bundle: a folder with everything that a device needs, and nothing of Paredown."""
+"""The bundle: a folder with everything that a device needs, and no import of Paredown."""
 
 import inspect
 import json
@@ -20,68 +20,63 @@ from paredown.runtime import Runtime
 from paredown.store.hashing import sha256_of
 
 SUMS = "SHA256SUMS"
-PLAIN = {"numpy": "numpy>=1.24,<3", "pillow": "pillow>=9.4"}  # older ones were not tried
+PLAIN = {"numpy": "numpy>=1.24,<3", "pillow": "pillow>=9.4"}  # older ones were not tested
 
 
-def find_place(asked: str | None, candidate: Candidate) -> Path:
-    """Name the folder of the bundle, and see that nothing is lost there.
+def bundle_folder(folder: str | None, candidate: Candidate) -> Path:
+    """Return the absolute folder of a candidate's bundle, after `require_free`.
 
     Args:
-        asked: As configured; None: picked/<run>-<stage>.
-        candidate: What was chosen.
-
-    Raises:
-        ConfigError: If something is there that is not an earlier bundle, as it was written.
+        folder: As configured; None: picked/<run>-<stage>.
+        candidate: The picked variant.
     """
     name = re.sub(r"[^\w.=-]+", "_", f"{candidate.run.name}-{candidate.stage}")
-    folder = Path(asked).expanduser().absolute() if asked else Path("picked", name).absolute()
-    require_free(folder)
-    return folder
+    path = (Path(folder).expanduser() if folder else Path("picked", name)).absolute()
+    require_free(path)
+    return path
 
 
 def require_free(folder: Path) -> None:
-    """See that a bundle can be written to a folder, and that nothing is lost there.
+    """Check that a bundle can be written to a folder, and that nothing would be lost there.
 
     Raises:
-        ConfigError: As `find_place` does, or if no folder above it can be written.
+        ConfigError: If it holds anything but an unchanged bundle, or cannot be written.
     """
     hint = "name another folder, or remove this one"
     require(folder.is_dir() or not folder.exists(), "pick.folder", "be a folder", str(folder), hint)
-    fault = _foreign(folder) if folder.is_dir() and any(folder.iterdir()) else None
-    if fault is not None:
+    name = _foreign(folder) if folder.is_dir() else None
+    if name is not None:
         rule = "be new, empty or a bundle as it was written"
-        raise ConfigError(f"pick.folder must {rule}, got {folder} with {fault}; {hint}")
+        raise ConfigError(f"pick.folder must {rule}, got {folder} with {name}; {hint}")
     above = next(path for path in folder.parents if path.exists())
     writable = above.is_dir() and os.access(above, os.W_OK | os.X_OK)
     require(writable, "pick.folder", "lie in a folder that can be written", str(folder))
 
 
 def _foreign(folder: Path) -> str | None:
-    """Name a file of a folder that no pick wrote; None if there is none."""
-    listed: dict[str, str] = {}
-    if not (folder / SUMS).is_file():  # nothing below has to be looked at
-        return next(iter(folder.iterdir())).name
-    for line in (folder / SUMS).read_text(errors="replace").splitlines():
-        digest, _, name = line.partition("  ")
-        listed[name] = digest
+    """Return the name of a file that no pick wrote; None if there is none."""
+    if not (folder / SUMS).is_file():  # whatever it holds, nothing below is read
+        return next((path.name for path in folder.iterdir()), None)
+    lines = (folder / SUMS).read_text(errors="replace").splitlines()
+    digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name != SUMS and not (path.is_file() and listed.get(name) == sha256_of(path)):
+        if name != SUMS and not (path.is_file() and digests.get(name) == sha256_of(path)):
             return name
     return None
 
 
 def write(
-    place: Path, program: Path, dataset: Dataset, runtime: Runtime, papers: Mapping[str, str]
+    place: Path, program: Path, dataset: Dataset, runtime: Runtime, texts: Mapping[str, str]
 ) -> None:
-    """Write the bundle beside its place, then move it there; an earlier one goes.
+    """Write the bundle and move it into place in one step, over an earlier one.
 
     Args:
-        place: As `find_place` gave it.
+        place: Of `bundle_folder`.
         program: Folder with the files that ship.
-        dataset: What the network was trained on.
+        dataset: Of the run.
         runtime: Standalone.
-        papers: Texts of what people read, such as card.md, by their names.
+        texts: Further files, such as card.md, by name.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
@@ -93,7 +88,7 @@ def write(
         (new / "preprocess.json").write_text(json.dumps(preprocess(dataset), indent=1) + "\n")
         (new / "predict.py").write_text(predict(runtime))
         (new / "requirements.txt").write_text(requirements(runtime))
-        for name, text in papers.items():
+        for name, text in texts.items():
             (new / name).write_text(text, encoding="utf-8")
         names = sorted(path.name for path in new.iterdir())
         sums = "".join(f"{sha256_of(new / name)}  {name}\n" for name in names)
@@ -106,16 +101,16 @@ def write(
 
 
 def _shipped(program: Path, runtime: Runtime) -> tuple[str, ...]:
-    """List the runtime's own files: what else is logged beside them could be run by predict.py."""
+    """List the runtime's own files; anything else that is logged could be run by predict.py."""
     assert runtime.standalone is not None
     names = runtime.standalone.files
-    lacks = [name for name in names if not (program / name).is_file()]
-    require(not lacks, f"files of runtime {runtime.name}", f"be {', '.join(names)}", lacks)
+    missing = [name for name in names if not (program / name).is_file()]
+    require(not missing, f"files of runtime {runtime.name}", f"be {', '.join(names)}", missing)
     return names
 
 
 def preprocess(dataset: Dataset) -> dict[str, object]:
-    """Say how an image becomes what the network takes, and what its answers mean."""
+    """Return the rules that predict.py reads: preprocessing and class names."""
     channels, height, width = dataset.input_shape
     require(channels in MODES, "dataset", "have 1 or 3 channels for predict.py", channels)
     return {
@@ -147,14 +142,11 @@ def _without_empty_lines(code: str) -> str:
 
 
 def requirements(runtime: Runtime) -> str:
-    """List what predict.py needs, as ranges that other machines can install.
-
-    Beside each stands the version that it was measured with.
-    """
+    """Write requirements.txt: ranges of versions, each beside the measured one."""
     assert runtime.standalone is not None
     lines = [f"{text}  # measured with {version(name)}\n" for name, text in PLAIN.items()]
     for package in runtime.standalone.packages:
-        now = version(package)
-        major, minor = now.split(".")[:2]
-        lines.append(f"{package}>={major}.{minor},<{int(major) + 1}  # measured with {now}\n")
+        release = version(package)
+        major, minor = release.split(".")[:2]
+        lines.append(f"{package}>={major}.{minor},<{int(major) + 1}  # measured with {release}\n")
     return "".join(lines)

@@ -1,4 +1,4 @@
-"""The way of a pick: read, walk, show, examine, bundle, register."""
+"""The command `pick.py`: walk the candidates, evaluate, bundle and register the choice."""
 
 import contextlib
 import json
@@ -14,13 +14,14 @@ from paredown.budget import Budget
 from paredown.config import build_all, typed
 from paredown.errors import BudgetError, ConfigError, require_one_of
 from paredown.host import machine
+from paredown.metric import limited_metrics
 from paredown.pick import Pick, bundle, result
-from paredown.pick.candidates import Candidate, Field, gather
+from paredown.pick.candidates import Candidate, CandidateSet, gather
 from paredown.pick.card import write_card
-from paredown.pick.exam import Exam, sit
 from paredown.pick.remeasure import remeasure
-from paredown.pick.table import say_gives, say_misses, walk_table
-from paredown.pick.walk import Walk, walk
+from paredown.pick.table import relaxation_lines, walk_table, write_misses
+from paredown.pick.test_result import TestResult, evaluate_on_test
+from paredown.pick.walk import walk
 from paredown.report import show
 from paredown.run import cautions
 from paredown.tracking import Tracking
@@ -30,103 +31,98 @@ from paredown.tracking.tracker import Tracker
 
 
 def run(cfg: DictConfig) -> None:
-    """Pick the first variant that meets the budget; print the walk, leave the bundle.
+    """Pick the first variant that meets the budget; print the walk and write the bundle.
 
     Raises:
         ConfigError: For what the user can mend.
         BudgetError: If nothing meets the budget.
     """
     parts = build_all(cfg, "pick", "budget", "tracking")
+    arguments = parts["pick"], parts["budget"], parts["tracking"]
     if not parts["pick"].json:
-        _run(parts)
+        _run(*arguments)
         return
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            found = _run(parts)
+            summary = _run(*arguments)
     except BudgetError as error:
         print(json.dumps({"picked": None, "reason": str(error)}))
         raise
-    print(json.dumps(found))
+    print(json.dumps(summary))
 
 
-def _run(parts: dict[str, Any]) -> dict[str, Any]:
-    """Pick; return what `pick.result.picked` says of it."""
-    budget: Budget = parts["budget"]
-    asked: Pick = parts["pick"]
+def _run(pick: Pick, budget: Budget, tracking: Tracking) -> dict[str, Any]:
+    """Pick, and return `result.pick_summary`."""
     if not budget.limits:
         hint = "set budget.size_mb, budget.latency_ms or budget.accuracy"
         raise ConfigError(f"budget must have a limit, got none; {hint}")
-    if asked.folder:  # told before runs are read and timed again
-        bundle.require_free(Path(asked.folder).expanduser().absolute())
-    tracking: Tracking = parts["tracking"]
+    if pick.folder:  # checked before runs are read and timed again
+        bundle.require_free(Path(pick.folder).expanduser().absolute())
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
         tracker = tracking.visit()
-        bench = Workbench(tracker, Path(scratch))
+        restorer = Workbench(tracker, Path(scratch))
         with tracking.answering():
-            field = _read(tracker, bench, asked)
-        chosen = choose(field, budget, asked, bench)
-        place = bundle.find_place(asked.folder, chosen)
-        built = bench.parts(chosen.run)
-        program = bench.program(chosen)
-        exam = sit(built, program, bench.program(chosen.baseline))
-        card = {"card.md": write_card(chosen, exam, built, budget)}
-        written = card | result.papers(exam, built.dataset)
-        bundle.write(place, program, built.dataset, built.runtime, written)
-        texts = cautions.read(chosen.run.tags, chosen.stage)
-        show(*_told(exam, place), *(f"caution: {text}" for text in texts))
-        show(_register(tracker, asked.name, chosen, exam, built, budget, place))
-        return result.picked(chosen, exam, built.dataset, budget, place)
+            candidate_set = _read(tracker, restorer, pick)
+        candidate = choose(candidate_set, budget, pick, restorer)
+        folder = bundle.bundle_folder(pick.folder, candidate)
+        parts = restorer.parts(candidate.run)
+        program = restorer.program(candidate)
+        test = evaluate_on_test(parts, program, restorer.program(candidate.baseline))
+        card = {"card.md": write_card(candidate, test, parts, budget)}
+        texts = card | result.result_files(test, parts.dataset)
+        bundle.write(folder, program, parts.dataset, parts.runtime, texts)
+        caution_texts = cautions.read(candidate.run.tags, candidate.stage)
+        show(*_test_lines(test, folder), *(f"caution: {text}" for text in caution_texts))
+        tags = _version_tags(candidate, test, budget)
+        show(_register(tracker, pick.name, candidate, parts, folder, tags))
+        return result.pick_summary(candidate, test, parts.dataset, budget, folder)
 
 
-def _read(tracker: Tracker, bench: Workbench, asked: Pick) -> Field:
+def _read(tracker: Tracker, restorer: Workbench, pick: Pick) -> CandidateSet:
     """List the candidates of a sweep, or of the whole experiment."""
-    sweep = asked.sweep
-    parent = None if sweep is None else find_sweep(tracker, sweep, "pick.sweep").id
+    parent = None if pick.sweep is None else find_sweep(tracker, pick.sweep, "pick.sweep").id
     runs = tracker.finished(parent)
-    if asked.dataset is not None and runs:
-        require_one_of({run.dataset for run in runs}, "pick.dataset", asked.dataset)
-        runs = [run for run in runs if run.dataset == asked.dataset]
-    unshippable = bench.unshippable(runs)
-    field = gather(runs, machine.cpu_name(), unshippable)
-    if not field.candidates:
-        where = "tracking.experiment" if sweep is None else "pick.sweep"
-        reason = "; ".join(field.notes) or f"{typed('run')} makes some"
-        raise ConfigError(f"{where} must have finished runs to pick from, got none; {reason}")
-    return field
+    if pick.dataset is not None and runs:
+        require_one_of({run.dataset for run in runs}, "pick.dataset", pick.dataset)
+        runs = [run for run in runs if run.dataset == pick.dataset]
+    candidate_set = gather(runs, machine.cpu_name(), restorer.unshippable(runs))
+    if not candidate_set.candidates:
+        key = "tracking.experiment" if pick.sweep is None else "pick.sweep"
+        reason = "; ".join(candidate_set.notes) or f"{typed('run')} makes some"
+        raise ConfigError(f"{key} must have finished runs to pick from, got none; {reason}")
+    return candidate_set
 
 
-def choose(field: Field, budget: Budget, asked: Pick, bench: Workbench) -> Candidate:
-    """Walk, show the walk, and give its end.
+def choose(
+    candidate_set: CandidateSet, budget: Budget, pick: Pick, restorer: Workbench
+) -> Candidate:
+    """Walk the candidates, print the walk, and return the choice.
 
     Raises:
-        BudgetError: If nothing meets the budget; what comes nearest is told.
+        BudgetError: If nothing meets the budget; it names what comes nearest.
     """
-    candidates = field.candidates
-    if asked.remeasure:
-        candidates = remeasure(candidates, budget, asked.tolerance, bench)
-    figures = [candidate.figures for candidate in candidates]
-    found = walk(figures, budget, asked.tolerance)
-    show(walk_table(candidates, found, budget), *field.notes)
-    if found.chosen is None:
-        show(*say_gives(candidates, found, budget))
-        raise BudgetError(_missed(candidates, found))
-    return candidates[found.chosen]
+    candidates = candidate_set.candidates
+    if pick.remeasure:
+        candidates = remeasure(candidates, budget, pick.tolerance, restorer)
+    result = walk([candidate.figures for candidate in candidates], budget, pick.tolerance)
+    show(walk_table(candidates, result, budget), *candidate_set.notes)
+    if result.chosen is not None:
+        return candidates[result.chosen]
+    show(*relaxation_lines(candidates, result, budget))
+    assert result.nearest is not None  # there are candidates
+    nearest, misses = candidates[result.nearest], write_misses(result.misses[result.nearest])
+    raise BudgetError(
+        f"nothing meets the budget; {nearest.title} comes nearest, and misses: {misses}"
+    )
 
 
-def _missed(candidates: list[Candidate], found: Walk) -> str:
-    near = found.nearest
-    assert near is not None  # there are candidates
-    told = say_misses(found.misses[near])
-    return f"nothing meets the budget; {candidates[near].title} comes nearest, and misses: {told}"
-
-
-def _told(exam: Exam, place: Path) -> list[str]:
-    low, high = exam.interval
+def _test_lines(test: TestResult, place: Path) -> list[str]:
+    low, high = test.interval
     folder = os.path.relpath(place)
     return [
-        f"test:    {exam.accuracy:.2%} [{low:.1%}, {high:.1%}] of {exam.count} images; the "
-        f"baseline {exam.baseline_hits / exam.count:.2%}",
-        f"         {exam.verdict()}",
+        f"test:    {test.accuracy:.2%} [{low:.1%}, {high:.1%}] of {test.count} images; the "
+        f"baseline {test.baseline_hits / test.count:.2%}",
+        f"         {test.verdict()}",
         f"bundle:  {folder}",
         f"try it:  python {folder}/predict.py IMAGE_OR_FOLDER",
     ]
@@ -135,42 +131,33 @@ def _told(exam: Exam, place: Path) -> list[str]:
 def _register(
     tracker: Tracker,
     name: str | None,
-    chosen: Candidate,
-    exam: Exam,
+    candidate: Candidate,
     parts: Parts,
-    budget: Budget,
-    place: Path,
+    folder: Path,
+    tags: dict[str, object],
 ) -> str:
-    """Register the model; say where it is, or why it is not."""
-    models = sorted(place.glob("*.onnx"))
+    """Register the model; return a line with its address, or the reason why there is none."""
+    models = sorted(folder.glob("*.onnx"))
     if name is None:
         return "model:   not registered, since pick.name is null"
     if len(models) != 1:
         return f"model:   not registered; MLflow has no flavor for runtime {parts.runtime.name}"
     images = parts.dataset.example
-    logits = parts.runtime.load(place)(images)
-    version = register(
-        tracker,
-        name,
-        models[0],
-        (chosen.run.id, chosen.stage),
-        (images, logits),
-        parts.runtime.threads,
-        _version_tags(chosen, exam, budget),
-    )
+    example = images, parts.runtime.load(folder)(images)
+    source = candidate.run.id, candidate.stage
+    version = register(tracker, name, models[0], source, example, parts.runtime.threads, tags)
     return f"model:   models:/{name}@{ALIAS}, version {version}"
 
 
-def _version_tags(chosen: Candidate, exam: Exam, budget: Budget) -> dict[str, object]:
-    """Say what a version was picked for, and what it is worth."""
-    figures = chosen.figures
+def _version_tags(candidate: Candidate, test: TestResult, budget: Budget) -> dict[str, object]:
+    """Return the tags of a registered version: its budget, figures and origin."""
+    figures = candidate.reported_figures
     return {
         **{f"budget.{name}": limit for name, limit in budget.limits.items()},
-        **{name: figures[name] for name in ("accuracy", "size_mb")},
-        "latency_ms": figures["latency_ms"] if chosen.comparable else chosen.logged_ms,
-        "measured_on": chosen.measured,
-        "test_accuracy": exam.accuracy,
-        "test_p_value": exam.p,
-        "stage": chosen.stage,
-        "sha256": chosen.sha256,
+        **{metric.name: figures[metric.name] for metric in limited_metrics()},
+        "measured_on": candidate.measured,
+        "test_accuracy": test.accuracy,
+        "test_p_value": test.p_value,
+        "stage": candidate.stage,
+        "sha256": candidate.sha256,
     }

@@ -1,4 +1,4 @@
-"""Take latency again, here, of what meets every other limit."""
+"""Measures latency again, on this machine, of the candidates that meet every other limit."""
 
 import logging
 from collections.abc import Sequence
@@ -18,41 +18,40 @@ BATCH = 16  # variants timed side by side; 0.6 s each
 
 
 def remeasure(
-    candidates: Sequence[Candidate], budget: Budget, tolerance: float, bench: Workbench
+    candidates: Sequence[Candidate], budget: Budget, tolerance: float, restorer: Workbench
 ) -> list[Candidate]:
-    """Time the short list in turn, the most accurate first, until what wins is known.
+    """Time the short list, the most accurate first, until the winner is certain.
 
     Args:
-        candidates: All; no latency that they were logged with counts any more.
+        candidates: All of them; their logged latencies no longer count.
         budget: Its other limits make the short list.
         tolerance: As of the walk.
-        bench: Fetches the files.
+        restorer: Fetches the files.
 
     Returns:
-        The candidates in their order, those that were timed with their new latency.
+        The candidates in their order, the timed ones with their new latency.
     """
     others = replace(budget, latency_ms=None)
-    found = [_untimed(candidate) for candidate in candidates]
-    order = walk([candidate.figures for candidate in found], others).order
-    short = iter([index for index in order if others.meets(found[index].figures)])
-    while batch := list(islice(short, BATCH)):
-        first = walk([candidate.figures for candidate in found], budget, tolerance).first
+    results = [
+        replace(one, figures={**one.figures, "latency_ms": inf}, comparable=False)
+        for one in candidates
+    ]
+    order = walk([candidate.figures for candidate in results], others).order
+    short_list = iter([index for index in order if others.meets(results[index].figures)])
+    while batch := list(islice(short_list, BATCH)):
+        first = walk([candidate.figures for candidate in results], budget, tolerance).first
         if first is not None and not equal(
-            found[batch[0]].figures, found[first].figures, tolerance
+            results[batch[0]].figures, results[first].figures, tolerance
         ):
             break
         log.info("timing %d variants side by side", len(batch))
-        parts = [bench.parts(found[index].run) for index in batch]
+        parts = [restorer.parts(results[index].run) for index in batch]
         programs = [
-            (part.runtime, bench.program(found[index]))
+            (part.runtime, restorer.program(results[index]))
             for part, index in zip(parts, batch, strict=True)
         ]
         image = parts[0].dataset.example
-        timed = time_side_by_side(programs, image, parts[0].timing)
-        for index, latency in zip(batch, timed, strict=True):
-            found[index] = found[index].timed(latency.latency_ms)
-    return found
-
-
-def _untimed(candidate: Candidate) -> Candidate:
-    return replace(candidate, figures={**candidate.figures, "latency_ms": inf}, comparable=False)
+        latencies = time_side_by_side(programs, image, parts[0].timing)
+        for index, latency in zip(batch, latencies, strict=True):
+            results[index] = results[index].timed(latency.latency_ms)
+    return results

@@ -1,4 +1,4 @@
-"""What a pick says to programs: `pick.py --json`, and the bundle's test.json and answers.csv."""
+"""A pick as data: the object of `pick.py --json`, and the bundle's test.json and answers.csv."""
 
 import csv
 import io
@@ -9,45 +9,42 @@ from typing import Any
 from paredown.budget import Budget
 from paredown.dataset import Dataset
 from paredown.pick.candidates import Candidate
-from paredown.pick.exam import Exam
+from paredown.pick.test_result import TestResult
 from paredown.run import cautions
 from paredown.store.hashing import sha256_of
 
 
-def picked(
-    chosen: Candidate, exam: Exam, dataset: Dataset, budget: Budget, place: Path
+def pick_summary(
+    candidate: Candidate, test: TestResult, dataset: Dataset, budget: Budget, folder: Path
 ) -> dict[str, Any]:
-    """Describe what was picked, what it was measured at, and where its bundle lies."""
-    figures = dict(chosen.figures)
-    if not chosen.comparable:  # a pick without a limit on latency compares none
-        figures["latency_ms"] = chosen.logged_ms
+    """Describe the picked variant, its measurements and its bundle."""
     return {
-        "picked": chosen.title,
-        "run": chosen.run.id,
-        "stage": chosen.stage,
+        "picked": candidate.title,
+        "run": candidate.run.id,
+        "stage": candidate.stage,
         "budget": dict(budget.limits),
-        "figures": figures,
-        "measured_on": chosen.measured,
-        "test": summary(exam, dataset),
-        "cautions": cautions.read(chosen.run.tags, chosen.stage),
-        "bundle": str(place),
-        "sha256": {path.name: sha256_of(path) for path in sorted(place.iterdir())},
+        "figures": candidate.reported_figures,
+        "measured_on": candidate.measured,
+        "test": summarize(test, dataset),
+        "cautions": cautions.read(candidate.run.tags, candidate.stage),
+        "bundle": str(folder),
+        "sha256": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
     }
 
 
-def summary(exam: Exam, dataset: Dataset) -> dict[str, Any]:
-    """Sum up the answers to the test split, as plain numbers."""
+def summarize(test: TestResult, dataset: Dataset) -> dict[str, Any]:
+    """Summarize a test result in plain numbers."""
     names = dataset.classes
-    confusion = exam.confusion(len(names))
+    confusion = test.confusion(len(names))
     return {
-        "images": exam.count,
-        "accuracy": exam.accuracy,
-        "interval": list(exam.interval),
-        "top5": exam.top5 / exam.count,
-        "baseline_accuracy": exam.baseline_hits / exam.count,
-        "only_baseline_right": exam.lost,
-        "only_variant_right": exam.won,
-        "p_value": exam.p,
+        "images": test.count,
+        "accuracy": test.accuracy,
+        "interval": list(test.interval),
+        "top5": test.top5_hits / test.count,
+        "baseline_accuracy": test.baseline_hits / test.count,
+        "only_baseline_right": test.only_baseline_correct,
+        "only_variant_right": test.only_variant_correct,
+        "p_value": test.p_value,
         "classes": [
             {
                 "name": name,
@@ -60,16 +57,16 @@ def summary(exam: Exam, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def papers(exam: Exam, dataset: Dataset) -> dict[str, str]:
-    """Write test.json, the summary, and answers.csv, a line for each image of the test split."""
+def result_files(test: TestResult, dataset: Dataset) -> dict[str, str]:
+    """Return test.json, the summary, and answers.csv, one line per test image, by file name."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "class", "answer", "baseline"))
     names = dataset.classes
-    every = zip(exam.labels, exam.answers, exam.before, strict=True)
-    for number, (label, answer, before) in enumerate(every):
-        writer.writerow((number, names[label], names[answer], names[before]))
+    triples = zip(test.labels, test.predictions, test.baseline_predictions, strict=True)
+    for number, classes in enumerate(triples):
+        writer.writerow((number, *(names[index] for index in classes)))
     return {
-        "test.json": json.dumps(summary(exam, dataset), indent=1) + "\n",
+        "test.json": json.dumps(summarize(test, dataset), indent=1) + "\n",
         "answers.csv": text.getvalue(),
     }

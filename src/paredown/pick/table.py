@@ -1,15 +1,14 @@
-"""The walk as a table, and what would have to give where nothing fits."""
+"""The walk as a table, and the relaxations that would help where nothing fits."""
 
 from collections.abc import Iterator, Sequence
 from math import ceil, floor, isinf, log10
 
 from paredown.budget import Budget
-from paredown.metric import MAXIMIZE, METRICS, Metric, metric_of
+from paredown.metric import MAXIMIZE, Metric, limited_metrics, metric_of
 from paredown.pick.candidates import Candidate
 from paredown.pick.walk import Walk
 from paredown.report.fitted import Column, Fitted
 
-LIMITED = [metric for metric in METRICS if metric.limited]
 ENDS = 8  # rows shown at the start, and before and after each that matters
 ELSEWHERE = (
     "* timed on another CPU, in another runtime or with other threads: not comparable; "
@@ -17,37 +16,31 @@ ELSEWHERE = (
 )
 
 
-def walk_table(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> Fitted:
-    """Lay out the walk: a row a variant in order of accuracy, what it misses, the choice marked.
-
-    Args:
-        candidates: As they were walked.
-        found: The walk over their figures.
-        budget: Its limits head the columns.
-    """
+def walk_table(candidates: Sequence[Candidate], walk: Walk, budget: Budget) -> Fitted:
+    """Lay out the walk, one row per variant, most accurate first, with the choice marked."""
     runs = len({candidate.run.id for candidate in candidates})
     title = f"{len(candidates):,} variants of {runs:,} run{'s'[: runs > 1]}, most accurate first"
-    places = list(_shown(found))
+    metrics = limited_metrics()
     rows = [
-        ["", f"… {len(at):,} more", *[""] * 5]
-        if isinstance(at, range)
-        else _row(candidates, found, found.order[at])
-        for at in places
+        ["", f"… {len(place):,} more", *[""] * (len(metrics) + 2)]
+        if isinstance(place, range)
+        else _row(candidates, walk, walk.order[place])
+        for place in _visible(walk)
     ]
-    chosen = [at for at, row in enumerate(rows) if row[0]]
+    marked = [index for index, row in enumerate(rows) if row[0]]
     mark, run, stage, *figures, misses = map(list, zip(*rows, strict=True))
     columns = [
         Column("", mark, number=False),
         Column("run", run, number=False),
         Column("stage", stage, number=False),
-        *(_figures(metric, cells, budget) for metric, cells in zip(LIMITED, figures, strict=True)),
+        *(_column(metric, cells, budget) for metric, cells in zip(metrics, figures, strict=True)),
         Column("misses by", misses, 1, number=False),
     ]
     elsewhere = any(not candidate.comparable for candidate in candidates)
-    return Fitted(title, columns, [ELSEWHERE] if elsewhere else [], chosen[0] if chosen else -1)
+    return Fitted(title, columns, [ELSEWHERE] if elsewhere else [], marked[0] if marked else -1)
 
 
-def _figures(metric: Metric, cells: Sequence[str], budget: Budget) -> Column:
+def _column(metric: Metric, cells: Sequence[str], budget: Budget) -> Column:
     """Lay out a metric, headed by its limit; where room is short, without its interval."""
     limit = budget.limits.get(metric.name)
     title = metric.column if limit is None else f"{metric.column} {metric.sign} {limit:g}"
@@ -57,14 +50,14 @@ def _figures(metric: Metric, cells: Sequence[str], budget: Budget) -> Column:
     return Column(title.replace(metric.column, f"{metric.column} [95 %]"), cells, 3, short)
 
 
-def _row(candidates: Sequence[Candidate], found: Walk, index: int) -> list[str]:
+def _row(candidates: Sequence[Candidate], walk: Walk, index: int) -> list[str]:
     candidate = candidates[index]
     return [
-        "►" if index == found.chosen else "",
+        "►" if index == walk.chosen else "",
         candidate.run.name,
         candidate.run.title(candidate.stage),
-        *(_cell(metric, candidate) for metric in LIMITED),
-        say_misses(found.misses[index]) or _why(found, index),
+        *(_cell(metric, candidate) for metric in limited_metrics()),
+        write_misses(walk.misses[index]) or _outcome(walk, index),
     ]
 
 
@@ -74,74 +67,63 @@ def _cell(metric: Metric, candidate: Candidate) -> str:
     return metric.cell(candidate.figures)
 
 
-def say_misses(misses: dict[str, float]) -> str:
-    """Tell by how much each limit is missed; empty if none is."""
-    told = []
-    for name, miss in misses.items():
-        if isinf(miss):
-            told.append("ms not comparable")
-        elif miss > 0:
-            told.append(metric_of(name).write_difference(miss))
-    return ", ".join(told)
-
-
-def _why(found: Walk, index: int) -> str:
-    """Say what became of a variant that misses nothing."""
-    if index == found.chosen:
-        return (
-            "nothing: picked" if index == found.first else "nothing: picked, cheaper than its equal"
-        )
-    return "nothing: the first" if index == found.first else "nothing"
-
-
-def _shown(found: Walk) -> Iterator[int | range]:
-    """Choose positions in the order to show, and ranges to leave out."""
-    count = len(found.order)
-    marked = {found.first, found.chosen, found.nearest, *found.gives.values()} - {None}
-    near = {0, *(at for at, index in enumerate(found.order) if index in marked)}
-    kept = sorted(
-        {at for mark in near for at in range(mark - ENDS, mark + ENDS) if 0 <= at < count}
+def write_misses(misses: dict[str, float]) -> str:
+    """Write by how much each limit is missed; empty if none is."""
+    return ", ".join(
+        "ms not comparable" if isinf(miss) else metric_of(name).write_difference(miss)
+        for name, miss in misses.items()
+        if miss > 0
     )
+
+
+def _outcome(walk: Walk, index: int) -> str:
+    """Describe a variant that meets every limit."""
+    if index == walk.chosen:
+        cheaper = "" if index == walk.first else ", cheaper than its equal"
+        return f"nothing: picked{cheaper}"
+    return "nothing: the first" if index == walk.first else "nothing"
+
+
+def _visible(walk: Walk) -> Iterator[int | range]:
+    """Yield the positions in the order that are shown, and the ranges that are left out."""
+    count = len(walk.order)
+    marked = {walk.first, walk.chosen, walk.nearest, *walk.relaxations.values()} - {None}
+    centers = {0, *(place for place, index in enumerate(walk.order) if index in marked)}
+    near = {place for center in centers for place in range(center - ENDS, center + ENDS)}
     last = -1
-    for at in kept:
-        if at > last + 1:
-            yield range(last + 1, at)
-        yield at
-        last = at
+    for place in sorted(near & set(range(count))):
+        if place > last + 1:
+            yield range(last + 1, place)
+        yield place
+        last = place
     if last + 1 < count:
         yield range(last + 1, count)
 
 
-def say_gives(candidates: Sequence[Candidate], found: Walk, budget: Budget) -> list[str]:
-    """Tell what would have to give: each limit alone, and all together.
-
-    Args:
-        candidates: As they were walked; nothing meets the budget.
-        found: The walk.
-        budget: The limits.
-    """
+def relaxation_lines(candidates: Sequence[Candidate], walk: Walk, budget: Budget) -> list[str]:
+    """Write the relaxations that let a variant in: of each limit alone, and of all together."""
     lines = []
     for name in budget.limits:
-        index = found.gives.get(name)
+        index = walk.relaxations.get(name)
         if index is None:
             lines.append(f"budget.{name} alone: no value of it is enough")
         else:
-            lines.append(f"budget.{name} alone: {_say_loosened(candidates[index], budget, [name])}")
-    if len(lines) > 1 and found.nearest is not None:
-        near = candidates[found.nearest]
-        missed = [name for name, miss in budget.misses(near.figures).items() if miss > 0]
-        lines.append(f"nearest: {_say_loosened(near, budget, missed)}")
+            lines.append(f"budget.{name} alone: {_relaxed(candidates[index], [name])}")
+    if len(lines) > 1 and walk.nearest is not None:
+        nearest = candidates[walk.nearest]
+        missed = [name for name, miss in budget.misses(nearest.figures).items() if miss > 0]
+        lines.append(f"nearest: {_relaxed(nearest, missed)}")
     return lines
 
 
-def _say_loosened(candidate: Candidate, budget: Budget, names: Sequence[str]) -> str:
-    """Name the limits that would let a variant in, rounded so that they do."""
-    told = []
+def _relaxed(candidate: Candidate, names: Sequence[str]) -> str:
+    """Write the limits that would let a variant in, rounded so that they do."""
+    overrides = []
     for name in names:
         value = candidate.figures[name]
         if isinf(value):
             return f"{candidate.title} was timed elsewhere; pick.remeasure=true times it here"
         step = 10.0 ** (floor(log10(value)) - 3) if value else 1.0
         round_to = floor if metric_of(name).direction == MAXIMIZE else ceil
-        told.append(f"budget.{name}={round_to(value / step) * step:.4g}")
-    return f"{' '.join(told)} would take {candidate.title}"
+        overrides.append(f"budget.{name}={round_to(value / step) * step:.4g}")
+    return f"{' '.join(overrides)} would take {candidate.title}"

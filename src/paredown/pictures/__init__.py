@@ -1,4 +1,4 @@
-"""What a search found, as a picture and as a page that a browser opens without a network."""
+"""The result of a search as a picture, and as a page that a browser opens without a network."""
 
 from paredown.pictures.interactive import front_page
 from paredown.pictures.still import front_picture

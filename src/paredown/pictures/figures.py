@@ -5,7 +5,8 @@ from typing import Any
 
 from paredown.metric import MAXIMIZE, metric_of
 from paredown.pictures.hover import hover
-from paredown.pictures.page import Figure, shown
+from paredown.pictures.page import Figure, escaped
+from paredown.pictures.panels import Growth, Importances
 from paredown.pictures.scale import Range, ticks
 from paredown.pictures.scatter import Row, Scatter
 from paredown.pictures.words import (
@@ -17,11 +18,11 @@ from paredown.pictures.words import (
     DOMINATED,
     FAST,
     FRONT,
+    LABELS,
     LIMIT,
     MISSED,
     NEAREST,
     SLOW,
-    TOLD,
     UNTRAINED,
 )
 
@@ -63,51 +64,56 @@ def points_figure(panel: Scatter) -> Figure:
     """Draw the trials by two metrics."""
     data = []
     for kind, rows in panel.points.items():
-        at: dict[str, Any] = {
-            "type": "scatter",
-            "mode": "markers",
-            "name": TOLD[kind],
-            "x": panel.column(panel.x, rows),
-            "y": panel.column(panel.y, rows),
-            "marker": {"color": COLORS[kind], **LOOKS[kind]},
-            "customdata": [hover(row) for row in rows],
-            "hovertemplate": "%{customdata}<extra></extra>",
-        }
+        trace = _markers(kind, rows, panel.column(panel.x, rows), panel.column(panel.y, rows))
         if rows is panel.labelled:
-            places = panel.label_sides(LETTER, RADIUS, ROOM)
-            at |= {
-                "mode": "markers+text",
-                "text": [
-                    str(row["trial"]) if place else ""
-                    for row, place in zip(rows, places, strict=True)
-                ],
-                "textposition": [
-                    f"{UP[place[1]]} {RIGHT[place[0]]}" if place else "middle center"
-                    for place in places
-                ],
-            }
-            at |= _intervals(panel, rows)
-        if kind == DEFAULT:  # a frame around a point that tells itself
-            at = {**at, "hovertemplate": None, "hoverinfo": "skip"}
-        data.append(at)
+            trace |= _labels(panel, rows) | _intervals(panel, rows)
+        if kind == DEFAULT:  # a frame around a point that has a hover box itself
+            trace |= {"hovertemplate": None, "hoverinfo": "skip"}
+        data.append(trace)
     x = _axis(panel.x, panel.x_range, panel.x_log)
     y = _axis(panel.y, panel.y_range, panel.y_log)
     layout = {**PLAIN, "xaxis": x, "yaxis": y, "legend": _legend(data)}
     for kind, rows, height in ((UNTRAINED, panel.rug, 0.025), (BELOW, panel.below, 0.03)):
-        if rows:
-            data.append(_rug(panel, kind, rows, height))
+        if rows:  # marks along the x axis
+            heights = [height] * len(rows)
+            trace = _markers(kind, rows, panel.column(panel.x, rows), heights)
+            data.append({**trace, "yaxis": "y2"})
             layout["yaxis2"] = BESIDE
     return {"data": data, "layout": {**layout, **_limits(panel)}}
 
 
-def growth_figure(grown: tuple[list[int], list[float], str]) -> Figure:
+def _markers(kind: str, rows: list[Row], x: list[float], y: list[float]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": LABELS[kind],
+        "x": x,
+        "y": y,
+        "marker": {"color": COLORS[kind], **LOOKS[kind]},
+        "customdata": [hover(row) for row in rows],
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }
+
+
+def _labels(panel: Scatter, rows: list[Row]) -> dict[str, Any]:
+    """Write the trial's number beside each point."""
+    sides = panel.label_sides(LETTER, RADIUS, ROOM)
+    return {
+        "mode": "markers+text",
+        "text": [str(row["trial"]) if side else "" for row, side in zip(rows, sides, strict=True)],
+        "textposition": [
+            f"{UP[side[1]]} {RIGHT[side[0]]}" if side else "middle center" for side in sides
+        ],
+    }
+
+
+def growth_figure(growth: Growth) -> Figure:
     """Draw the hypervolume after each trial."""
-    numbers, volumes, _ = grown
     line = {
         "type": "scatter",
         "mode": "lines+markers",
-        "x": numbers,
-        "y": volumes,
+        "x": growth.numbers,
+        "y": growth.volumes,
         "line": {"shape": "hv", "color": COLORS[FRONT]},
         "marker": {"size": 5},
         "hovertemplate": "after trial %{x}: %{y:.4g}<extra></extra>",
@@ -119,20 +125,19 @@ def growth_figure(grown: tuple[list[int], list[float], str]) -> Figure:
     return {"data": [line], "layout": {**PLAIN, **axes, "showlegend": False}}
 
 
-def shares_figure(told: tuple[list[str], dict[str, list[float]]]) -> Figure:
-    """Draw the importances: a group a swept value, a bar an objective."""
-    names, by_goal = told
+def importances_figure(importances: Importances) -> Figure:
+    """Draw the importances: one group per swept name, one bar per objective."""
     data = [
         {
             "type": "bar",
             "orientation": "h",
-            "name": shown(metric_of(goal).label),
-            "x": of,
-            "y": [shown(name) for name in names],
-            "marker": {"color": BARS[at % len(BARS)]},
+            "name": escaped(metric_of(objective).label),
+            "x": shares,
+            "y": [escaped(name) for name in importances.names],
+            "marker": {"color": BARS[index % len(BARS)]},
             "hovertemplate": "%{y}: %{x:.0%}<extra>%{fullData.name}</extra>",
         }
-        for at, (goal, of) in reversed(list(enumerate(by_goal.items())))
+        for index, (objective, shares) in reversed(list(enumerate(importances.shares.items())))
     ]
     axes = {
         "xaxis": {
@@ -147,13 +152,13 @@ def shares_figure(told: tuple[list[str], dict[str, list[float]]]) -> Figure:
 
 
 def _legend(data: list[dict[str, Any]]) -> dict[str, Any]:
-    """Give every entry the same room: two columns of the usual names where a window is narrow."""
+    """Return a legend of equally wide entries: two usual names side by side in a narrow window."""
     longest = max(len(trace["name"]) for trace in data)
     return {**LEGEND, "entrywidth": max(88, 6 * longest)}
 
 
 def _axis(name: str, ends: Range, log: bool) -> dict[str, Any]:
-    title = {"text": shown(metric_of(name).axis) + (", logarithmic" if log else "")}
+    title = {"text": escaped(metric_of(name).axis) + (", logarithmic" if log else "")}
     axis = {"title": title, "range": list(ends), "zeroline": False}
     if log:
         round_values = ticks(ends)
@@ -169,38 +174,25 @@ def _axis(name: str, ends: Range, log: bool) -> dict[str, Any]:
 
 
 def _intervals(panel: Scatter, rows: list[Row]) -> dict[str, Any]:
-    """Draw the 95 % intervals of the labelled points, where both axes' metrics have any."""
-    drawn: dict[str, Any] = {}
+    """Draw the 95 % intervals of the labelled points along each axis whose metric has them."""
+    bars: dict[str, Any] = {}
     for axis, name in (("error_x", panel.x), ("error_y", panel.y)):
-        ends = [panel.interval(name, row) for row in rows]
-        if not all(ends):
+        intervals = [interval for row in rows if (interval := panel.interval(name, row))]
+        if len(intervals) < len(rows):
             continue
         middles = panel.column(name, rows)
-        drawn[axis] = {
+        bars[axis] = {
             "type": "data",
             "symmetric": False,
-            "array": [end[1] - at for end, at in zip(ends, middles, strict=True) if end],
-            "arrayminus": [at - end[0] for end, at in zip(ends, middles, strict=True) if end],
+            "array": [high - middle for (_, high), middle in zip(intervals, middles, strict=True)],
+            "arrayminus": [
+                middle - low for (low, _), middle in zip(intervals, middles, strict=True)
+            ],
             "thickness": 1,
             "width": 0,
             "color": FAINT,
         }
-    return drawn
-
-
-def _rug(panel: Scatter, kind: str, rows: list[Row], height: float) -> dict[str, Any]:
-    """Mark at the x axis the trials that have no y, or one below the axis."""
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": TOLD[kind],
-        "x": panel.column(panel.x, rows),
-        "y": [height] * len(rows),
-        "yaxis": "y2",
-        "marker": {"color": COLORS[kind], **LOOKS[kind]},
-        "customdata": [hover(row) for row in rows],
-        "hovertemplate": "%{customdata}<extra></extra>",
-    }
+    return bars
 
 
 def _limits(panel: Scatter) -> dict[str, Any]:
@@ -212,9 +204,9 @@ def _limits(panel: Scatter) -> dict[str, Any]:
         is_log = panel.x_log if along == "x" else panel.y_log
         floor = metric_of(name).direction == MAXIMIZE  # the one limit from below
         end = min(low, 0.0) if floor else 10 * high  # beyond the axis, for who zooms out
-        whole = {f"{across}ref": "paper", f"{across}0": 0, f"{across}1": 1, f"{along}0": limit}
+        line_ends = {f"{across}ref": "paper", f"{across}0": 0, f"{across}1": 1, f"{along}0": limit}
         line = {"type": "line", f"{along}1": limit, "line": {"color": COLORS[LIMIT], "width": 1.5}}
-        shapes += [line | whole, SHADE | whole | {f"{along}1": end}]
+        shapes += [line | line_ends, SHADE | line_ends | {f"{along}1": end}]
         note = {
             "text": f"budget {metric_of(name).write(limit)}",
             along: math.log10(limit) if is_log else limit,

@@ -1,11 +1,11 @@
-"""The picture of a grid of jobs: quality, size and speed by the value that was swept."""
+"""The picture of a grid of jobs: quality, size and speed by the swept value."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paredown.metric import QUALITY, metric_of
+from paredown.metric import QUALITY, limited_metrics, metric_of
 from paredown.pictures.sheet import save, sheet
 from paredown.pictures.words import SERIES
 from paredown.printable import one_line
@@ -26,7 +26,7 @@ class Point:
     """A finished job.
 
     Args:
-        settings: What sets it apart from the others: the text after the = by name.
+        settings: That set it apart from the others: the text after the = by name.
         metrics: Of the file that ships, by name.
         baseline: Of its first row.
     """
@@ -37,7 +37,7 @@ class Point:
 
 
 def grid_picture(points: Sequence[Point], title: str, one_baseline: bool, file: Path) -> bool:
-    """Draw the jobs of a grid, a line for each combination of what is not on the x axis.
+    """Draw the jobs of a grid, one line per combination of the settings off the x axis.
 
     Args:
         points: The finished jobs.
@@ -46,19 +46,21 @@ def grid_picture(points: Sequence[Point], title: str, one_baseline: bool, file: 
         file: A PNG, to write.
 
     Returns:
-        Whether there was something to draw: two jobs or more, and a name that sets them apart.
+        Whether there was something to draw: two jobs or more, and a setting that differs.
     """
     names = {name for point in points for name in point.settings}
     if len(points) < 2 or not names:
         return False
     along = axis_of(points)
-    speed = "speedup" if one_baseline else "latency_ms"
-    have = [name for name in (QUALITY.name, "size_mb", speed) if _all_have(points, name)]
-    figure, panels = sheet(plain(title), len(have), WIDTH, HEIGHT)
+    metrics = [metric.name for metric in limited_metrics()]
+    if one_baseline:
+        metrics = ["speedup" if name == "latency_ms" else name for name in metrics]
+    metrics = [name for name in metrics if all(name in one.metrics for one in points)]
+    figure, panels = sheet(plain(title), len(metrics), WIDTH, HEIGHT)
     lines = lines_of(points, along)
-    for axes, metric in zip(panels, have, strict=True):
+    for axes, metric in zip(panels, metrics, strict=True):
         _draw(axes, lines, along, metric)
-    if one_baseline and QUALITY.name in have:
+    if one_baseline and QUALITY.name in metrics:
         level = 100 * points[0].baseline[QUALITY.name]
         panels[0].axhline(level, color="#5b6472", lw=1, ls=(0, (6, 3)), label="baseline")
     handles, labels = panels[0].get_legend_handles_labels()
@@ -70,17 +72,17 @@ def grid_picture(points: Sequence[Point], title: str, one_baseline: bool, file: 
 
 
 def axis_of(points: Sequence[Point]) -> str:
-    """Choose what goes along the x axis: the number with the most values, or else the name."""
+    """Choose the setting on the x axis: the number with the most values, or else the name."""
     values: dict[str, set[str]] = {}
     for point in points:
         for name, text in point.settings.items():
             values.setdefault(name, set()).add(text)
-    whole = {name for name in values if all(name in point.settings for point in points)}
+    common = {name for name in values if all(name in point.settings for point in points)}
     return max(
         values,
         key=lambda name: (
-            name != "seed",  # what it does is chance
-            name in whole and all(map(is_number, values[name])),
+            name != "seed",  # its effect is chance
+            name in common and all(map(is_number, values[name])),
             len(values[name]),
             name,
         ),
@@ -88,7 +90,7 @@ def axis_of(points: Sequence[Point]) -> str:
 
 
 def lines_of(points: Sequence[Point], along: str) -> dict[str, list[tuple[str, Point]]]:
-    """Return the points of each line in the order of x, by what sets the line apart."""
+    """Return the points of each line in the order of x, by the settings of the line."""
     lines: dict[str, list[tuple[str, Point]]] = {}
     for point in points:
         own = [f"{name}={text}" for name, text in point.settings.items() if name != along]
@@ -101,7 +103,7 @@ def lines_of(points: Sequence[Point], along: str) -> dict[str, list[tuple[str, P
 
 
 def plain(text: str) -> str:
-    """Return a text as Matplotlib writes it, who takes dollars for the ends of a formula."""
+    """Return a text in one line with its dollars escaped, which Matplotlib takes for formulas."""
     return one_line(text).replace("$", r"\$")
 
 
@@ -151,7 +153,3 @@ def _draw(
     axes.set_ylabel(f"{known.label}, validation split, %" if known.is_share else known.axis)
     if not known.is_share:
         axes.set_ylim(0, 1.04 * axes.get_ylim()[1])
-
-
-def _all_have(points: Sequence[Point], name: str) -> bool:
-    return all(name in point.metrics for point in points)

@@ -1,61 +1,67 @@
 """The interactive page of a search, drawn by Plotly in the browser."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from paredown.metric import MAXIMIZE, METRICS, metric_of
+from paredown.metric import MAXIMIZE, limited_metrics, metric_of
 from paredown.pictures import page
-from paredown.pictures.figures import growth_figure, points_figure, shares_figure
-from paredown.pictures.panels import growth, headline, scatters, shares
-from paredown.pictures.scatter import Found
+from paredown.pictures.figures import growth_figure, importances_figure, points_figure
+from paredown.pictures.page import Block, Facts, Figures, Heading, Table, Text
+from paredown.pictures.panels import growth, headline, importances, scatters
+from paredown.pictures.scatter import SearchSummary
 from paredown.pictures.words import value_text
 
 
-def front_page(found: Found, file: Path) -> None:
-    """Write what a search found as a page; the same data give the same bytes.
-
-    Args:
-        found: What front.json holds.
-        file: To write.
-    """
-    page.write(file, page.page(headline(found), front_parts(found)))
+def front_page(summary: SearchSummary, file: Path) -> None:
+    """Write the page of a search; the same data give the same bytes."""
+    page.write(file, page.to_html(headline(summary), front_blocks(summary)))
 
 
-def front_parts(found: Found) -> list[str]:
-    """Give the page's parts: the figures, and the front as a table."""
-    drawn: dict[str, tuple[str, page.Figure]] = {}
+def front_blocks(summary: SearchSummary) -> list[Block]:
+    """Return the page's blocks: the figures, and the front as a table."""
+    blocks: list[Block] = [Facts(summary["about"])] if summary.get("about") else []
+    panels = {
+        f"{panel.y}-{panel.x}": (panel.title, points_figure(panel)) for panel in scatters(summary)
+    }
+    if panels:
+        hint = "Point at a mark to see its trial; drag to zoom in, double click to see everything."
+        blocks += [Text(hint), Figures(panels)]
+    if any(row["on_front"] for row in summary["trials"]):
+        blocks += [Heading("The front"), front_table(summary)]
     more: dict[str, tuple[str, page.Figure]] = {}
-    for panel in scatters(found):
-        caption = f"{metric_of(panel.y).label} against {metric_of(panel.x).label}"
-        drawn[f"{panel.y}-{panel.x}"] = (caption, points_figure(panel))
-    if grown := growth(found):
-        more["hypervolume"] = (f"hypervolume by trial: {grown[2]}", growth_figure(grown))
-    if of := shares(found):
-        more["importances"] = ("how much each swept value decides", shares_figure(of))
-    hint = "Point at a mark to see its trial; drag to zoom in, double click to see everything."
-    told = [page.paragraph(hint), page.figures(drawn)] if drawn else []
-    about = [page.facts(found["about"])] if found.get("about") else []
-    rest = [page.heading("The search"), page.figures(more)] if more else []
-    return [*about, *told, *_front_table(found), *rest]
+    if volumes := growth(summary):
+        more["hypervolume"] = (f"hypervolume by trial: {volumes.caption}", growth_figure(volumes))
+    if by_objective := importances(summary):
+        caption = "how much each swept value decides"
+        more["importances"] = (caption, importances_figure(by_objective))
+    return [*blocks, Heading("The search"), Figures(more)] if more else blocks
 
 
-def _front_table(found: Found) -> list[str]:
-    """Lay out the front, the first objective's best first."""
-    rows = [row for row in found["trials"] if row["on_front"]]
-    if not rows:
-        return []
-    wanted = [
-        *found["objectives"],
-        *found["budget"],
-        *(metric.name for metric in METRICS if metric.limited),
-    ]
-    metrics = [
-        name for name in dict.fromkeys(wanted) if any(name in row["metrics"] for row in rows)
-    ]
-    first, way = next(iter(found["objectives"].items()))
-    rows.sort(key=lambda row: float(row["metrics"][first]), reverse=way == MAXIMIZE)
-    params = list(dict.fromkeys(name for row in rows for name in row["params"]))
-    head = ["trial", *(metric_of(name).axis for name in metrics), *params, "job"]
-    lines = [
+def front_rows(summary: SearchSummary) -> list[Mapping[str, Any]]:
+    """Return the trials of the front, the first objective's best first."""
+    rows = [row for row in summary["trials"] if row["on_front"]]
+    name, direction = next(iter(summary["objectives"].items()))
+    return sorted(rows, key=lambda row: float(row["metrics"][name]), reverse=direction == MAXIMIZE)
+
+
+def front_metrics(summary: SearchSummary) -> list[str]:
+    """List the metrics of the front's table: objectives, budget, and what a budget can limit."""
+    names = [*summary["objectives"], *summary["budget"]]
+    names += [metric.name for metric in limited_metrics()]
+    rows = front_rows(summary)
+    return [name for name in dict.fromkeys(names) if any(name in row["metrics"] for row in rows)]
+
+
+def front_params(summary: SearchSummary) -> list[str]:
+    """List the names that the front's trials sweep."""
+    return list(dict.fromkeys(name for row in front_rows(summary) for name in row["params"]))
+
+
+def front_table(summary: SearchSummary) -> Table:
+    """Lay out the front, one row per trial; the trial with the default values is marked."""
+    rows, metrics, params = front_rows(summary), front_metrics(summary), front_params(summary)
+    cells = [
         [
             str(row["trial"]),
             *(metric_of(name).cell(row["metrics"]) for name in metrics),
@@ -64,7 +70,11 @@ def _front_table(found: Found) -> list[str]:
         ]
         for row in rows
     ]
-    marked = next((at for at, row in enumerate(rows) if row["trial"] == found["default"]), -1)
-    texts = {name for row in rows for name, at in row["params"].items() if isinstance(at, str)}
-    numbers = [name for name in head if name not in texts]
-    return [page.heading("The front"), page.table(head, lines, numbers, marked)]
+    texts = [
+        name for name in params if any(isinstance(row["params"].get(name), str) for row in rows)
+    ]
+    trials = [row["trial"] for row in rows]
+    marked = trials.index(summary["default"]) if summary["default"] in trials else -1
+    return Table(
+        ["trial", *(metric_of(name).axis for name in metrics), *params, "job"], cells, texts, marked
+    )

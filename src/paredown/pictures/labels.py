@@ -1,8 +1,8 @@
-"""Where a label stands beside its point, so that it covers neither points nor other labels."""
+"""Placement of labels beside their points, so that they cover neither points nor each other."""
 
 from collections.abc import Sequence
 
-APART = 0.4  # of a letter's height between two numbers, which else read as one
+GAP = 0.4  # of a letter's height between two numbers, which else read as one
 Place = tuple[float, float]
 """x and y, in the unit of the letters."""
 Box = tuple[float, float, float, float]
@@ -25,7 +25,7 @@ def sides(
 ) -> list[tuple[int, int] | None]:
     """Choose a side for each label, in turn: the first that covers the least.
 
-    A label that would lie on an earlier one, whichever side it takes, is left out: None.
+    A label that would overlap an earlier one on every side is left out: None.
 
     Args:
         points: That have labels.
@@ -41,32 +41,24 @@ def sides(
     for point, text in zip(points, texts, strict=True):
         boxes = {side: box(point, text, side, letter, radius) for side in SIDES}
         covered = {side: _cost(boxes[side], taken, room) for side in SIDES}
-        free = [side for side in SIDES if not any(_shared(boxes[side], one) for one in labels)]
+        free = [side for side in SIDES if not any(_overlap(boxes[side], one) for one in labels)]
         if not free:
             chosen.append(None)
             continue
         best = min(free, key=lambda side: covered[side])
         taken.append(boxes[best])
         left, low, right, high = boxes[best]
-        labels.append((left - APART * letter, low, right + APART * letter, high))
+        labels.append((left - GAP * letter, low, right + GAP * letter, high))
         chosen.append(best)
     return chosen
 
 
 def box(point: Place, text: str, side: tuple[int, int], letter: float, radius: float) -> Box:
-    """Give the space that a label takes on one side of its point."""
+    """Return the space that a label takes on one side of its point."""
     width, height = 0.62 * letter * len(text), letter
-    away = 1.3 * radius
-    center = (
-        point[0] + side[0] * (away + width / 2),
-        point[1] + side[1] * (away + height / 2),
-    )
-    return (
-        center[0] - width / 2,
-        center[1] - height / 2,
-        center[0] + width / 2,
-        center[1] + height / 2,
-    )
+    x = point[0] + side[0] * (1.3 * radius + width / 2)
+    y = point[1] + side[1] * (1.3 * radius + height / 2)
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
 def _around(point: Place, radius: float) -> Box:
@@ -74,13 +66,13 @@ def _around(point: Place, radius: float) -> Box:
 
 
 def _cost(wanted: Box, taken: Sequence[Box], room: Place) -> float:
-    """Measure how much of a label lies on something else or outside of the panel."""
+    """Return the area of a label that lies on something else or, four times, outside the panel."""
     size = (wanted[2] - wanted[0]) * (wanted[3] - wanted[1])
-    outside = size - _shared(wanted, (0, 0, *room))
-    return 4 * outside + sum(_shared(wanted, other) for other in taken)
+    outside = size - _overlap(wanted, (0, 0, *room))
+    return 4 * outside + sum(_overlap(wanted, other) for other in taken)
 
 
-def _shared(one: Box, other: Box) -> float:
+def _overlap(one: Box, other: Box) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     return max(0.0, width) * max(0.0, height)

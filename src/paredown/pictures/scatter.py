@@ -9,7 +9,7 @@ from typing import Any
 
 from paredown.metric import QUALITY, metric_of
 from paredown.pictures.labels import Place, sides
-from paredown.pictures.scale import Range, share, widen, widen_log
+from paredown.pictures.scale import Range, position, widen, widen_log
 from paredown.pictures.words import (
     BASELINE,
     DEFAULT,
@@ -21,10 +21,10 @@ from paredown.pictures.words import (
     SLOW,
 )
 
-Found = Mapping[str, Any]
-"""What front.json holds."""
+SearchSummary = Mapping[str, Any]
+"""Content of front.json."""
 Row = Mapping[str, Any]
-"""A trial of it."""
+"""One of its trials."""
 
 KINDS = (DOMINATED, MISSED, FAST, SLOW, FRONT, NEAREST)  # as they are drawn, one over the other
 LEAST = 0.004  # of room beside the outermost points of a share
@@ -40,48 +40,53 @@ class Scatter:
 
     Args:
         x, y: Names of metrics; x may be `trial`.
-        found: What the search found.
+        summary: Of the search.
     """
 
     x: str
     y: str
-    found: Found
+    summary: SearchSummary
+
+    @property
+    def title(self) -> str:
+        """Its axes in words."""
+        return f"{metric_of(self.y).label} against {metric_of(self.x).label}"
 
     @cached_property
     def points(self) -> dict[str, list[Row]]:
-        """The trials, by what becomes of them."""
+        """The trials by kind."""
         both: dict[str, list[Row]] = {kind: [] for kind in KINDS}
         left_out = {id(row) for row in self.below}
-        for row in self._whole:
+        for row in self._complete:
             if id(row) not in left_out:
-                both[kind_of(row, self.found)].append(row)
+                both[kind_of(row, self.summary)].append(row)
         both[DEFAULT] = [
-            row for rows in both.values() for row in rows if row["trial"] == self.found["default"]
+            row for rows in both.values() for row in rows if row["trial"] == self.summary["default"]
         ]
-        baseline = {"metrics": self.found["baseline"]}
-        one = self.found.get("baselines", 1) < 2  # of several none is that of all trials
+        baseline = {"metrics": self.summary["baseline"]}
+        one = self.summary.get("baselines", 1) < 2  # of several none is that of all trials
         on = one and value(baseline, self.x) is not None and value(baseline, self.y) is not None
         both[BASELINE] = [baseline] if on else []
         return {kind: rows for kind, rows in both.items() if rows}
 
     @cached_property
-    def _whole(self) -> list[Row]:
-        """The trials that have both metrics."""
+    def _complete(self) -> list[Row]:
+        """The trials that values both metrics."""
         return [
             row
-            for row in self.found["trials"]
+            for row in self.summary["trials"]
             if value(row, self.x) is not None and value(row, self.y) is not None
         ]
 
     @cached_property
     def below(self) -> list[Row]:
-        """The trials so much less accurate than most that they would squeeze all others."""
-        if self.y != QUALITY.name or len(self._whole) < 4:
+        """The trials so much less accurate than most that they would compress the axis."""
+        if self.y != QUALITY.name or len(self._complete) < 4:
             return []
-        accuracies = sorted(self.column(self.y, self._whole))
+        accuracies = sorted(self.column(self.y, self._complete))
         best, middle = accuracies[-1], statistics.median(accuracies)
         floor = max(FAILED * best, middle - FAR * max(best - middle, LEAST_SPREAD))
-        return [row for row in self._whole if row["metrics"][self.y] < floor]
+        return [row for row in self._complete if row["metrics"][self.y] < floor]
 
     def interval(self, name: str, row: Row) -> Range | None:
         """Return the 95 % interval of a metric of a trial; None if it has none."""
@@ -90,22 +95,22 @@ class Scatter:
 
     @cached_property
     def rug(self) -> list[Row]:
-        """The trials that have x alone, since they were not trained."""
+        """The trials that values x alone, since they were not trained."""
         return [
             row
-            for row in self.found["trials"]
+            for row in self.summary["trials"]
             if value(row, self.x) is not None and value(row, self.y) is None
         ]
 
     @property
     def limits(self) -> dict[str, float]:
         """The budget's limits on x and y."""
-        budget = self.found["budget"]
+        budget = self.summary["budget"]
         return {name: budget[name] for name in (self.x, self.y) if name in budget}
 
     @cached_property
     def x_log(self) -> bool:
-        """Whether x spans so much that its logarithm is shown."""
+        """Whether x spans so much that its axis is logarithmic."""
         return self._spans_much(self.x)
 
     @cached_property
@@ -116,16 +121,16 @@ class Scatter:
     @cached_property
     def x_range(self) -> Range:
         """Ends of the x axis, as values."""
-        have = list(self._values(self.x))
-        return widen_log(have) if self.x_log else widen(have, _least(self.x))
+        values = list(self._values(self.x))
+        return widen_log(values) if self.x_log else widen(values, _least(self.x))
 
     @cached_property
     def y_range(self) -> Range:
         """Ends of the y axis, with room for the rug below."""
-        have = list(self._values(self.y))
+        values = list(self._values(self.y))
         if self.y_log:
-            return widen_log(have)
-        low, high = widen(have, _least(self.y))
+            return widen_log(values)
+        low, high = widen(values, _least(self.y))
         return (low - 0.06 * (high - low) if self.rug or self.below else low), high
 
     @property
@@ -150,19 +155,19 @@ class Scatter:
         return sides(points, texts, others, letter, radius, room)
 
     def column(self, name: str, rows: Sequence[Row]) -> list[float]:
-        """List a metric of trials that have it."""
-        return [at for row in rows if (at := value(row, name)) is not None]
+        """List a metric of trials that values it."""
+        return [number for row in rows if (number := value(row, name)) is not None]
 
     def _unit(self, row: Row) -> Place:
         """Place a trial in the panel: (0, 0) is its lower left corner, (1, 1) its upper right."""
-        (at_x,), (at_y,) = self.column(self.x, [row]), self.column(self.y, [row])
-        across = share(at_x, self.x_range, self.x_log)
-        return across, share(at_y, self.y_range, self.y_log)
+        (x,), (y,) = self.column(self.x, [row]), self.column(self.y, [row])
+        across = position(x, self.x_range, self.x_log)
+        return across, position(y, self.y_range, self.y_log)
 
     def _spans_much(self, name: str) -> bool:
-        have = list(self._values(name))
+        values = list(self._values(name))
         is_amount = name != "trial" and not metric_of(name).is_share
-        return is_amount and min(have) > 0 and max(have) / min(have) >= LARGE
+        return is_amount and min(values) > 0 and max(values) / min(values) >= LARGE
 
     def _values(self, name: str) -> Iterator[float]:
         for rows in (*self.points.values(), self.rug, self.below if name == self.x else []):
@@ -176,13 +181,13 @@ def _least(name: str) -> float:
     return LEAST if metric_of(name).is_share else 0
 
 
-def kind_of(row: Row, found: Found) -> str:
-    """Say what becomes of a trial: on the front, nearest to the budget, over it, or dominated."""
-    if "kind" in row:  # whoever made the row says it
+def kind_of(row: Row, summary: SearchSummary) -> str:
+    """Return the kind of a trial: on the front, nearest to the budget, over it, or dominated."""
+    if "kind" in row:  # set by who built the row
         return str(row["kind"])
     if row["on_front"]:
         return FRONT
-    if row["trial"] == found["nearest"]:
+    if row["trial"] == summary["nearest"]:
         return NEAREST
     return MISSED if any(miss > 0 for miss in row["misses"].values()) else DOMINATED
 

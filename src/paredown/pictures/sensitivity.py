@@ -1,14 +1,16 @@
-"""The picture of how much accuracy each group of layers costs."""
+"""The picture of the accuracy that pruning each group of layers costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paredown.pictures.sheet import save
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DPI, LETTER = 110, 8  # dots an inch; points of 1/72 inch
+LETTER = 8  # points of 1/72 inch
 ROW, LEAST = 0.26, 4.2  # inches of height: of a group, of all
 LABELLED = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"))  # told apart without colour
 
@@ -20,7 +22,7 @@ class Sensitive:
     Args:
         name: Of the group.
         channels: Before.
-        accuracies: On the validation split, one an amount, without recovery.
+        accuracies: On the validation split, one per amount, without fine-tuning.
     """
 
     name: str
@@ -29,14 +31,14 @@ class Sensitive:
 
 
 def sensitivity_picture(
-    title: str, amounts: Sequence[float], whole: float, groups: Sequence[Sensitive], file: Path
+    title: str, amounts: Sequence[float], unpruned: float, groups: Sequence[Sensitive], file: Path
 ) -> None:
-    """Draw accuracy by amount, a line and a row a group, as a PNG.
+    """Draw accuracy by amount, one line and one row per group, as a PNG.
 
     Args:
         title: What was pruned, on which images.
         amounts: Fractions of the group's channels, rising.
-        whole: Accuracy of the network as it was.
+        unpruned: Accuracy of the network before pruning.
         groups: In the order of the network.
         file: To write.
     """
@@ -48,13 +50,13 @@ def sensitivity_picture(
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
     lines, table = figure.subplots(1, 2, width_ratios=(1, 1.1))
-    _draw_lines(lines, amounts, whole, groups)
+    _draw_lines(lines, amounts, unpruned, groups)
     _draw_table(table, amounts, groups)
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    save(figure, file)
 
 
 def _draw_lines(
-    axes: "Axes", amounts: Sequence[float], whole: float, groups: Sequence[Sensitive]
+    axes: "Axes", amounts: Sequence[float], unpruned: float, groups: Sequence[Sensitive]
 ) -> None:
     worst = sorted(groups, key=lambda group: sum(group.accuracies))[: len(LABELLED)]
     for group in groups:
@@ -62,7 +64,7 @@ def _draw_lines(
     for group, (marker, dashes) in zip(worst, LABELLED, strict=False):
         values = [100 * value for value in group.accuracies]
         axes.plot(amounts, values, dashes, marker=marker, ms=4, color="#1f2430", label=group.name)
-    axes.axhline(100 * whole, color="#5b6472", lw=1, ls=(0, (6, 3)), label="nothing pruned")
+    axes.axhline(100 * unpruned, color="#5b6472", lw=1, ls=(0, (6, 3)), label="nothing pruned")
     axes.set_xlabel("amount: fraction of the group's channels removed")
     axes.set_ylabel("accuracy on the validation split, %")
     axes.set_ylim(0, 102)

@@ -1,4 +1,4 @@
-"""An empty sheet for a study's picture, in the manner of the house, and how it is saved."""
+"""An empty sheet of panels, drawn by Matplotlib, and how it is saved."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,38 +10,44 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-DPI = 110  # dots an inch
+DPI = 110  # dots per inch
 
 
-def sheet(title: str, panels: int, width: float, height: float) -> "tuple[Figure, list[Axes]]":
-    """Make a figure with panels side by side.
+def sheet(
+    title: str, panels: int, width: float, height: float, columns: int = 0, head: float = 0.5
+) -> "tuple[Figure, list[Axes]]":
+    """Return a figure with a grid of panels, and the panels.
 
     Args:
-        title: Above all of them; says what was found.
-        panels: How many.
+        title: Above all panels.
+        panels: Number of panels.
         width: Of a panel, in inches.
         height: Of a panel, in inches.
+        columns: Panels per row; 0: all of them.
+        head: Height beside the panels, in inches.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * panels, height + 0.5), layout="constrained")
+    columns = columns or panels
+    rows = max(1, -(-panels // columns))
+    figure = Figure(figsize=(width * columns, height * rows + head), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
-    axes = [figure.add_subplot(1, panels, at + 1) for at in range(panels)]
-    for each in axes:
-        each.spines[["top", "right"]].set_visible(False)
-        each.grid(color="#e4e6ea", linewidth=0.7)
-        each.set_axisbelow(True)
-    return figure, axes
+    all_axes = [figure.add_subplot(rows, columns, index + 1) for index in range(panels)]
+    for axes in all_axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e4e6ea", linewidth=0.7)
+        axes.set_axisbelow(True)
+    return figure, all_axes
 
 
 def logarithmic(axis: "Axis", ends: Range) -> None:
-    """Put round values along a logarithmic axis, written as people write them."""
+    """Put round values along a logarithmic axis, in plain notation."""
     from matplotlib import ticker
 
     axis.set_major_locator(ticker.FixedLocator(ticks(ends)))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda at, _: f"{at:g}"))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(ticker.NullLocator())
 
 

@@ -1,9 +1,9 @@
-"""The words, numbers and colors of every picture and page."""
+"""Kinds of points, with their labels and colors in every picture and page."""
 
 FRONT, NEAREST, DOMINATED, MISSED = "front", "nearest", "dominated", "missed"
 UNTRAINED, DEFAULT, BASELINE, LIMIT = "untrained", "default", "baseline", "limit"
 SLOW, FAST, BELOW = "slow", "fast", "below"
-TOLD = {
+LABELS = {
     DOMINATED: "dominated",
     MISSED: "misses budget",
     FRONT: "front",
@@ -29,9 +29,9 @@ COLORS = {  # readable on white and on near-black
     LIMIT: "#d64550",
 }
 SERIES = ("#2f7ed8", "#e07b39", "#1f9d63", "#a05bd6", "#c2a01e", "#d64550", "#3aa6b9")
-BARS = ("#2f7ed8", "#e07b39", "#1f9d63")  # an objective each; there are three at most
+BARS = SERIES[:3]  # one per objective; there are three at most
 
 
 def value_text(value: object) -> str:
-    """Write a swept value as a person reads it."""
+    """Write a swept value, a float with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

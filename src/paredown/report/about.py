@@ -1,4 +1,4 @@
-"""What a report is about: data, networks, machine, dates, and the commands around it."""
+"""The head of a report: data, networks, machine, dates, and the commands around it."""
 
 import math
 import shlex
@@ -6,21 +6,15 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from paredown.config import typed
-from paredown.report.document import Facts
+from paredown.pictures.page import Facts
 from paredown.report.measured import Measured
 from paredown.tracking.reader import Logged
 
-SHOWN = 6  # names of a kind
+SHOWN = 6  # names per fact
 
 
-def about(runs: Sequence[Logged], made_by: str, next_command: str) -> Facts:
-    """Gather what a reader who was not there has to know.
-
-    Args:
-        runs: That are reported.
-        made_by: The command that writes this report.
-        next_command: That takes a variant of it.
-    """
+def about(runs: Sequence[Logged], command: str, next_command: str) -> Facts:
+    """Collect the facts of a report."""
     return Facts(
         {
             "data": listed(run.tags.get("dataset", "unknown").partition(" ")[0] for run in runs),
@@ -29,14 +23,14 @@ def about(runs: Sequence[Logged], made_by: str, next_command: str) -> Facts:
             "machine": listed(_machine(run) for run in runs),
             "runtime": listed(run.tags.get("runtime", "unknown") for run in runs),
             "measured": dates([run.started for run in runs]),
-            "made by": made_by,
+            "made by": command,
             "next": next_command,
         }
     )
 
 
 def listed(texts: Iterable[str]) -> str:
-    """Join different texts, the most frequent first, with how many were left out."""
+    """Join distinct texts, the most frequent first, with the number of those left out."""
     counts: dict[str, int] = {}
     for text in texts:
         counts[text] = counts.get(text, 0) + bool(text)
@@ -46,7 +40,7 @@ def listed(texts: Iterable[str]) -> str:
 
 
 def dates(starts: Sequence[int]) -> str:
-    """Write from when to when, in UTC.
+    """Write the span of dates, in UTC.
 
     Args:
         starts: Milliseconds since 1970; one at least.
@@ -60,30 +54,31 @@ def dates(starts: Sequence[int]) -> str:
 
 
 def pick_command(
-    runs: Sequence[Logged], several: Sequence[Measured], front: Sequence[int], sweep: str | None
+    runs: Sequence[Logged], measured: Sequence[Measured], front: Sequence[int], sweep: str | None
 ) -> str:
-    """Return a command that takes a variant from the middle of a front.
+    """Return a command that picks a variant from the middle of a front.
 
-    Where the runs are of several data sets, it takes it from the sweep of that variant.
+    Where the runs are of several data sets, it names the sweep of that variant.
 
     Args:
         runs: Number 1 first.
-        several: The variants of a setting.
-        front: Those on the front, as places in `several`.
-        sweep: What the report is of; None: the whole experiment.
+        measured: The variants of a setting.
+        front: Those on the front, as indices into `measured`.
+        sweep: That is reported; None: the whole experiment.
     """
-    by_size = sorted((several[place] for place in front), key=lambda one: one.metrics["size_mb"])
+    variants = [measured[index] for index in front]
+    by_size = sorted(variants, key=lambda variant: variant.metrics["size_mb"])
     if sweep is None and len({run.tags.get("dataset") for run in runs}) > 1 and by_size:
         sweep = runs[by_size[len(by_size) // 2].runs[0] - 1].parent
-    return pick_words([one.metrics["size_mb"] for one in by_size], sweep)
+    return pick_words([variant.metrics["size_mb"] for variant in by_size], sweep)
 
 
 def pick_words(sizes: Sequence[float], sweep: str | None) -> str:
-    """Write the command that picks a file of a middle size.
+    """Return the command that picks a file of a middle size.
 
     Args:
         sizes: Of the files to choose from, MB, rising.
-        sweep: That they are of, as pick.sweep takes it; None: the whole experiment.
+        sweep: Value of pick.sweep; None: the whole experiment.
     """
     words = [] if sweep is None else [shlex.quote(f"pick.sweep={sweep}")]
     words += [f"budget.size_mb={round_up(sizes[len(sizes) // 2])}"] if sizes else []
@@ -91,7 +86,7 @@ def pick_words(sizes: Sequence[float], sweep: str | None) -> str:
 
 
 def round_up(value: float) -> str:
-    """Write a value with two digits, never less than it is."""
+    """Write a value rounded up to two digits."""
     if value <= 0:
         return "0"
     step = 10.0 ** (math.floor(math.log10(value)) - 1)

@@ -1,4 +1,4 @@
-"""The command `report.py`: read MLflow, write two files."""
+"""The command `report.py`: reads MLflow, writes two files."""
 
 import json
 import logging
@@ -21,12 +21,12 @@ from paredown.tracking.tracker import Named, Tracker
 log = logging.getLogger(__name__)
 
 HTML, MARKDOWN = "report.html", "report.md"
-MOST = 40  # runs whose layers are read: a request each, and a column
+MAX_RUNS = 40  # whose layers are read: one request and one column per run
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is reported, and where to.
+    """The runs to report, and where to.
 
     Args:
         sweep: Its folder, or its run's id or name; None for all runs of the experiment.
@@ -41,14 +41,14 @@ class Report:
 
 
 def run(cfg: DictConfig) -> None:
-    """Write the report that the configuration asks for.
+    """Write the report of a configuration.
 
     Raises:
-        ConfigError: If there is nothing to report; nothing was made then.
+        ConfigError: If there is nothing to report; then nothing is written.
     """
     from paredown.pictures import page
     from paredown.report.content import content, different_cpus
-    from paredown.report.document import to_html, to_markdown
+    from paredown.report.document import to_markdown
 
     for key in cfg:
         require_one_of(("report", "tracking"), "a key of the configuration", key)
@@ -63,14 +63,14 @@ def run(cfg: DictConfig) -> None:
         name = parts["tracking"].experiment if sweep is None else report.sweep
         raise ConfigError(f"{key} must hold a finished run, got {name!r}, which holds none yet")
     name = None if sweep is None else _folder_or_id(sweep)
-    blocks = content(runs, _layers(tracker, runs), _made_by(name), name)
+    blocks = content(runs, _layers(tracker, runs), _command(name), name)
     title = _title(len(runs), parts["tracking"].experiment, sweep)
     folder = Path(report.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    page.write(folder / HTML, to_html(title, blocks))
+    page.write(folder / HTML, page.to_html(title, blocks))
     page.write(folder / MARKDOWN, to_markdown(title, blocks))
-    if apart := different_cpus(runs):
-        log.warning(apart)
+    if warning := different_cpus(runs):
+        log.warning(warning)
     show(f"{title}:", f"page:     {folder / HTML}", f"markdown: {folder / MARKDOWN}")
 
 
@@ -80,12 +80,12 @@ def _title(count: int, experiment: str, sweep: Named | None) -> str:
 
 
 def _folder_or_id(sweep: Named) -> str:
-    """Name a sweep as pick.sweep takes it: by its folder below this one, or by its run's id."""
+    """Return a value of pick.sweep: the folder if it is below this one, else the run's id."""
     folder, here = Path(sweep.value), Path.cwd()
     return str(folder.relative_to(here)) if folder.is_relative_to(here) else sweep.id
 
 
-def _made_by(sweep: str | None) -> str:
+def _command(sweep: str | None) -> str:
     """Return the command that writes this report."""
     from hydra.core.hydra_config import HydraConfig
 
@@ -96,17 +96,17 @@ def _made_by(sweep: str | None) -> str:
 
 
 def _layers(tracker: Tracker, runs: Sequence[Logged]) -> dict[int, Mapping[str, Layers]]:
-    """Read the layers of runs, the newest first, by the run's number; warn of what is no layers."""
+    """Read the layers of the newest runs, by the run's number; warn of files that hold none."""
     from paredown.run.path import LAYERS
 
-    found: dict[int, Mapping[str, Layers]] = {}
-    for number in range(len(runs), max(0, len(runs) - MOST), -1):
+    by_run: dict[int, Mapping[str, Layers]] = {}
+    for number in range(len(runs), max(0, len(runs) - MAX_RUNS), -1):
         run = runs[number - 1]
         try:
             text = tracker.text(run.id, LAYERS)
             if text is not None:
-                found[number] = read_layers(json.loads(text))
+                by_run[number] = read_layers(json.loads(text))
         except ValueError as error:
-            told = "the widths of run %d (%s) are left out: its %s cannot be read (%s)"
-            log.warning(told, number, run.name, LAYERS, first_line(error))
-    return dict(sorted(found.items()))
+            message = "the widths of run %d (%s) are left out: its %s cannot be read (%s)"
+            log.warning(message, number, run.name, LAYERS, first_line(error))
+    return dict(sorted(by_run.items()))

@@ -20,7 +20,7 @@ class Column:
 
     Args:
         name: Above it.
-        cells: One a row.
+        cells: One per row.
         rank: 0 stays; of the others the highest goes first where room is short.
         short: Takes its place then; None: it is left out.
         number: Aligned to the right and never broken; others are broken between words.
@@ -36,11 +36,11 @@ class Column:
     def least(self) -> int:
         """The width that it needs."""
         texts = (self.name, *self.cells)
-        whole = max(map(cell_len, texts))
+        widest = max(map(cell_len, texts))
         if self.number:
-            return whole
+            return widest
         words = max(cell_len(word) for text in texts for word in text.split() or [""])
-        return min(whole, max(words, NARROW))
+        return min(widest, max(words, NARROW))
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Fitted:
     Args:
         title: Above.
         columns: From left to right; one without a text in any cell is left out.
-        notes: Below, a paragraph each.
+        notes: Below, one paragraph each.
         bold: Number of the row that is set off; -1 for none.
     """
 
@@ -89,12 +89,7 @@ def needed(columns: Sequence[Column]) -> int:
 
 
 def fit(columns: Sequence[Column], width: int) -> list[Column]:
-    """Choose the columns that there is room for.
-
-    Args:
-        columns: From left to right.
-        width: Of the window, in letters.
-    """
+    """Choose the columns that there is room for."""
     left = [column for column in columns if any(column.cells) or not column.cells]
     while needed(left) > width:
         place = max(range(len(left)), key=lambda index: left[index].rank)

@@ -1,4 +1,4 @@
-"""The picture that a grid of jobs leaves."""
+"""The picture of a finished grid of jobs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,17 +22,17 @@ def draw_grid(jobs: Sequence[Mapping[str, Any]], choices: Mapping[str, Any], fil
     Returns:
         Whether there was something to draw.
     """
-    done = [job for job in jobs if job["status"] == FINISHED]
-    same = set.intersection(*(set(job["overrides"]) for job in done)) if done else set()
+    finished = [job for job in jobs if job["status"] == FINISHED]
+    same = set.intersection(*(set(job["overrides"]) for job in finished)) if finished else set()
     points = [
         Point(
             settings(text for text in job["overrides"] if text not in same),
             job["rows"][-1],
             job["rows"][0],
         )
-        for job in done
+        for job in finished
     ]
     swept = {name for point in points for name in point.settings}
     fixed = {**choices, **settings(same)}
     names = [str(fixed[group]) for group in GROUPS if group in fixed and group not in swept]
-    return grid_picture(points, ", ".join(names), one_baseline(done), file)
+    return grid_picture(points, ", ".join(names), one_baseline(finished), file)

@@ -4,31 +4,27 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paredown.metric import table_metrics
+from paredown.metric import brief_metrics
 from paredown.report.fitted import Column, Fitted
 
 Job = Mapping[str, Any]
-"""What a job's result file holds, and its number."""
+"""Content of a job's result file, and its number."""
 FINISHED = "FINISHED"
 LONG = re.compile(r"(?<![\w.])-?\d+\.\d{4,}(?:e[-+]?\d+)?(?![\w.])")
 
 
 def jobs_table(title: str, jobs: Sequence[Job]) -> Fitted:
-    """Lay out a sweep: a row a job, with the metrics of its last stage.
+    """Lay out a sweep, one row per job, with the metrics of its last stage.
 
-    Speed-ups are shown where all jobs have one baseline; of several they cannot be compared.
-
-    Args:
-        title: Of the sweep.
-        jobs: Each with number, overrides, status, and either rows or an error.
+    Speed-ups are shown only where all jobs have the same baseline.
     """
     shared, own = split_overrides([job["overrides"] for job in jobs])
-    one = one_baseline(jobs)
+    same_baseline = one_baseline(jobs)
     last = [_last(job) for job in jobs]
     figures = [
         Column(metric.column, [metric.cell(row, alone=True) for row in last], metric.rank)
-        for metric in table_metrics()
-        if (one or metric.name != "speedup") and metric.name != "sparsity"
+        for metric in brief_metrics()
+        if same_baseline or not metric.relative
     ]
     ended = [job["status"] for job in jobs]
     columns = [
@@ -40,13 +36,13 @@ def jobs_table(title: str, jobs: Sequence[Job]) -> Fitted:
     notes = [
         f"job {job['number']} {job['status']}: {job['error']}" for job in jobs if not _last(job)
     ]
-    if not one:
+    if not same_baseline:
         notes.append("The jobs have different baselines: compare milliseconds, not speed-ups.")
     return Fitted(title, columns, [*notes, *([f"all jobs: {shared}"] if shared else [])])
 
 
 def split_overrides(jobs: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
-    """Return the overrides that all jobs share, and of each job those that set it apart.
+    """Return the overrides that all jobs share, and those of each job that differ.
 
     Swept values have four digits, unless two jobs would look alike.
     """
@@ -58,7 +54,7 @@ def split_overrides(jobs: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
 
 
 def one_baseline(jobs: Sequence[Job]) -> bool:
-    """Tell whether the finished jobs are measured against one network in one runtime."""
+    """Check whether the finished jobs are measured against one network in one runtime."""
     first = [job["rows"][0] for job in jobs if _last(job)]
     networks = {tuple(row.get(name) for name in ("params", "macs", "size_mb")) for row in first}
     runtimes = {
@@ -69,10 +65,6 @@ def one_baseline(jobs: Sequence[Job]) -> bool:
 
 
 def _last(job: Job) -> Mapping[str, Any]:
-    """Return what was measured on the file that ships; empty for a job that did not finish."""
+    """Return the metrics of the file that ships; empty for a job that did not finish."""
     last: Mapping[str, Any] = job["rows"][-1] if job["status"] == FINISHED else {}
     return last
-
-
-def _cells(jobs: Sequence[Job], name: str, form: str) -> list[str]:
-    return [format(row[name], form) if name in row else "" for row in map(_last, jobs)]

@@ -2,18 +2,13 @@
 
 from collections.abc import Mapping
 
-from paredown.report.document import Block, Figures, Fold, Table, Text
+from paredown.pictures.page import Block, Figures, Fold, Table, Text
 from paredown.report.figures import shares_figure, widths_figure
 from paredown.report.widths import Layers, Widths, widths
 
 
 def layers_fold(layers: Mapping[int, Mapping[str, Layers]], count: int) -> Block:
-    """Compare the layers of networks before and after.
-
-    Args:
-        layers: Of each run that has them, by its number: layers by stage.
-        count: Of all runs.
-    """
+    """Compare the layers of networks before and after."""
     blocks: list[Block] = []
     if len(layers) < count:
         shown = f"Those of {len(layers)} of the {count} runs are shown"
@@ -39,7 +34,7 @@ def _network_widths(table: Widths, count: int, number: int) -> list[Block]:
     rows.append(["MMACs", *(f"{macs / 1e6:.2f}" for macs in table.macs.values())])
     figures = {
         f"widths{number}": (caption, widths_figure(table)),
-        f"shares{number}": ("what each layer does of the network's MACs", shares_figure(table)),
+        f"shares{number}": ("share of the network's MACs per layer", shares_figure(table)),
     }
     few = f" {len(table.columns)} of {count} networks, spread over their MACs, are shown."
     note = "Each layer's channels, and in brackets its share of the MACs."

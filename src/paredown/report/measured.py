@@ -1,4 +1,4 @@
-"""The variants of finished runs: which can be compared, which are best, which gained nothing."""
+"""The variants of finished runs: those comparable, the front, and those that gained nothing."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ from itertools import groupby
 from statistics import median
 
 from paredown.front import Metrics, front
-from paredown.metric import METRICS, QUALITY
-from paredown.tracking.reader import Logged
+from paredown.metric import QUALITY, limited_metrics
+from paredown.tracking.reader import Logged, under
 
-OBJECTIVES = {metric.name: metric.direction for metric in METRICS if metric.limited}
+OBJECTIVES = {metric.name: metric.direction for metric in limited_metrics()}
 
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """What figures hold for; those of two settings are not compared.
+    """The conditions of figures; those of two settings are not compared.
 
     Args:
         dataset: Name and fingerprint.
@@ -30,16 +30,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class Measured:
-    """A file that ships, however many runs made and measured it.
+    """A file that ships, whichever runs wrote and measured it.
 
     Args:
         runs: Numbers of the runs, in order.
         name: Of the first run.
-        stage: That made it, in the first run.
-        title: The same for people, with what has to be said beside it.
-        baseline: Tells the file that its speed-up is against from others.
-        against: Names it for people.
-        metrics: The median over the runs of each; latency differs from run to run.
+        stage: Its stage in the first run.
+        title: The same for people, with its note.
+        baseline: Identifies the file that its speed-up is against.
+        metrics: The median of each over the runs; latency differs from run to run.
+        against: The name of the baseline for people.
     """
 
     runs: tuple[int, ...]
@@ -51,18 +51,8 @@ class Measured:
     against: str = "the baseline"
 
 
-def stage_metrics(run: Logged, stage: str) -> dict[str, float]:
-    """Give what was measured on one stage of a run."""
-    prefix = f"{stage}/"
-    return {
-        name.removeprefix(prefix): value
-        for name, value in run.metrics.items()
-        if name.startswith(prefix)
-    }
-
-
 def variants(runs: Sequence[Logged]) -> dict[Setting, list[Measured]]:
-    """Gather the variants of runs, each file once, by what their figures hold for.
+    """Collect the variants of runs, each file once, by setting.
 
     Args:
         runs: Number 1 first.
@@ -73,113 +63,111 @@ def variants(runs: Sequence[Logged]) -> dict[Setting, list[Measured]]:
     files: dict[tuple[Setting, str], list[tuple[int, Logged, str]]] = defaultdict(list)
     for number, run in enumerate(runs, start=1):
         for stage in run.stages:
-            if OBJECTIVES.keys() <= stage_metrics(run, stage).keys():
+            if OBJECTIVES.keys() <= under(stage, run.metrics).keys():
                 files[setting_of(run), _file(run, stage)].append((number, run, stage))
-    found: dict[Setting, list[Measured]] = defaultdict(list)
-    for (setting, _), made in files.items():
-        found[setting].append(_measured(made))
-    for several in found.values():
+    by_setting: dict[Setting, list[Measured]] = defaultdict(list)
+    for (setting, _), occurrences in files.items():
+        by_setting[setting].append(_measured(occurrences))
+    for several in by_setting.values():
         several.sort(key=lambda one: (-one.metrics[QUALITY.name], one.metrics["size_mb"], one.runs))
-    return dict(sorted(found.items()))
+    return dict(sorted(by_setting.items()))
 
 
 def setting_of(run: Logged) -> Setting:
-    """Say what a run's figures hold for."""
+    """Return the setting of a run."""
     return Setting(*(run.tags.get(name, "unknown") for name in ("dataset", "cpu", "runtime")))
 
 
 def best(several: Sequence[Measured]) -> list[int]:
-    """List the front of accuracy, size and latency, as places in the list."""
+    """List the front of the metrics that a budget can limit, as indices."""
     return front([one.metrics for one in several], OBJECTIVES)
 
 
 def not_faster(several: Sequence[Measured]) -> dict[int, int]:
-    """Find the variants that have fewer MACs than another one and yet are not faster.
+    """Return the variants that have fewer MACs than another one and yet are not faster.
 
     The other's latency must be no larger, and its speed-up against the same baseline no smaller,
     even at the ends of both 95 % intervals: latency alone drifts from run to run, and among many
     runs some would be fast by chance.
 
-    Args:
-        several: Of one setting.
-
     Returns:
-        By place of such a variant the place of the other one, that with the highest speed-up.
+        By index of such a variant the index of the other one with the highest speed-up.
     """
-    found: dict[int, int] = {}
-    for same in _by_baseline(several).values():
-        more: list[int] = []  # those with more MACs, but for such as another of them beats
-        for _, group in groupby(same, key=lambda at: several[at].metrics["macs"]):
+    slow: dict[int, int] = {}
+    for indices in _by_baseline(several).values():
+        larger: list[int] = []  # those with more MACs, less any that another of them beats
+        for _, group in groupby(indices, key=lambda index: several[index].metrics["macs"]):
             equal = list(group)
-            for at in equal:
-                faster = [other for other in more if _is_faster(several[other], several[at])]
+            for index in equal:
+                faster = [other for other in larger if _is_faster(several[other], several[index])]
                 if faster:
-                    found[at] = max(faster, key=lambda other: _ends(several[other])[0])
-            for at in equal:
-                if not any(_covers(several[other], several[at]) for other in more):
-                    more = [other for other in more if not _covers(several[at], several[other])]
-                    more.append(at)
-    return found
+                    slow[index] = max(faster, key=lambda other: _ends(several[other])[0])
+            for index in equal:
+                one = several[index]
+                if not any(_covers(several[other], one) for other in larger):
+                    larger = [other for other in larger if not _covers(one, several[other])]
+                    larger.append(index)
+    return slow
 
 
 def _is_faster(other: Measured, one: Measured) -> bool:
-    """Tell whether another is at least as fast, by latency and at the ends of the intervals."""
+    """Check whether another is at least as fast, by latency and at the ends of the intervals."""
     in_time = other.metrics["latency_ms"] <= one.metrics["latency_ms"]
     return in_time and _ends(other)[0] >= _ends(one)[1]
 
 
 def _covers(one: Measured, other: Measured) -> bool:
-    """Tell whether one is faster than all that another is faster than."""
+    """Check whether one is faster than all that another is faster than."""
     in_time = one.metrics["latency_ms"] <= other.metrics["latency_ms"]
     return in_time and _ends(one)[0] >= _ends(other)[0]
 
 
 def _by_baseline(several: Sequence[Measured]) -> dict[str, list[int]]:
-    """List places by baseline, the most MACs first."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for at, one in enumerate(several):
+    """List indices by baseline, the most MACs first."""
+    by_baseline: dict[str, list[int]] = defaultdict(list)
+    for index, one in enumerate(several):
         if {"macs", "speedup"} <= one.metrics.keys():
-            found[one.baseline].append(at)
-    for places in found.values():
-        places.sort(key=lambda at: -several[at].metrics["macs"])
-    return found
+            by_baseline[one.baseline].append(index)
+    for indices in by_baseline.values():
+        indices.sort(key=lambda index: -several[index].metrics["macs"])
+    return by_baseline
 
 
 def _ends(one: Measured) -> tuple[float, float]:
-    """Give the ends of the speed-up's interval; timed in one process it has none."""
+    """Return the ends of the speed-up's interval; timed in one process it has none."""
     speedup = one.metrics["speedup"]
     return one.metrics.get("speedup_low", speedup), one.metrics.get("speedup_high", speedup)
 
 
 def spans(numbers: Sequence[int]) -> str:
     """Write rising numbers briefly: 1-3, 5."""
-    found: list[list[int]] = []
+    pairs: list[list[int]] = []
     for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
+        if pairs and number == pairs[-1][1] + 1:
+            pairs[-1][1] = number
         else:
-            found.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
+            pairs.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)
 
 
-def _measured(made: Sequence[tuple[int, Logged, str]]) -> Measured:
-    _, run, stage = made[0]
-    all_ = [stage_metrics(each, name) for _, each, name in made]
-    metrics = {name: median(of[name] for of in all_ if name in of) for name in all_[0]}
-    numbers = tuple(dict.fromkeys(number for number, _, _ in made))
+def _measured(occurrences: Sequence[tuple[int, Logged, str]]) -> Measured:
+    _, run, stage = occurrences[0]
+    rows = [under(name, other.metrics) for _, other, name in occurrences]
+    metrics = {name: median(row[name] for row in rows if name in row) for name in rows[0]}
+    numbers = tuple(dict.fromkeys(number for number, _, _ in occurrences))
     title, against = run.title(stage), against_of(run)
     return Measured(numbers, run.name, stage, title, _baseline(run), metrics, against)
 
 
 def against_of(run: Logged) -> str:
-    """Name what a run's speed-ups are against, with its size: one name may have several widths."""
+    """Return the name of a run's baseline, with its size: one name may have several widths."""
     size = run.metrics.get(f"{run.stages[0]}/size_mb") if run.stages else None
     by_name = run.name.partition("-")[0] + ("" if size is None else f", {size:.3g} MB")
     return run.tags.get("baseline", by_name)
 
 
 def _file(run: Logged, stage: str) -> str:
-    """Tell files apart, and equal ones whose speed-up is against another baseline."""
+    """Return an identity of a file and its baseline."""
     return f"{run.tags.get(f'{stage}/sha256', f'{run.id}/{stage}')} {_baseline(run)}"
 
 

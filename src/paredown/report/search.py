@@ -1,4 +1,4 @@
-"""What the page of a search is about."""
+"""The head of a search's page."""
 
 import os
 import shlex
@@ -24,14 +24,7 @@ SET_BY_HYDRA = ("hydra.mode=",)
 def about_search(
     config: "DictConfig", parts: "Plan", front: Mapping[str, Any], folder: Path
 ) -> dict[str, str]:
-    """Gather what a reader of a search's page has to know, by name.
-
-    Args:
-        config: Of the sweep, with hydra's own node.
-        parts: Of its jobs.
-        front: What front.json holds.
-        folder: Of the sweep.
-    """
+    """Collect the facts of a search, by name."""
     choices, overrides = config.hydra.runtime.choices, config.hydra.overrides
     set_here = [*own_overrides(overrides.task), *overrides.hydra]
     words = [text for text in set_here if not text.startswith(SET_BY_HYDRA)]

@@ -16,13 +16,13 @@ from paredown.run.results import titled
 
 Row = Mapping[str, Any]
 """A variant: its stage and its metrics by name."""
-WIDE = 140  # letters of a line in a pipe, where every column has room
+WIDE = 140  # letters per line in a pipe, where every column has room
 LATER = "Latency is taken when the jobs of the sweep are done."
 BUSY = 0.25  # cores of other work that are worth a warning
 
 
 def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> Fitted:
-    """Lay out one run: a row a stage, and the baseline in eager PyTorch beside it.
+    """Lay out one run, one row per stage, with the baseline in eager PyTorch below.
 
     Args:
         title: The run's name.
@@ -35,16 +35,16 @@ def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> F
         *(_column(metric, rows) for metric in shown(rows)),
     ]
     timed = any("latency_ms" in row for row in rows)
-    return Fitted(title, columns, [_told_eager(eager) if timed else LATER, *_zeros(rows)])
+    return Fitted(title, columns, [_eager_note(eager) if timed else LATER, *_zeros(rows)])
 
 
 def shown(rows: Sequence[Row]) -> list[Metric]:
-    """List the metrics that have a column and that some row has."""
+    """List the metrics of a table that some row has."""
     return [metric for metric in table_metrics() if any(metric.name in row for row in rows)]
 
 
 def _column(metric: Metric, rows: Sequence[Row]) -> Column:
-    """Lay out a metric; where room is short, without the brackets."""
+    """Lay out a metric; where room is short, without its brackets."""
     cells, plain = ([metric.cell(row, alone) for row in rows] for alone in (False, True))
     if cells == plain:
         return Column(metric.column, cells, metric.rank and metric.rank + 1)
@@ -53,7 +53,7 @@ def _column(metric: Metric, rows: Sequence[Row]) -> Column:
 
 
 def head(metric: Metric, cells: Sequence[str]) -> str:
-    """Name a column, with the meaning of the brackets in its cells."""
+    """Return the head of a column, with the meaning of the brackets in its cells."""
     interval = " [95 %]" if any("[" in cell for cell in cells) else ""
     beside = " (p95)" if any("(" in cell for cell in cells) else ""
     return metric.column + interval + beside
@@ -64,8 +64,8 @@ def stage_cell(row: Row) -> str:
     return one_line(titled(row["stage"], row.get("note", "")))
 
 
-def _told_eager(eager: Mapping[str, float]) -> str:
-    """Tell what the runtime is worth by itself."""
+def _eager_note(eager: Mapping[str, float]) -> str:
+    """Return a note on the speed-up of the runtime alone."""
     if not eager:
         return "Speed-ups are within the runtime, against the baseline."
     return (
@@ -75,24 +75,23 @@ def _told_eager(eager: Mapping[str, float]) -> str:
     )
 
 
-def told_busy(cores: float) -> list[str]:
-    """Warn where other work kept the host busy while latency was taken.
+def busy_warning(cores: float) -> list[str]:
+    """Return the lines of a warning where other work kept the host busy during timing.
 
     Args:
-        cores: That it kept busy, in the mean.
+        cores: Busy with other work, on average.
     """
     if cores < BUSY:
         return []
-    told = f"busy:    other work took {cores:.1f} of {os.cpu_count()} cores while this was timed"
-    return [f"{told}: trust the speed-ups more than the milliseconds"]
+    busy = f"busy:    other work took {cores:.1f} of {os.cpu_count()} cores during timing"
+    return [f"{busy}: trust the speed-ups more than the milliseconds"]
 
 
 def _zeros(rows: Sequence[Row]) -> list[str]:
-    """Tell what zeros are worth that stay in their place: nothing but when the file is packed."""
+    """Return notes on stages whose zeros stay in place: they only pay off under compression."""
     return [
-        f"In {one_line(row['stage'])} {row['zeros']:.0%} of the weights are zeros: packed by "
-        f"DEFLATE it has {row['compressed_mb']:.2f} MB, "
-        "and neither on the disk nor in the runtime fewer."
+        f"In {one_line(row['stage'])} {row['zeros']:.0%} of the weights are zeros: "
+        f"{row['compressed_mb']:.2f} MB after DEFLATE; no smaller on disk or in memory."
         for row in rows
         if row.get("zeros", 0) >= 0.01
     ]
@@ -110,7 +109,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def show(*parts: Fitted | Table | str) -> None:
     """Print tables and lines to stdout; a pipe gets them in full width."""
-    console = _Patient(markup=False, emoji=False)
+    console = _RaisingConsole(markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDE
     with ignoring_lost_stdout():
@@ -121,9 +120,9 @@ def show(*parts: Fitted | Table | str) -> None:
                 console.print(part, highlight=False)
 
 
-class _Patient(Console):
-    """A console whose reader may be gone: Rich would end the process, with its work half done."""
+class _RaisingConsole(Console):
+    """A console that raises when its reader is gone, where Rich would exit amid the work."""
 
     def on_broken_pipe(self) -> NoReturn:
-        """Hand the error on."""
+        """Raise, as a write to a closed pipe does."""
         raise BrokenPipeError(errno.EPIPE, "its reader is gone")

@@ -1,23 +1,23 @@
-"""How wide each layer is before and after."""
+"""Widths of layers, before and after."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from paredown.report.measured import spans
 
-MOST = 5  # columns beside the first
+COLUMNS = 5  # beside the first
 Layers = Mapping[str, Mapping[str, int]]
-"""channels and macs of every layer by its name; see `measure.layers`."""
+"""channels and macs per layer by name; see `measure.layers`."""
 
 
 @dataclass(frozen=True)
 class Widths:
-    """One network, and what runs made of it.
+    """A network, and its versions of later stages.
 
     Args:
-        before: The stage that made it.
+        before: Its stage.
         layers: Their names.
-        columns: Channels of each layer, by the stage and runs that made them; `before` first.
+        columns: Channels of each layer, by stage and runs; `before` first.
         macs: Of all layers together, likewise.
         shares: Of each layer in these MACs, likewise.
     """
@@ -28,13 +28,13 @@ class Widths:
     macs: Mapping[str, int]
     shares: Mapping[str, tuple[float, ...]]
 
-    def brief(self, most: int = MOST) -> "Widths":
-        """Keep the first column and a few others, spread evenly over their MACs."""
+    def brief(self, most: int = COLUMNS) -> "Widths":
+        """Return the first column and a few others, spread evenly over their MACs."""
         first, *others = self.columns
         if len(others) <= most:
             return self
         order = sorted(others, key=lambda who: self.macs[who])
-        chosen = {order[round(at * (len(order) - 1) / (most - 1))] for at in range(most)}
+        chosen = {order[round(index * (len(order) - 1) / (most - 1))] for index in range(most)}
         names = [first, *(who for who in others if who in chosen)]
         return Widths(
             self.before,
@@ -46,7 +46,7 @@ class Widths:
 
 
 def read_layers(content: object) -> dict[str, Layers]:
-    """Check what a run keeps of its layers, by stage.
+    """Check and return the layers of a run, by stage.
 
     Raises:
         ValueError: If it is anything else.
@@ -56,56 +56,54 @@ def read_layers(content: object) -> dict[str, Layers]:
     for stage, layers in content.items():
         numbers = layers.values() if isinstance(layers, dict) else [None]
         for layer in numbers:
-            whole = isinstance(layer, dict) and all(
-                isinstance(layer.get(name), int) for name in ("channels", "macs")
-            )
-            if not whole:
+            names = ("channels", "macs")
+            if not isinstance(layer, dict) or not all(isinstance(layer.get(n), int) for n in names):
                 raise ValueError(f"it does not hold channels and macs of every layer of {stage}")
     return content
 
 
 def widths(runs: Sequence[tuple[int, Mapping[str, Layers]]]) -> list[Widths]:
-    """Compare each network with what later stages made of it; what none changed is left out.
+    """Compare each network with its versions of later stages; unchanged ones are left out.
 
     Args:
         runs: Number of each, and its layers by stage, in order.
     """
-    made: dict[tuple[str, str], dict[str, tuple[str, list[int]]]] = {}
-    have: dict[str, Layers] = {}
+    changed: dict[tuple[str, str], dict[str, tuple[str, list[int]]]] = {}
+    by_shape: dict[str, Layers] = {}
     for number, by_stage in runs:
         first = ""
         for stage, layers in by_stage.items():
             shape = _shape(layers)
-            have.setdefault(shape, layers)
-            if not first or have[first].keys() != layers.keys():  # another network begins
+            by_shape.setdefault(shape, layers)
+            if not first or by_shape[first].keys() != layers.keys():  # another network begins
                 first, begins = shape, stage
             elif shape != first:
-                _, numbers = made.setdefault((begins, first), {}).setdefault(shape, (stage, []))
+                _, numbers = changed.setdefault((begins, first), {}).setdefault(shape, (stage, []))
                 if number not in numbers:
                     numbers.append(number)
-    return [_table(begins, first, after, have) for (begins, first), after in made.items()]
+    return [_table(begins, first, after, by_shape) for (begins, first), after in changed.items()]
 
 
 def _table(
     begins: str,
     first: str,
     after: Mapping[str, tuple[str, Sequence[int]]],
-    have: Mapping[str, Layers],
+    by_shape: Mapping[str, Layers],
 ) -> Widths:
-    told = {begins: have[first]}
+    columns = {begins: by_shape[first]}
     for shape, (stage, numbers) in after.items():
         runs = "runs" if numbers[1:] else "run"
-        told[f"{stage}, {runs} {spans(numbers)}"] = have[shape]
-    names = tuple(have[first])
-    macs = {who: sum(layer["macs"] for layer in layers.values()) for who, layers in told.items()}
+        columns[f"{stage}, {runs} {spans(numbers)}"] = by_shape[shape]
+    names = tuple(by_shape[first])
+    macs = {who: sum(layer["macs"] for layer in layers.values()) for who, layers in columns.items()}
     return Widths(
         begins,
         names,
-        {who: tuple(layers[name]["channels"] for name in names) for who, layers in told.items()},
+        {who: tuple(layers[name]["channels"] for name in names) for who, layers in columns.items()},
         macs,
         {
             who: tuple(layers[name]["macs"] / max(macs[who], 1) for name in names)
-            for who, layers in told.items()
+            for who, layers in columns.items()
         },
     )
 

@@ -19,7 +19,8 @@ from paredown.errors import BudgetError, ConfigError, first_line
 from paredown.host.process import refusing_exit
 from paredown.measure.latency import DEFERRED, Stopwatch
 from paredown.metric import QUALITY, metric_of
-from paredown.report import Fitted, path_table, show, told_busy
+from paredown.model.fresh import require_trained
+from paredown.report import Fitted, busy_warning, path_table, show
 from paredown.run import cautions, record
 from paredown.run.cautions import Caution
 from paredown.run.estimate import estimate_cost
@@ -128,6 +129,7 @@ class Job:
         """Do the work, or return the result of the same job that finished here before."""
         plan, engine = self.plan, self.plan.runtime.engine
         dataset = plan.load()  # a refusal costs no child processes
+        require_trained(plan.networks, dataset)
         now = self._times_now
         eager = now and plan.timing.eager
         with (
@@ -272,7 +274,7 @@ class Job:
             path_table(self.plan.name, rows, eager),
             *(f"caution: {caution}" for caution in self.cautions),
             *([record.where(self.plan, dataset)] if alone else []),
-            *told_busy(busy_cores),
+            *busy_warning(busy_cores),
             *findings,
             *tracker.where(run),
             *(tracker.compare() if alone else []),

@@ -8,7 +8,7 @@ from typing import Any
 from paredown.host import machine
 from paredown.measure.latency import DEFERRED, Stopwatch
 from paredown.pick.candidates import Candidate
-from paredown.report import markdown, show, told_busy
+from paredown.report import busy_warning, markdown, show
 from paredown.run.results import RESULT, read_any_result, rounded, write_result
 from paredown.tracking.reader import Logged, under
 from paredown.tracking.restore import Workbench
@@ -38,7 +38,7 @@ def time_sweep(tracker: Tracker, parent: str, sweep: Path) -> None:
             found, others = _time(bench, run)
             busy.append(others)
             _keep(tracker, run, found, others, sweep)
-    show(*told_busy(max(busy)))
+    show(*busy_warning(max(busy)))
 
 
 def _is_timed(run: Logged) -> bool:
