@@ -25,7 +25,7 @@ from paredown.pick.remeasure import remeasure
 from paredown.pick.walk import walk
 from paredown.tracking import Tracking
 from paredown.tracking.artifacts import find_sweep
-from paredown.tracking.restore import Workbench
+from paredown.tracking.restore import RunRestorer
 from paredown.tracking.tags import SWEEP
 from paredown.tracking.tracker import Tracker
 
@@ -44,8 +44,8 @@ def tracker(swept: Path) -> Tracker:
 
 
 @pytest.fixture
-def bench(tracker: Tracker, tmp_path: Path) -> Workbench:
-    return Workbench(tracker, tmp_path)
+def bench(tracker: Tracker, tmp_path: Path) -> RunRestorer:
+    return RunRestorer(tracker, tmp_path)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_pick_chooses_what_a_brute_force_reading_of_the_runs_chooses(
 
 
 def test_the_walk_is_printed_and_the_nearest_miss_of_each_limit_where_nothing_fits(
-    field: Field, bench: Workbench, capsys: pytest.CaptureFixture[str]
+    field: Field, bench: RunRestorer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     smallest = min(candidate.figures["size_mb"] for candidate in field.candidates)
     with pytest.raises(BudgetError, match=r"^nothing meets the budget; .* comes nearest") as error:
@@ -119,7 +119,7 @@ def test_the_walk_is_printed_and_the_nearest_miss_of_each_limit_where_nothing_fi
 
 
 def test_runs_of_another_machine_are_not_compared_but_can_be_timed_here(
-    tracker: Tracker, bench: Workbench, capsys: pytest.CaptureFixture[str]
+    tracker: Tracker, bench: RunRestorer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     field = gather(tracker.finished(), "a CPU that is not here")
     budget = Budget(None, 0.05, 1000.0)
@@ -134,7 +134,7 @@ def test_runs_of_another_machine_are_not_compared_but_can_be_timed_here(
     assert chosen.figures["size_mb"] <= 0.05
 
 
-def test_what_misses_another_limit_is_not_timed_again(field: Field, bench: Workbench) -> None:
+def test_what_misses_another_limit_is_not_timed_again(field: Field, bench: RunRestorer) -> None:
     budget = Budget(None, the(field, "prune").figures["size_mb"], 1000.0)
     timed = remeasure(field.candidates, budget, 0.0, bench)
     for candidate in timed:
@@ -193,7 +193,7 @@ def artifact(swept: Path, candidate: Candidate) -> Path:
     return swept / "mlruns" / run_id / "artifacts" / path
 
 
-def test_a_file_that_was_altered_is_refused(swept: Path, field: Field, bench: Workbench) -> None:
+def test_a_file_that_was_altered_is_refused(swept: Path, field: Field, bench: RunRestorer) -> None:
     candidate = the(field, "prune")
     with touched(artifact(swept, candidate)) as file:
         file.write_bytes(file.read_bytes() + b" ")
@@ -202,7 +202,7 @@ def test_a_file_that_was_altered_is_refused(swept: Path, field: Field, bench: Wo
     assert [path.name for path in bench.program(candidate).iterdir()] == ["model.onnx"]
 
 
-def test_a_file_that_was_deleted_is_refused(swept: Path, field: Field, bench: Workbench) -> None:
+def test_a_file_that_was_deleted_is_refused(swept: Path, field: Field, bench: RunRestorer) -> None:
     candidate = the(field, "prune")
     with touched(artifact(swept, candidate)) as file:
         file.unlink()
@@ -210,7 +210,7 @@ def test_a_file_that_was_deleted_is_refused(swept: Path, field: Field, bench: Wo
             bench.program(candidate)
 
 
-def test_other_images_than_the_run_measured_are_refused(field: Field, bench: Workbench) -> None:
+def test_other_images_than_the_run_measured_are_refused(field: Field, bench: RunRestorer) -> None:
     run = the(field, "prune").run
     assert len(bench.parts(run).dataset.test) > 300
     other = replace(run, tags={**run.tags, "dataset": "digits 0123"})
@@ -221,7 +221,7 @@ def test_other_images_than_the_run_measured_are_refused(field: Field, bench: Wor
 
 
 def test_a_configuration_that_was_spoilt_is_refused(
-    swept: Path, field: Field, bench: Workbench
+    swept: Path, field: Field, bench: RunRestorer
 ) -> None:
     run = the(field, "prune").run
     with touched(swept / "mlruns" / run.id / "artifacts" / "config.yaml") as file:
@@ -307,7 +307,7 @@ def test_runs_in_eager_pytorch_ship_nothing_and_are_left_out(tmp_path: Path) -> 
     tracker = Tracking(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "paredown", None, None).visit()
     candidate = gather(tracker.finished(), cpu_name()).candidates[0]
     shutil.rmtree(tmp_path / "multirun")
-    program = Workbench(tracker, tmp_path).program(candidate)  # several files, each checked
+    program = RunRestorer(tracker, tmp_path).program(candidate)  # several files, each checked
     names = sorted(path.name for path in program.iterdir())
     assert names == ["architecture.json", "model.safetensors"]
 
@@ -325,7 +325,7 @@ def test_files_that_several_runs_keep_come_together_in_one_folder(
         "late/sha256": ",".join(sha256(text.encode()).hexdigest() for text in texts.values()),
     }
     candidate = Candidate(replace(run, tags={**run.tags, **tags}), "late", {}, tags["late/sha256"])
-    program = Workbench(tracker, tmp_path).program(candidate)
+    program = RunRestorer(tracker, tmp_path).program(candidate)
     found = {path.name: path.read_text() for path in program.iterdir()}
     assert found == {"model.xml": "the shape", "model.bin": "the weights"}
 

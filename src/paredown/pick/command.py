@@ -25,7 +25,7 @@ from paredown.report import show
 from paredown.run import cautions
 from paredown.tracking import Tracking
 from paredown.tracking.artifacts import ALIAS, find_sweep, register
-from paredown.tracking.restore import Parts, Workbench
+from paredown.tracking.restore import Parts, RunRestorer
 from paredown.tracking.tracker import Tracker
 
 
@@ -61,7 +61,7 @@ def _run(parts: dict[str, Any]) -> dict[str, Any]:
     tracking: Tracking = parts["tracking"]
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
         tracker = tracking.visit()
-        bench = Workbench(tracker, Path(scratch))
+        bench = RunRestorer(tracker, Path(scratch))
         with tracking.answering():
             field = _read(tracker, bench, asked)
         chosen = choose(field, budget, asked, bench)
@@ -78,7 +78,7 @@ def _run(parts: dict[str, Any]) -> dict[str, Any]:
         return result.picked(chosen, exam, built.dataset, budget, place)
 
 
-def _read(tracker: Tracker, bench: Workbench, asked: Pick) -> Field:
+def _read(tracker: Tracker, bench: RunRestorer, asked: Pick) -> Field:
     """List the candidates of a sweep, or of the whole experiment."""
     sweep = asked.sweep
     parent = None if sweep is None else find_sweep(tracker, sweep, "pick.sweep").id
@@ -95,7 +95,7 @@ def _read(tracker: Tracker, bench: Workbench, asked: Pick) -> Field:
     return field
 
 
-def choose(field: Field, budget: Budget, asked: Pick, bench: Workbench) -> Candidate:
+def choose(field: Field, budget: Budget, asked: Pick, bench: RunRestorer) -> Candidate:
     """Walk, show the walk, and give its end.
 
     Raises:

@@ -8,7 +8,7 @@ from statistics import median
 
 from paredown.front import Metrics, front
 from paredown.metric import METRICS, QUALITY
-from paredown.tracking.reader import Logged
+from paredown.tracking.reader import Logged, under
 
 OBJECTIVES = {metric.name: metric.direction for metric in METRICS if metric.limited}
 
@@ -52,13 +52,8 @@ class Measured:
 
 
 def stage_metrics(run: Logged, stage: str) -> dict[str, float]:
-    """Give what was measured on one stage of a run."""
-    prefix = f"{stage}/"
-    return {
-        name.removeprefix(prefix): value
-        for name, value in run.metrics.items()
-        if name.startswith(prefix)
-    }
+    """Return the metrics of one stage of a run."""
+    return under(stage, run.metrics)
 
 
 def variants(runs: Sequence[Logged]) -> dict[Setting, list[Measured]]:

@@ -36,7 +36,7 @@ from paredown.run.results import (
 from paredown.runtime.torch import Torch
 from paredown.store.hashing import key_of
 from paredown.studies.contract import STUDY, keep
-from paredown.tracking.contact import lost_contact
+from paredown.tracking.contact import connection_errors
 from paredown.tracking.run import Run
 from paredown.tracking.tags import COMMAND, ERROR, JOB, OVER
 
@@ -89,7 +89,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 def _log_failure(cfg: DictConfig, folder: Path, told: str) -> None:
     """Let the sweep know of a job that failed before its run was open, on whatever machine."""
-    with contextlib.suppress(ConfigError, *lost_contact()):  # a server that is away was told
+    with contextlib.suppress(ConfigError, *connection_errors()):  # a server that is away was told
         tracking = build(cfg, "tracking")
         tracker, number = tracking.visit(), record.number()  # the job has waited for it already
         if not any(job["number"] == number for job in tracker.jobs(tracking.parent)):
