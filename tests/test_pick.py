@@ -26,7 +26,7 @@ from paredown.pick.remeasure import remeasure
 from paredown.pick.walk import walk
 from paredown.tracking import Tracking
 from paredown.tracking.artifacts import find_sweep
-from paredown.tracking.restore import Workbench
+from paredown.tracking.restore import RunRestorer
 from paredown.tracking.tags import SWEEP
 from paredown.tracking.tracker import Tracker
 from paredown.trust import MOVED
@@ -46,8 +46,8 @@ def tracker(swept: Path) -> Tracker:
 
 
 @pytest.fixture
-def bench(tracker: Tracker, tmp_path: Path) -> Workbench:
-    return Workbench(tracker, tmp_path)
+def bench(tracker: Tracker, tmp_path: Path) -> RunRestorer:
+    return RunRestorer(tracker, tmp_path)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_pick_chooses_what_a_brute_force_reading_of_the_runs_chooses(
 
 
 def test_the_walk_is_printed_and_the_nearest_miss_of_each_limit_where_nothing_fits(
-    field: CandidateSet, bench: Workbench, capsys: pytest.CaptureFixture[str]
+    field: CandidateSet, bench: RunRestorer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     smallest = min(candidate.figures["size_mb"] for candidate in field.candidates)
     with pytest.raises(BudgetError, match=r"^nothing meets the budget; .* comes nearest") as error:
@@ -121,7 +121,7 @@ def test_the_walk_is_printed_and_the_nearest_miss_of_each_limit_where_nothing_fi
 
 
 def test_runs_of_another_machine_are_not_compared_but_can_be_timed_here(
-    tracker: Tracker, bench: Workbench, capsys: pytest.CaptureFixture[str]
+    tracker: Tracker, bench: RunRestorer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     field = gather(tracker.finished(), "a CPU that is not here")
     budget = Budget(None, 0.05, 1000.0)
@@ -137,7 +137,7 @@ def test_runs_of_another_machine_are_not_compared_but_can_be_timed_here(
 
 
 def test_what_misses_another_limit_is_not_timed_again(
-    field: CandidateSet, bench: Workbench
+    field: CandidateSet, bench: RunRestorer
 ) -> None:
     budget = Budget(None, the(field, "prune").figures["size_mb"], 1000.0)
     timed = remeasure(field.candidates, budget, 0.0, bench)
@@ -198,7 +198,7 @@ def artifact(swept: Path, candidate: Candidate) -> Path:
 
 
 def test_a_file_that_was_altered_is_refused(
-    swept: Path, field: CandidateSet, bench: Workbench
+    swept: Path, field: CandidateSet, bench: RunRestorer
 ) -> None:
     candidate = the(field, "prune")
     with touched(artifact(swept, candidate)) as file:
@@ -209,7 +209,7 @@ def test_a_file_that_was_altered_is_refused(
 
 
 def test_a_file_that_was_deleted_is_refused(
-    swept: Path, field: CandidateSet, bench: Workbench
+    swept: Path, field: CandidateSet, bench: RunRestorer
 ) -> None:
     candidate = the(field, "prune")
     with touched(artifact(swept, candidate)) as file:
@@ -219,7 +219,7 @@ def test_a_file_that_was_deleted_is_refused(
 
 
 def test_other_images_than_the_run_measured_are_refused(
-    field: CandidateSet, bench: Workbench
+    field: CandidateSet, bench: RunRestorer
 ) -> None:
     run = the(field, "prune").run
     assert len(bench.parts(run).dataset.test) > 300
@@ -231,7 +231,7 @@ def test_other_images_than_the_run_measured_are_refused(
 
 
 def test_a_configuration_that_was_spoilt_is_refused(
-    swept: Path, field: CandidateSet, bench: Workbench
+    swept: Path, field: CandidateSet, bench: RunRestorer
 ) -> None:
     run = the(field, "prune").run
     with touched(swept / "mlruns" / run.id / "artifacts" / "config.yaml") as file:
@@ -353,7 +353,7 @@ def test_runs_in_eager_pytorch_ship_nothing_and_are_left_out(tmp_path: Path) -> 
     tracker = Tracking(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "paredown", None, None).visit()
     candidate = gather(tracker.finished(), cpu_name()).candidates[0]
     shutil.rmtree(tmp_path / "multirun")
-    program = Workbench(tracker, tmp_path).program(candidate)  # several files, each checked
+    program = RunRestorer(tracker, tmp_path).program(candidate)  # several files, each checked
     names = sorted(path.name for path in program.iterdir())
     assert names == ["architecture.json", "model.safetensors"]
 
@@ -371,7 +371,7 @@ def test_files_that_several_runs_keep_come_together_in_one_folder(
         "late/sha256": ",".join(sha256(text.encode()).hexdigest() for text in texts.values()),
     }
     candidate = Candidate(replace(run, tags={**run.tags, **tags}), "late", {}, tags["late/sha256"])
-    program = Workbench(tracker, tmp_path).program(candidate)
+    program = RunRestorer(tracker, tmp_path).program(candidate)
     found = {path.name: path.read_text() for path in program.iterdir()}
     assert found == {"model.xml": "the shape", "model.bin": "the weights"}
 

@@ -303,10 +303,10 @@ def test_a_second_pick_replaces_the_bundle_and_leaves_nothing_beside_it(
 ) -> None:
     from paredown.pick import command
     from paredown.tracking import Tracking
-    from paredown.tracking.restore import Workbench
+    from paredown.tracking.restore import RunRestorer
 
     tracker = Tracking(f"sqlite:///{swept}/mlruns/mlflow.db", "paredown", None, None).visit()
-    bench, place = Workbench(tracker, tmp_path / "work"), tmp_path / "out" / "bundle"
+    bench, place = RunRestorer(tracker, tmp_path / "work"), tmp_path / "out" / "bundle"
     (tmp_path / "work").mkdir()
     field = command.gather(tracker.finished(), cpu_name())
     for size in (0.05, 1.0):

@@ -394,7 +394,7 @@ def test_timing_the_files_of_a_sweep_afterwards_runs_no_code(
     (logged,) = attacker.tracker.finished()
     waiting = replace(logged, metrics={})
     with pytest.raises(ConfigError, match=r"trust\.allow=\[hostile\.(Evil|Net)\] runs it"):
-        latency._time(latency.Workbench(attacker.tracker, tmp_path), waiting)
+        latency._time(latency.RunRestorer(attacker.tracker, tmp_path), waiting)
     assert run.id == waiting.id
     assert not canary.exists()
 

@@ -46,9 +46,9 @@ class ParetoConf:
 
 
 def width(launcher: DictConfig) -> int:
-    """Say how many jobs a launcher runs at once, from its settings; 1 for Hydra's own.
+    """Return how many jobs a launcher runs at once, from its settings; 1 for Hydra's own.
 
-    Of Ray and of submitit's local jobs they do not tell: 4 and 2 then.
+    The settings of Ray and of submitit's local jobs do not say: 4 and 2 then.
     """
     target = str(launcher._target_)
     if "joblib" in target:

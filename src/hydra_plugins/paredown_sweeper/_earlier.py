@@ -31,8 +31,8 @@ def earlier_runs(
     Raises:
         ConfigError: If the configuration logs to no MLflow store.
     """
-    at, rule = "hydra.sweeper.warm_start", "be false where there is no tracking to read from"
-    require("tracking" in job, at, rule, True)
+    key, rule = "hydra.sweeper.warm_start", "be false where there is no tracking to read from"
+    require("tracking" in job, key, rule, True)
     parts = plan(job)
     tags = conditions(parts, parts.load())
     swept = {name.rpartition("@")[2]: name for name in space.swept}
@@ -40,7 +40,7 @@ def earlier_runs(
     params = settings(job, job.hydra.runtime.choices)
     wanted = _fixed({name: str(value) for name, value in params.items()}, ignored)
     leaves_out = optional(job)
-    found: dict[tuple[Value, ...], tuple[str, dict[str, Value], Outcome]] = {}
+    matches: dict[tuple[Value, ...], tuple[str, dict[str, Value], Outcome]] = {}
     for run in parts.tracking.connect().finished():
         same = all(run.tags.get(name) == value for name, value in tags.items())
         if not same or not _agrees(_fixed(run.params, ignored), wanted, leaves_out):
@@ -49,8 +49,8 @@ def earlier_runs(
         values, outcome = space.read(texts), _outcome(run)
         if values is None or not all(name in outcome.metrics for name in objectives):
             continue
-        found.setdefault(tuple(values.values()), (run.id, values, outcome))
-    return {run: (values, outcome) for run, values, outcome in reversed(found.values())}
+        matches.setdefault(tuple(values.values()), (run.id, values, outcome))
+    return {run: (values, outcome) for run, values, outcome in reversed(matches.values())}
 
 
 def _fixed(params: Mapping[str, str], ignored: tuple[str, ...]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a search searches for."""
+"""The objectives of a search."""
 
 import logging
 import re

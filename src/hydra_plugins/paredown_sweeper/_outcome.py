@@ -1,4 +1,4 @@
-"""What a job came to: its metrics, or why there are none."""
+"""Outcome of a job: its metrics, or its error."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job came to.
+    """Outcome of a job.
 
     Args:
         metrics: Of the file that ships, the finite ones; without accuracy if it is untrained.
@@ -43,9 +43,13 @@ def outcome_of(job: JobReturn, objectives: Iterable[str]) -> Outcome:
     result = read_any_result(folder)
     if result:
         return _read(result, objectives)
-    found = job.return_value
-    if isinstance(found, Mapping):  # the job's folder is on another machine
-        return _read(found, objectives) if "status" in found else _checked([found], objectives)
+    returned = job.return_value
+    if isinstance(returned, Mapping):  # the job's folder is on another machine
+        return (
+            _read(returned, objectives)
+            if "status" in returned
+            else _checked([returned], objectives)
+        )
     return Outcome(error=f"the job left no {RESULT} in {folder}")
 
 

@@ -44,8 +44,8 @@ def summary(
     """
     limits = budget or Budget(None, None, None)
     points = [trial.user_attrs[METRICS] for trial in trials]
-    inside = [at for at, point in enumerate(points) if limits.meets(point)]
-    on_front = [inside[at] for at in front([points[at] for at in inside], objectives)]
+    inside = [index for index, point in enumerate(points) if limits.meets(point)]
+    on_front = [inside[index] for index in front([points[index] for index in inside], objectives)]
     trained = [trial for trial in trials if not trial.user_attrs[UNTRAINED]]
     baseline = trained[0].user_attrs[BASELINE] if trained else {}
     reference = _reference(baseline, objectives)
@@ -56,7 +56,7 @@ def summary(
         "baselines": len({_network(trial) for trial in trained}),
         "reference": reference,
         "hypervolume": _growth(points, inside, objectives, reference),
-        "front": [trials[at].number for at in on_front],
+        "front": [trials[index].number for index in on_front],
         "default": next((trial.number for trial in trials if trial.params == default), None),
         "importances": importances(trained, objectives),
         "seconds_saved": _seconds_saved(trials),
@@ -68,10 +68,10 @@ def summary(
                 "params": trial.params,
                 "metrics": point,
                 "misses": limits.misses(point),
-                "on_front": at in on_front,
+                "on_front": index in on_front,
                 "untrained": trial.user_attrs[UNTRAINED],
             }
-            for at, (trial, point) in enumerate(zip(trials, points, strict=True))
+            for index, (trial, point) in enumerate(zip(trials, points, strict=True))
         ],
     }
     near = [trial for trial in trials if trial.number == found["nearest"]]
@@ -79,7 +79,7 @@ def summary(
 
 
 def _network(trial: FrozenTrial) -> tuple[float | None, ...]:
-    """Tell the baselines of trials apart, whose latency differs in any case."""
+    """Return what identifies a trial's baseline; latency differs between any two."""
     baseline = trial.user_attrs[BASELINE]
     return tuple(baseline.get(name) for name in ("params", "macs", "size_mb"))
 
@@ -87,7 +87,7 @@ def _network(trial: FrozenTrial) -> tuple[float | None, ...]:
 def importances(
     trained: Sequence[FrozenTrial], objectives: dict[str, str]
 ) -> dict[str, dict[str, float]]:
-    """Share out what moved each objective over the swept names; empty for a few trials.
+    """Compute the importance of each swept name per objective; empty for few trials.
 
     Source: Hutter, Hoos, Leyton-Brown, An Efficient Approach for Assessing Hyperparameter
     Importance (fANOVA), ICML 2014; as in Optuna.
@@ -98,27 +98,27 @@ def importances(
         directions=[StudyDirection[way.upper()] for way in objectives.values()]
     )
     study.add_trials(trained)
-    found = {}
-    for at, name in enumerate(objectives):
-        own = [trial.values[at] for trial in trained]
+    shares = {}
+    for index, name in enumerate(objectives):
+        own = [trial.values[index] for trial in trained]
         if min(own) == max(own):  # nothing moved it
             continue
-        found[name] = get_param_importances(
+        shares[name] = get_param_importances(
             study,
             evaluator=FanovaImportanceEvaluator(seed=0),
-            target=lambda trial, at=at: trial.values[at],  # type: ignore[misc]
+            target=lambda trial, index=index: trial.values[index],  # type: ignore[misc]
         )
-    return found
+    return shares
 
 
-def saved(found: dict[str, Any]) -> str:
-    """Say which trials were not trained, and what that saved; empty if all were."""
-    left = [str(row["trial"]) for row in found["trials"] if row["untrained"]]
+def saved(data: dict[str, Any]) -> str:
+    """Return a line on the trials that were not trained and the seconds saved; empty if none."""
+    left = [str(row["trial"]) for row in data["trials"] if row["untrained"]]
     if not left:
         return ""
-    told = f"{len(left)} trials would miss the budget and were not trained: {', '.join(left)}"
-    seconds = found["seconds_saved"]
-    return told if seconds is None else f"{told}; about {seconds:.0f} s saved"
+    message = f"{len(left)} trials would miss the budget and were not trained: {', '.join(left)}"
+    seconds = data["seconds_saved"]
+    return message if seconds is None else f"{message}; about {seconds:.0f} s saved"
 
 
 def _seconds_saved(trials: Sequence[FrozenTrial]) -> float | None:
@@ -132,13 +132,13 @@ def _seconds_saved(trials: Sequence[FrozenTrial]) -> float | None:
     return len(spent[True]) * statistics.median(spent[False]) - sum(spent[True])
 
 
-def front_table(found: dict[str, Any]) -> Fitted:
-    """Lay out the front, a row a trial, the first objective's best first."""
-    rows = [row for row in found["trials"] if row["on_front"]]
-    names = [*found["objectives"], *found["budget"], "latency_ms"]
+def front_table(data: dict[str, Any]) -> Fitted:
+    """Lay out the front, one row per trial, the first objective's best first."""
+    rows = [row for row in data["trials"] if row["on_front"]]
+    names = [*data["objectives"], *data["budget"], "latency_ms"]
     have = rows[0]["metrics"] if rows else {}
     metrics = [name for name in dict.fromkeys(names) if name in have]
-    first, direction = next(iter(found["objectives"].items()))
+    first, direction = next(iter(data["objectives"].items()))
     rows.sort(key=lambda row: float(row["metrics"][first]), reverse=direction == MAXIMIZE)
     columns = [
         Column("trial", [str(row["trial"]) for row in rows]),
@@ -151,12 +151,12 @@ def front_table(found: dict[str, Any]) -> Fitted:
             Column(
                 name,
                 [metric_of(name).write(row["metrics"][name]) for row in rows],
-                0 if name in found["objectives"] or name in found["budget"] else 1,
+                0 if name in data["objectives"] or name in data["budget"] else 1,
             )
             for name in metrics
         ),
     ]
-    return Fitted(_title(found), columns)
+    return Fitted(_title(data), columns)
 
 
 def _swept(name: str, rows: Sequence[dict[str, Any]]) -> Column:
@@ -165,22 +165,22 @@ def _swept(name: str, rows: Sequence[dict[str, Any]]) -> Column:
     return Column(name, cells, 2, Column(name.rpartition(".")[2], cells))
 
 
-def write(found: dict[str, Any], folder: Path) -> None:
+def write(data: dict[str, Any], folder: Path) -> None:
     """Keep the summary beside the study."""
-    write_json(folder / FRONT, found)
+    write_json(folder / FRONT, data)
 
 
 def _missed(near: FrozenTrial, budget: Budget) -> str:
-    """Say that nothing meets the budget, and what comes nearest."""
-    told = budget.complaint(near.user_attrs[METRICS])
-    return f"no trial meets the budget; trial {near.number} comes nearest: {told}"
+    """Return the message that no trial meets the budget, with the nearest."""
+    message = budget.complaint(near.user_attrs[METRICS])
+    return f"no trial meets the budget; trial {near.number} comes nearest: {message}"
 
 
-def _title(found: dict[str, Any]) -> str:
-    count, all_ = len(found["front"]), len(found["trials"])
-    volume = found["hypervolume"][-1] if found["hypervolume"] else None
-    told = "" if volume is None else f", hypervolume {volume:.4g}"
-    return f"the front: {count} of {all_} trials{told}"
+def _title(data: dict[str, Any]) -> str:
+    count, all_ = len(data["front"]), len(data["trials"])
+    volume = data["hypervolume"][-1] if data["hypervolume"] else None
+    suffix = "" if volume is None else f", hypervolume {volume:.4g}"
+    return f"the front: {count} of {all_} trials{suffix}"
 
 
 def _reference(baseline: dict[str, float], objectives: dict[str, str]) -> dict[str, float] | None:
@@ -199,13 +199,13 @@ def _growth(
     """Measure the hypervolume after each trial; those that miss the budget add nothing."""
     if reference is None:
         return None
-    kept: list[dict[str, float]] = []
+    best: list[dict[str, float]] = []
     grown: list[float] = []
-    for at, point in enumerate(points):
-        if at in inside:
-            both = [*kept, point]
-            kept = [both[index] for index in front(both, objectives)]
-        grown.append(hypervolume(kept, objectives, reference))
+    for number, point in enumerate(points):
+        if number in inside:
+            both = [*best, point]
+            best = [both[index] for index in front(both, objectives)]
+        grown.append(hypervolume(best, objectives, reference))
     return grown
 
 

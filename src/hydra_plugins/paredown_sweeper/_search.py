@@ -155,10 +155,10 @@ class Search:
             if not worker_died(error):
                 raise
             log.warning("a worker died: %s", first_line(error))
-        folders = [self._study.folder_of(number + at) for at in range(len(overrides))]
-        lost = Outcome(error="its worker died")
+        folders = [self._study.folder_of(number + index) for index in range(len(overrides))]
+        worker_lost = Outcome(error="its worker died")
         return [], [
-            read_outcome(folder, self._objectives) if read_any_result(folder) else lost
+            read_outcome(folder, self._objectives) if read_any_result(folder) else worker_lost
             for folder in folders
         ]
 
@@ -176,20 +176,20 @@ class Search:
             return
         from hydra_plugins.paredown_sweeper._earlier import earlier_runs  # heavy
 
-        found = earlier_runs(self._job, self._space, self._objectives)
-        if self._study.add_earlier(found):
-            log.info("%d runs of earlier sweeps are known to this one", len(found))
+        runs = earlier_runs(self._job, self._space, self._objectives)
+        if self._study.add_earlier(runs):
+            log.info("%d runs of earlier sweeps are known to this one", len(runs))
 
     def _show(self) -> None:
         trials = self._study.trials(TrialState.COMPLETE)
-        found = _report.summary(trials, self._objectives, self._budget, self._default)
-        found["error"] = self._error
-        _report.write(found, self._folder)
-        show(_report.front_table(found), *filter(None, [found["missed"], _report.saved(found)]))
+        data = _report.summary(trials, self._objectives, self._budget, self._default)
+        data["error"] = self._error
+        _report.write(data, self._folder)
+        show(_report.front_table(data), *filter(None, [data["missed"], _report.saved(data)]))
         show(f"study:   optuna-dashboard {where(self._settings.storage, self._folder)}")
 
     def _unsearched(self, loader: ConfigLoader) -> dict[str, Value] | None:
-        """Give the configuration's own values of what is swept; None if they are no point."""
+        """Return the configuration's own values of the swept names; None if they are no point."""
         try:
             job = loader.load_sweep_config(self._config, list(self._space.fixed.values()))
         except HydraException:  # a swept group has no default
@@ -214,7 +214,7 @@ class Search:
             require(not timed, "measure.latency", rule, DEFERRED, hint)
 
     def _identity(self) -> dict[str, Any]:
-        """Say what must not change within a study."""
+        """Return what must not change within a study."""
         fixed = [text for text in self._space.fixed.values() if not text.startswith(ELSEWHERE)]
         return {
             "hydra.sweeper.objectives": self._objectives,
@@ -243,26 +243,26 @@ def check(settings: ParetoConf) -> None:
     Raises:
         ConfigError: For the first of them.
     """
-    at = "hydra.sweeper."
-    require(settings.n_trials >= 1, f"{at}n_trials", "be at least 1", settings.n_trials)
+    prefix = "hydra.sweeper."
+    require(settings.n_trials >= 1, f"{prefix}n_trials", "be at least 1", settings.n_trials)
     jobs = settings.n_jobs or 0
-    require(jobs >= 1, f"{at}n_jobs", "be at least 1, or null", settings.n_jobs)
-    require_seed(f"{at}seed", settings.seed)
+    require(jobs >= 1, f"{prefix}n_jobs", "be at least 1, or null", settings.n_jobs)
+    require_seed(f"{prefix}seed", settings.seed)
     rate = settings.max_failure_rate
-    require(0 <= rate <= 1, f"{at}max_failure_rate", "lie in [0, 1]", rate)
+    require(0 <= rate <= 1, f"{prefix}max_failure_rate", "lie in [0, 1]", rate)
     timeout = settings.timeout
-    require(timeout is None or timeout > 0, f"{at}timeout", "be above 0 seconds", timeout)
-    require_one_of(_samplers.NAMES, f"{at}sampler", settings.sampler)
+    require(timeout is None or timeout > 0, f"{prefix}timeout", "be above 0 seconds", timeout)
+    require_one_of(_samplers.NAMES, f"{prefix}sampler", settings.sampler)
     if settings.objectives is None:
         return
     mapping = isinstance(settings.objectives, dict)
     rule = "map metrics to maximize or minimize"
-    require(mapping, f"{at}objectives", rule, settings.objectives)
+    require(mapping, f"{prefix}objectives", rule, settings.objectives)
     count = len(settings.objectives)
-    require(1 <= count <= 3, f"{at}objectives", "name one to three metrics", count)
+    require(1 <= count <= 3, f"{prefix}objectives", "name one to three metrics", count)
     for name, way in settings.objectives.items():
-        require_one_of(metric_names(), f"a name in {at}objectives", name)
-        require_one_of((MAXIMIZE, MINIMIZE), f"{at}objectives.{name}", way)
+        require_one_of(metric_names(), f"a name in {prefix}objectives", name)
+        require_one_of((MAXIMIZE, MINIMIZE), f"{prefix}objectives.{name}", way)
 
 
 def _corners(space: Space) -> list[list[str]]:

@@ -43,7 +43,7 @@ class Space:
         return [texts[name] for name in self.order]
 
     def default(self, job: DictConfig) -> dict[str, Value] | None:
-        """Give the point that nobody searched for; None if it is not in the space.
+        """Return the configuration's own point; None if it is not in the space.
 
         Args:
             job: The configuration of a job, with hydra's own node, nothing swept.
@@ -87,12 +87,12 @@ def parse(params: Mapping[str, Any], arguments: Sequence[str], loader: ConfigLoa
     if not swept:
         hint = "sweep something, such as prune.amount=interval(0.1,0.8)"
         raise ConfigError(f"hydra.sweeper.params must name what to search, got nothing; {hint}")
-    found = {name: _distribution(name, one) for name, one in swept.items()}
-    return Space(fixed, found, tuple(last))
+    distributions = {name: _distribution(name, one) for name, one in swept.items()}
+    return Space(fixed, distributions, tuple(last))
 
 
 def marks(distribution: BaseDistribution) -> list[Value]:
-    """Give the low end, the middle and the high end of a distribution."""
+    """Return the low end, the middle and the high end of a distribution."""
     if isinstance(distribution, CategoricalDistribution):
         choices = [str(choice) for choice in distribution.choices]
         return [choices[0], choices[len(choices) // 2], choices[-1]]
@@ -123,7 +123,7 @@ def values_of(name: str, distribution: BaseDistribution) -> list[Value]:
     first, by = Decimal(str(low)), Decimal(str(step))
     count = int((Decimal(str(high)) - first) / by) + 1
     cast = int if isinstance(distribution, IntDistribution) else float
-    return [cast(first + at * by) for at in range(count)]
+    return [cast(first + index * by) for index in range(count)]
 
 
 def _distribution(name: str, override: Override) -> BaseDistribution:

@@ -62,12 +62,12 @@ def open_study(
     except ConfigError:
         raise
     except (*_UNREADABLE, OptunaError, SQLAlchemyError, ImportError) as error:
-        told = refusal(error)
+        message = refusal(error)
         rule = "must be a study of Optuna that can be read and written"
         mend = "move it away" if url is None else "mend the URL or the server"
-        if "table schema" in told:
+        if "table schema" in message:
             mend = "a study wants a database of its own, and MLflow's is none"
-        got = f"got {where(url, folder)}: {told}"
+        got = f"got {where(url, folder)}: {message}"
         raise ConfigError(f"hydra.sweeper.storage {rule}, {got}; {mend}") from error
     return study
 
@@ -116,14 +116,14 @@ def _cut_torn_end(path: Path) -> None:
 
 def _check(study: optuna.Study, identity: dict[str, Any], folder: Path) -> None:
     """Refuse a study whose objectives, space or fixed settings are not these."""
-    kept = study.user_attrs.get(IDENTITY)
-    if kept is None:
+    stored = study.user_attrs.get(IDENTITY)
+    if stored is None:
         if study.get_trials(deepcopy=False):
             raise ValueError("it has trials that no search of Paredown made")
         study.set_user_attr(IDENTITY, identity)
         return
     for key, now in identity.items():
-        before = kept.get(key)
+        before = stored.get(key)
         if isinstance(now, dict) and isinstance(before, dict):
             changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
             for name in changed:

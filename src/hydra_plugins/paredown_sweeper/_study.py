@@ -1,4 +1,4 @@
-"""One study that several processes work on: who asks what, what died, what is missing."""
+"""One study shared by several processes: asking, telling, recovering trials of dead processes."""
 
 import logging
 import statistics
@@ -52,11 +52,11 @@ class SharedStudy:
         self._starts: list[dict[str, Value]] = _samplers.starts(
             settings.sampler, space, settings.enqueue, default
         )
-        self._held: set[int] = set()  # trials that were asked here, and are not told yet
+        self._pending: set[int] = set()  # trials that were asked here, and are not told yet
         self._lock = FileLock(folder / ".study.lock")
         self._alive = living(folder, ALIVE)  # held as long as this process works on the study
         self._owner = {**owner(), LOCK: Path(self._alive.lock_file).name}
-        self._seen: dict[int, float] = {}  # when a trial without an owner was first seen
+        self._unowned_since: dict[int, float] = {}  # when a trial without an owner was first seen
         with self._lock:
             self.study = open_study(settings.storage, settings.study_name, folder, identity)
 
@@ -68,16 +68,16 @@ class SharedStudy:
             trials = [self._ask_one() for _ in range(count)]
             number = self._free_number()
             for trial in trials:
-                done = trial.user_attrs.get(FINISHED)
-                trial.set_user_attr(JOB, number if done is None else done)
-                number += done is None
-            self._held |= {trial.number for trial in trials}
+                finished_job = trial.user_attrs.get(FINISHED)
+                trial.set_user_attr(JOB, number if finished_job is None else finished_job)
+                number += finished_job is None
+            self._pending |= {trial.number for trial in trials}
         return trials
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
         """Finish a trial: its values, and by how much it misses the budget; or FAIL."""
         self._finish(trial, outcome)
-        self._held.discard(trial.number)
+        self._pending.discard(trial.number)
 
     def _finish(self, trial: Trial, outcome: Outcome) -> None:
         (now,) = self.study.get_trials(deepcopy=False)[trial.number : trial.number + 1]
@@ -94,7 +94,7 @@ class SharedStudy:
         self.study.tell(trial, self._values(outcome))
 
     def _values(self, outcome: Outcome) -> list[float]:
-        """Give Optuna a number for every objective.
+        """Return a number for every objective, as Optuna requires.
 
         What an untrained file cannot tell is the median of the trained ones: it is infeasible,
         so that only the GP sampler looks at it, which a number off the scale would mislead.
@@ -105,8 +105,8 @@ class SharedStudy:
         ]
 
     def _median(self, name: str) -> float:
-        seen = [trial.user_attrs[METRICS][name] for trial in self.trained()]
-        return float(statistics.median(seen or [0.0]))
+        values = [trial.user_attrs[METRICS][name] for trial in self.trained()]
+        return float(statistics.median(values or [0.0]))
 
     def trained(self) -> list[FrozenTrial]:
         """List the COMPLETE trials that were trained."""
@@ -145,7 +145,7 @@ class SharedStudy:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def is_done(self) -> bool:
-        """Tell whether the study has its trials; those that still run are not yet had."""
+        """Return whether the study has its trials and none is running."""
         return self._missing() == 0 and not self.trials(TrialState.RUNNING)
 
     def _missing(self) -> int:
@@ -163,9 +163,9 @@ class SharedStudy:
         starts = self._missing_starts()
         if not waiting and slot < len(starts):
             self.study.enqueue_trial(starts[slot])
-        again = bool(waiting) and RETRY in waiting[0].user_attrs
+        retried = bool(waiting) and RETRY in waiting[0].user_attrs
         # The values of a retry are given, and QMC counts every trial that it is asked for.
-        name = "random" if again and self._settings.sampler == "qmc" else self._settings.sampler
+        name = "random" if retried and self._settings.sampler == "qmc" else self._settings.sampler
         self.study.sampler = _samplers.sampler(name, self._settings.seed, slot)
         trial = self.study.ask(self._space.swept)
         trial.set_user_attr(OWNER, self._owner)
@@ -179,7 +179,7 @@ class SharedStudy:
         ]
 
     def _reap(self) -> None:
-        """Tell FAIL to trials whose process died, and let their values wait again."""
+        """Mark trials whose process died as FAIL, and enqueue their values."""
         for trial in self.trials(TrialState.RUNNING):
             if not self._is_orphan(trial):
                 continue
@@ -201,17 +201,19 @@ class SharedStudy:
         who = trial.user_attrs.get(OWNER)
         if who is not None:
             ours = {**who, LOCK: None} == {**self._owner, LOCK: None}
-            lost = ours and trial.number not in self._held  # the storage went away
-            return lost or died(who, self._folder)
+            abandoned = ours and trial.number not in self._pending  # the storage went away
+            return abandoned or died(who, self._folder)
         # Somebody died between two lines of _ask_one, unless it is asked under another lock.
-        since = self._seen.setdefault(trial.number, time.monotonic())
+        since = self._unowned_since.setdefault(trial.number, time.monotonic())
         return self._settings.storage is None or time.monotonic() - since > UNOWNED
 
     def _free_number(self) -> int:
         """Find a job number above all that were ever given."""
-        given = [trial.user_attrs[JOB] for trial in _own(self.trials()) if JOB in trial.user_attrs]
+        numbers = [
+            trial.user_attrs[JOB] for trial in _own(self.trials()) if JOB in trial.user_attrs
+        ]
         folders = (path.name for path in self._folder.iterdir() if path.name.isdigit())
-        return 1 + max([*given, *map(int, folders)], default=-1)
+        return 1 + max([*numbers, *map(int, folders)], default=-1)
 
 
 def _own(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -229,17 +231,17 @@ def _attributes(outcome: Outcome) -> dict[str, Any]:
 
 
 def _constraints(outcome: Outcome, budget: Budget | None) -> dict[str, float]:
-    """Say by how much each limit is missed; one that an untrained file cannot tell is met."""
+    """Return by how much each limit is missed; one without a value is met."""
     if budget is None:
         return {}
     return dict.fromkeys(budget.limits, 0.0) | budget.misses(outcome.metrics)
 
 
 def failed(trial: FrozenTrial) -> bool:
-    """Tell whether a trial's job ran and came to nothing."""
+    """Return whether a trial's job ran and failed."""
     return trial.state is TrialState.FAIL and ERROR in trial.user_attrs
 
 
 def _abandoned(trial: FrozenTrial) -> bool:
-    """Tell whether a trial's process died; its slot is taken again."""
+    """Return whether a trial's process died; its slot is reused."""
     return trial.state is TrialState.FAIL and ERROR not in trial.user_attrs

@@ -26,7 +26,7 @@ from paredown.report import show
 from paredown.run import cautions
 from paredown.tracking import Tracking
 from paredown.tracking.artifacts import ALIAS, find_sweep, register
-from paredown.tracking.restore import Parts, Workbench
+from paredown.tracking.restore import Parts, RunRestorer
 from paredown.tracking.tracker import Tracker
 
 
@@ -60,7 +60,7 @@ def _run(pick: Pick, budget: Budget, tracking: Tracking) -> dict[str, Any]:
         bundle.require_free(Path(pick.folder).expanduser().absolute())
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
         tracker = tracking.visit()
-        restorer = Workbench(tracker, Path(scratch))
+        restorer = RunRestorer(tracker, Path(scratch))
         with tracking.answering():
             candidate_set = _read(tracker, restorer, pick)
         candidate = choose(candidate_set, budget, pick, restorer)
@@ -78,7 +78,7 @@ def _run(pick: Pick, budget: Budget, tracking: Tracking) -> dict[str, Any]:
         return result.pick_summary(candidate, test, parts.dataset, budget, folder)
 
 
-def _read(tracker: Tracker, restorer: Workbench, pick: Pick) -> CandidateSet:
+def _read(tracker: Tracker, restorer: RunRestorer, pick: Pick) -> CandidateSet:
     """List the candidates of a sweep, or of the whole experiment."""
     parent = None if pick.sweep is None else find_sweep(tracker, pick.sweep, "pick.sweep").id
     runs = tracker.finished(parent)
@@ -94,7 +94,7 @@ def _read(tracker: Tracker, restorer: Workbench, pick: Pick) -> CandidateSet:
 
 
 def choose(
-    candidate_set: CandidateSet, budget: Budget, pick: Pick, restorer: Workbench
+    candidate_set: CandidateSet, budget: Budget, pick: Pick, restorer: RunRestorer
 ) -> Candidate:
     """Walk the candidates, print the walk, and return the choice.
 

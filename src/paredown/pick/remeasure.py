@@ -10,7 +10,7 @@ from paredown.budget import Budget
 from paredown.measure.latency import time_side_by_side
 from paredown.pick.candidates import Candidate
 from paredown.pick.walk import equal, walk
-from paredown.tracking.restore import Workbench
+from paredown.tracking.restore import RunRestorer
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ BATCH = 16  # variants timed side by side; 0.6 s each
 
 
 def remeasure(
-    candidates: Sequence[Candidate], budget: Budget, tolerance: float, restorer: Workbench
+    candidates: Sequence[Candidate], budget: Budget, tolerance: float, restorer: RunRestorer
 ) -> list[Candidate]:
     """Time the short list, the most accurate first, until the winner is certain.
 

@@ -38,7 +38,7 @@ from paredown.run.results import (
 from paredown.runtime.torch import Torch
 from paredown.store.hashing import key_of
 from paredown.studies.contract import STUDY, log_files
-from paredown.tracking.contact import lost_contact
+from paredown.tracking.contact import connection_errors
 from paredown.tracking.run import Run
 from paredown.tracking.tags import COMMAND, ERROR, JOB, OVER
 from paredown.tracking.tracker import Tracker
@@ -97,7 +97,9 @@ def _digest(cfg: DictConfig) -> str:
 
 def _log_failure(cfg: DictConfig, folder: Path, message: str) -> None:
     """Log a job that failed before its run was open, so that its sweep sees it on any machine."""
-    with contextlib.suppress(ConfigError, *lost_contact()):  # a server that is away was reported
+    with contextlib.suppress(
+        ConfigError, *connection_errors()
+    ):  # a server that is away was reported
         tracking = build(cfg, "tracking")
         tracker, number = tracking.visit(), record.number()  # the job has waited for it already
         if not any(job["number"] == number for job in tracker.jobs(tracking.parent)):

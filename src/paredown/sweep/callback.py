@@ -1,4 +1,4 @@
-"""What holds a sweep together: all jobs checked first, one parent run, one table, one exit code."""
+"""Hydra's callback of a sweep: check all jobs first, one parent run, one table, one exit code."""
 
 import atexit
 import contextlib
@@ -112,9 +112,9 @@ class SweepCallback(Callback):
 
                 time_sweep(self._tracker, self._parent.id, _folder(config))
             jobs = self._jobs(config)
-            found = self._keep_front(config)
+            front = self._keep_front(config)
             # A search goes on over failed jobs, and ends by itself where they are too many.
-            searched = found and _searches(config)
+            searched = front and _searches(config)
             failed = not searched and any(job["status"] == "FAILED" for job in jobs)
             wheres = dict.fromkeys(job["where"] for job in jobs if job.get("where"))
             show(jobs_table(str(config.hydra.sweep.dir), jobs), *wheres)
@@ -127,8 +127,8 @@ class SweepCallback(Callback):
             _send_left(self._tracker, config)
             if failed:
                 raise SystemExit(1)
-            if found.get("missed"):
-                raise BudgetError(found["missed"])
+            if front.get("missed"):
+                raise BudgetError(front["missed"])
 
     def _draw(self, config: DictConfig, jobs: Sequence[dict[str, Any]]) -> None:
         """Keep on the parent run of a grid a picture of its jobs by what was swept."""
@@ -153,18 +153,18 @@ class SweepCallback(Callback):
 
         place = _folder(config) / STUDY
         place.mkdir(exist_ok=True)
-        told = self._parts.comparison(read_jobs(jobs), self._parts.open_path, place)
+        summary = self._parts.comparison(read_jobs(jobs), self._parts.open_path, place)
         log_files(place, self._parent)
-        self._parent.log(tags={"mlflow.note.content": told})
-        show(told)
+        self._parent.log(tags={"mlflow.note.content": summary})
+        show(summary)
 
     def _jobs(self, config: DictConfig) -> list[dict[str, Any]]:
         """Read the results of all jobs; those that ran elsewhere left theirs in MLflow only."""
-        from paredown.tracking.contact import lost_contact
+        from paredown.tracking.contact import connection_errors
 
         here = {job["number"]: job for job in read_results(_folder(config))}
         elsewhere: dict[int, dict[str, Any]] = {}
-        with contextlib.suppress(*lost_contact()):  # then those that are here have to do
+        with contextlib.suppress(*connection_errors()):  # then those that are here have to do
             newest_first = self._tracker.jobs(self._parent.id)
             elsewhere = {job["number"]: job for job in reversed(newest_first)}
         both = elsewhere | here
@@ -186,28 +186,28 @@ class SweepCallback(Callback):
     def _keep_front(self, config: DictConfig) -> dict[str, Any]:
         """Keep on the parent run the front that a search left, drawn; empty if there was none."""
         file = _folder(config) / FRONT
-        found = read_json(file)
-        if not found:
+        front = read_json(file)
+        if not front:
             return {}
         from paredown.pictures import front_page, front_picture
         from paredown.report import show
         from paredown.report.search import about_search
 
-        found["about"] = about_search(config, self._parts, found, file.parent)
-        write_json(file, found)
+        front["about"] = about_search(config, self._parts, front, file.parent)
+        write_json(file, front)
         picture, page = file.with_suffix(".png"), file.with_suffix(".html")
-        front_picture(found, picture)
-        front_page(found, page)
-        for kept in (file, picture, page):
-            self._parent.log_file(kept)
+        front_picture(front, picture)
+        front_page(front, page)
+        for artifact in (file, picture, page):
+            self._parent.log_file(artifact)
         show(f"look:    {page}")
-        grown = [{"hypervolume": volume} for volume in found["hypervolume"] or []]
+        grown = [{"hypervolume": volume} for volume in front["hypervolume"] or []]
         self._parent.log_curves("search", grown)
         self._parent.log(
-            metrics={"front/points": len(found["front"]), "front/trials": len(found["trials"])},
-            tags={"front": ",".join(map(str, found["front"]))},
+            metrics={"front/points": len(front["front"]), "front/trials": len(front["trials"])},
+            tags={"front": ",".join(map(str, front["front"]))},
         )
-        return found
+        return front
 
 
 class NoSweep(Callback):
@@ -254,7 +254,7 @@ def _require_own_folder(config: DictConfig) -> None:
 
 
 def _searches(config: DictConfig) -> bool:
-    """Tell whether a sweeper makes up the jobs as it goes."""
+    """Return whether a sweeper chooses the jobs during the sweep."""
     return not str(config.hydra.sweeper._target_).endswith((".BasicSweeper", ".GridSweeper"))
 
 

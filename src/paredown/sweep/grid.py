@@ -30,7 +30,7 @@ def check_jobs(jobs: Sequence[Sequence[str]], compose: Callable[[list[str]], Dic
 
     Args:
         jobs: Overrides of each; at least one.
-        compose: Gives the configuration of overrides.
+        compose: Returns the configuration of overrides.
 
     Returns:
         The plan of the first.
@@ -47,28 +47,28 @@ def check_jobs(jobs: Sequence[Sequence[str]], compose: Callable[[list[str]], Dic
     _require_distinct(jobs, every)
     for parsed in every:
         cfg = _configuration(parsed, shapes, compose)
-        made = plan(cfg, built)
-        require_trained_early(made)
-        first = first or made
+        job_plan = plan(cfg, built)
+        require_trained_early(job_plan)
+        first = first or job_plan
     assert first is not None
     return first
 
 
 def _require_distinct(jobs: Sequence[Sequence[str]], every: Sequence[Sequence[Override]]) -> None:
     """Refuse two jobs that set the same values, however they are written: 0.3 and 0.30."""
-    seen: dict[str, Sequence[str]] = {}
+    first_jobs: dict[str, Sequence[str]] = {}
     fixed = set(jobs[0]).intersection(*jobs)
     for job, parsed in zip(jobs, every, strict=True):
         settings = repr(sorted(_settings(parsed).items()))
-        if settings in seen:
+        if settings in first_jobs:
             one, other = (
                 " ".join(text for text in texts if text not in fixed) or " ".join(texts)
-                for texts in (seen[settings], job)
+                for texts in (first_jobs[settings], job)
             )
             got = f"{one} twice" if one == other else f"{one} and {other}, which are equal"
-            told = f"hydra.sweeper must make each job once, got {got}; leave one out"
-            raise ConfigError(hide_passwords(told))
-        seen[settings] = job
+            message = f"hydra.sweeper must make each job once, got {got}; leave one out"
+            raise ConfigError(hide_passwords(message))
+        first_jobs[settings] = job
 
 
 def _settings(parsed: Sequence[Override]) -> dict[str, Any]:
@@ -87,8 +87,8 @@ def _alike(value: Any) -> Any:
         return [_alike(part) for part in value]
     if isinstance(value, dict):
         return sorted((str(name), _alike(part)) for name, part in value.items())
-    whole = isinstance(value, float) and value.is_integer()
-    return int(value) if whole else value
+    integral = isinstance(value, float) and value.is_integer()
+    return int(value) if integral else value
 
 
 def _configuration(
@@ -96,7 +96,7 @@ def _configuration(
     shapes: dict[tuple[str, ...], DictConfig],
     compose: Callable[[list[str]], DictConfig],
 ) -> DictConfig:
-    """Give a job's configuration: one of its shape with its values put in, or composed anew."""
+    """Return a job's configuration: one of its shape with its values set, or a new one."""
     texts = [str(override.input_line) for override in parsed]
     for shape, cfg in shapes.items():
         values = _values(parsed, cfg)
@@ -111,7 +111,7 @@ def _configuration(
 
 
 def _shape(parsed: Sequence[Override], values: dict[str, Any]) -> tuple[str, ...]:
-    """Tell jobs apart that differ in more than plain values."""
+    """Return a key shared by jobs that differ in plain values only."""
     names = (override.key_or_group for override in parsed)
     return tuple(
         name if name in values else str(override.input_line)
@@ -132,7 +132,7 @@ def _values(parsed: Sequence[Override], cfg: DictConfig) -> dict[str, Any]:
 
 
 def _is_plain(cfg: DictConfig, name: str) -> bool:
-    """Tell whether a name is that of one value, written where it stands."""
+    """Return whether a name is that of one literal value."""
     folder, _, leaf = name.rpartition(".")
     node = OmegaConf.select(cfg, folder) if folder else cfg
     return (

@@ -1,4 +1,4 @@
-"""Latency of a sweep whose jobs took none: all of their files, on one worker, when all is done."""
+"""Deferred latency: time the files of all jobs on one worker after the sweep."""
 
 import logging
 import tempfile
@@ -11,7 +11,7 @@ from paredown.pick.candidates import Candidate
 from paredown.report import busy_warning, markdown, show
 from paredown.run.results import RESULT, read_any_result, rounded, write_result
 from paredown.tracking.reader import Logged, under
-from paredown.tracking.restore import Workbench
+from paredown.tracking.restore import RunRestorer
 from paredown.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,11 @@ def time_sweep(tracker: Tracker, parent: str, sweep: Path) -> None:
     log.info("timing the files of %d jobs, one job at a time", len(waiting))
     busy = []
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
-        bench = Workbench(tracker, Path(scratch))
+        restorer = RunRestorer(tracker, Path(scratch))
         for run in reversed(waiting):
-            found, others = _time(bench, run)
+            by_stage, others = _time(restorer, run)
             busy.append(others)
-            _keep(tracker, run, found, others, sweep)
+            _keep(tracker, run, by_stage, others, sweep)
     show(*busy_warning(max(busy)))
 
 
@@ -45,12 +45,12 @@ def _is_timed(run: Logged) -> bool:
     return all(f"{stage}/latency_ms" in run.metrics for stage in run.stages)
 
 
-def _time(bench: Workbench, run: Logged) -> tuple[dict[str, dict[str, float]], float]:
-    """Give the figures of each stage of a run, and how many cores other work kept busy."""
-    parts = bench.parts(run)
+def _time(restorer: RunRestorer, run: Logged) -> tuple[dict[str, dict[str, float]], float]:
+    """Return the latency metrics per stage, and how many cores other work kept busy."""
+    parts = restorer.parts(run)
     digests = [run.tags[f"{stage}/sha256"] for stage in run.stages]
-    made = zip(run.stages, digests, strict=True)
-    folders = [bench.program(Candidate(run, stage, {}, digest)) for stage, digest in made]
+    pairs = zip(run.stages, digests, strict=True)
+    folders = [restorer.program(Candidate(run, stage, {}, digest)) for stage, digest in pairs]
     image = parts.dataset.example
     with Stopwatch(parts.timing.processes, parts.runtime.engine) as watch:
         timed = watch.time([(parts.runtime, folder) for folder in folders], image, parts.timing)
@@ -59,14 +59,14 @@ def _time(bench: Workbench, run: Logged) -> tuple[dict[str, dict[str, float]], f
 
 
 def _keep(
-    tracker: Tracker, run: Logged, found: dict[str, dict[str, float]], busy: float, sweep: Path
+    tracker: Tracker, run: Logged, by_stage: dict[str, dict[str, float]], busy: float, sweep: Path
 ) -> None:
     """Log a run's figures, with the machine that they were taken on, and complete its result."""
-    metrics = {"timing/busy_cores": busy, **rounded(found[run.stages[-1]])}
-    for stage, figures in found.items():
+    metrics = {"timing/busy_cores": busy, **rounded(by_stage[run.stages[-1]])}
+    for stage, figures in by_stage.items():
         metrics |= {f"{stage}/{name}": value for name, value in figures.items()}
     rows: list[dict[str, Any]] = [
-        {"stage": stage, **under(stage, run.metrics), **found[stage]} for stage in run.stages
+        {"stage": stage, **under(stage, run.metrics), **by_stage[stage]} for stage in run.stages
     ]
     where = {"cpu": machine.cpu_name(), "int8_instructions": machine.int8_instructions()}
     tags = {**where, "latency": DEFERRED, "mlflow.note.content": markdown(rows)}
@@ -74,5 +74,5 @@ def _keep(
     for file in sweep.glob(f"*/{RESULT}"):
         result = read_any_result(file.parent)
         if result.get("run_id") == run.id:
-            timed = [{**row, **found[row["stage"]]} for row in result["rows"]]
+            timed = [{**row, **by_stage[row["stage"]]} for row in result["rows"]]
             write_result(file.parent, {**result, "rows": timed})

@@ -13,7 +13,7 @@ from paredown.host.retry import retry_until
 from paredown.metric import MAXIMIZE, QUALITY
 from paredown.printable import hide_passwords
 from paredown.tracking import view
-from paredown.tracking.contact import connect, is_away, knock, prepare, refusal, twice
+from paredown.tracking.contact import connect, is_away, ping, prepare, refusal, retry_once
 from paredown.tracking.database import SQLITE, canonical, file_of, make_whole
 from paredown.tracking.tracker import Tracker
 
@@ -68,15 +68,15 @@ class Tracking:
         uri = self.absolute_uri
 
         def touch() -> Tracker:
-            with self._first_touch() as artifacts:
+            with self._locked_store() as artifacts:
                 client = connect(uri)
                 return Tracker(client, self._experiment(client, artifacts), uri)
 
         with self.answering():
-            knock(uri)
+            ping(uri)
             if not uri.startswith("http"):
-                tracker = twice(touch)
-            else:  # a person is told at once, the jobs of a sweep have time
+                tracker = retry_once(touch)
+            else:  # fail at once for a person; the jobs of a sweep can wait
                 waits = self.parent is not None
                 tracker = retry_until(touch, is_away, "the tracking server") if waits else touch()
             tracker.tidy()
@@ -93,15 +93,18 @@ class Tracking:
             there = _is_sqlite(file_of(uri))
             require(there, "tracking.uri", "name a store that is there", self.uri, hint)
         with self.answering():
-            knock(uri)
+            ping(uri)
             client = connect(uri)
-            known = {found.name: found.experiment_id for found in client.search_experiments()}
+            known = {
+                experiment.name: experiment.experiment_id
+                for experiment in client.search_experiments()
+            }
         require_one_of(known, "tracking.experiment", self.experiment)
         return Tracker(client, str(known[self.experiment]), uri)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Tell in one line that the store does not answer, or refuses.
+        """Raise a one-line error where the store does not answer, or refuses.
 
         Raises:
             ConfigError: In its place.
@@ -109,20 +112,20 @@ class Tracking:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        told = f"tracking.uri must name a store that answers, got {hide_passwords(self.uri)!r}"
+        message = f"tracking.uri must name a store that answers, got {hide_passwords(self.uri)!r}"
         try:
             yield
         except (MlflowException, SQLAlchemyError) as error:
-            raise ConfigError(f"{told}: {refusal(error)}") from error
+            raise ConfigError(f"{message}: {refusal(error)}") from error
         except ModuleNotFoundError as error:  # the driver of a database
             hint = install_command("postgresql") if error.name == "psycopg" else ""
-            raise ConfigError(f"{told}: {error}; {hint}") from error
+            raise ConfigError(f"{message}: {error}; {hint}") from error
 
     @contextmanager
-    def _first_touch(self) -> Iterator[str | None]:
-        """Hold a lock while a local database is made: MLflow does not lock its own tables.
+    def _locked_store(self) -> Iterator[str | None]:
+        """Hold a lock while a local database is created: MLflow does not lock its own tables.
 
-        Gives the absolute folder for artifacts beside a SQLite store, None for a server.
+        Yields the absolute folder for artifacts beside a SQLite store, None for a server.
         """
         from filelock import FileLock
 
@@ -139,8 +142,8 @@ class Tracking:
     def _experiment(self, client: "MlflowClient", artifacts: str | None) -> str:
         from mlflow.exceptions import MlflowException
 
-        found = client.get_experiment_by_name(self.experiment)
-        if found is None:
+        experiment = client.get_experiment_by_name(self.experiment)
+        if experiment is None:
             tags = {
                 "mlflow.experimentKind": "custom_model_development",
                 "mlflow.experiment.primaryMetric.name": QUALITY.name,
@@ -152,19 +155,19 @@ class Tracking:
             try:
                 return str(client.create_experiment(self.experiment, artifacts, tags))
             except MlflowException:  # another process on the same server was faster
-                found = client.get_experiment_by_name(self.experiment)
-                if found is None:
+                experiment = client.get_experiment_by_name(self.experiment)
+                if experiment is None:
                     raise
         require(
-            found.lifecycle_stage == "active",
+            experiment.lifecycle_stage == "active",
             "tracking.experiment",
             "be one that is not deleted",
             self.experiment,
             "restore it or take another name",
         )
-        if found.tags.get(view.TAG) != view.view():  # made by somebody else, or an older Paredown
-            client.set_experiment_tag(found.experiment_id, view.TAG, view.view())
-        return str(found.experiment_id)
+        if experiment.tags.get(view.TAG) != view.view():  # somebody else's, or older
+            client.set_experiment_tag(experiment.experiment_id, view.TAG, view.view())
+        return str(experiment.experiment_id)
 
 
 def _is_sqlite(file: Path) -> bool:
@@ -184,11 +187,11 @@ def as_params(choices: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str,
         nodes: Parts of the unresolved configuration by key; only plain values are taken.
     """
     chosen = {group: option for group, option in choices.items() if option is not None}
-    found: dict[str, object] = {group.split("@")[-1]: option for group, option in chosen.items()}
+    params: dict[str, object] = {group.split("@")[-1]: option for group, option in chosen.items()}
     for key, value in nodes.items():
         if isinstance(value, Mapping):
             inner = {f"{key}.{name}": inner for name, inner in value.items()}
-            found |= as_params({}, inner)
+            params |= as_params({}, inner)
         elif not key.endswith("._target_") and not (isinstance(value, str) and "${" in value):
-            found[key] = value
-    return found
+            params[key] = value
+    return params

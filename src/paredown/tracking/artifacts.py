@@ -1,4 +1,4 @@
-"""What is taken from MLflow, and what is put back: sweeps, files, registered models."""
+"""Find sweeps, download files and register models in MLflow."""
 
 import warnings
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import numpy as np
 
 from paredown.errors import ConfigError, first_line
 from paredown.host import machine
-from paredown.tracking.contact import lost_contact
+from paredown.tracking.contact import connection_errors
 from paredown.tracking.tags import SWEEP
 
 if TYPE_CHECKING:
@@ -22,39 +22,41 @@ ALIAS = "deploy"
 MOST = 8  # sweeps that are named to choose from
 
 
-def find_sweep(tracker: "Tracker", asked: str | int, key: str) -> "Named":
+def find_sweep(tracker: "Tracker", reference: str | int, key: str) -> "Named":
     """Find the run of a sweep.
 
     Args:
         tracker: Its experiment is searched.
-        asked: Id of the sweep's run, or its folder, the run's name, or its number: the oldest
+        reference: Id of the sweep's run, or its folder, the run's name, or its number: the oldest
             sweep is 1, so that a new one changes no other's.
-        key: That asked.
+        key: Setting that holds the reference.
 
     Raises:
-        ConfigError: If none is meant, or several are.
+        ConfigError: If it names no sweep, or several.
     """
     sweeps = tracker.tagged(SWEEP)
-    asked = str(asked)
-    folder = str(Path(asked).expanduser().absolute())
-    numbers = {str(number): each for number, each in enumerate(reversed(sweeps), 1)}
+    reference = str(reference)
+    folder = str(Path(reference).expanduser().absolute())
+    numbers = {str(number): run for number, run in enumerate(reversed(sweeps), 1)}
     meant = (
-        [each for each in sweeps if each.id == asked]
-        or [each for each in sweeps if each.value == folder]
-        or [each for each in sweeps if each.name == asked]
-        or [each for number, each in numbers.items() if number == asked]
+        [run for run in sweeps if run.id == reference]
+        or [run for run in sweeps if run.value == folder]
+        or [run for run in sweeps if run.name == reference]
+        or [run for number, run in numbers.items() if number == reference]
     )
     if len(meant) != 1:
-        listed = [(number, each) for number, each in numbers.items() if not meant or each in meant]
-        told = ", ".join(f"{number} ({each.name}, {each.value})" for number, each in listed[-MOST:])
+        listed = [(number, run) for number, run in numbers.items() if not meant or run in meant]
+        choices = ", ".join(f"{number} ({run.name}, {run.value})" for number, run in listed[-MOST:])
         older = len(listed) - len(listed[-MOST:])
-        told += f" and {older} older ones" if older else ""
-        raise ConfigError(f"{key} must be one of {told or 'none, no sweep is here'}, got {asked!r}")
+        choices += f" and {older} older ones" if older else ""
+        raise ConfigError(
+            f"{key} must be one of {choices or 'none, no sweep is here'}, got {reference!r}"
+        )
     return meant[0]
 
 
 def fetch(tracker: "Tracker", run_id: str, path: str, folder: Path) -> Path:
-    """Copy a file that a run keeps.
+    """Download a file of a run.
 
     Args:
         tracker: Of the run.
@@ -67,7 +69,7 @@ def fetch(tracker: "Tracker", run_id: str, path: str, folder: Path) -> Path:
     """
     try:
         return Path(tracker.client.download_artifacts(run_id, path, str(folder)))
-    except lost_contact() as error:
+    except connection_errors() as error:
         raise ConfigError(
             f"{path} of run {run_id} must still be in MLflow, got nothing from it; do that run "
             "again, or leave it out by pick.sweep or by deleting it"
@@ -112,12 +114,12 @@ def register(
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         plain = {key: str(value) for key, value in tags.items()}
-        made = client.create_model_version(name, f"runs:/{run_id}/{place}", run_id, tags=plain)
-        client.set_registered_model_alias(name, ALIAS, made.version)
+        version = client.create_model_version(name, f"runs:/{run_id}/{place}", run_id, tags=plain)
+        client.set_registered_model_alias(name, ALIAS, version.version)
     except (MlflowException, OSError) as error:
         reason = f"got {first_line(error)}; the bundle is there all the same"
         raise ConfigError(f"pick.name must be one that MLflow registers, {reason}") from error
-    return int(made.version)
+    return int(version.version)
 
 
 def _save(file: Path, folder: Path, example: tuple["Batch", "Logits"], threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Reaching an MLflow store, and telling a store that is away from one that refuses."""
+"""Connect to an MLflow store; distinguish one that is away from one that refuses."""
 
 import gc
 import logging
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 # A tracking server that does not answer is given up after seconds, not after MLflow's 4 minutes.
-MANNERS = {
+CLIENT_ENV = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -28,8 +28,8 @@ MANNERS = {
 
 
 def prepare() -> None:
-    """Import MLflow, told how long it waits and what it keeps to itself."""
-    for name, value in MANNERS.items():
+    """Import MLflow with short timeouts and without its telemetry and chatter."""
+    for name, value in CLIENT_ENV.items():
         os.environ.setdefault(name, value)
     with without_cycles():  # imports, and the definitions of tables
         import mlflow  # noqa: F401
@@ -39,7 +39,7 @@ def prepare() -> None:
 
 
 def connect(uri: str) -> "MlflowClient":
-    """Make a client that gives up after seconds; nothing is sent yet."""
+    """Return a client that gives up after seconds; nothing is sent yet."""
     prepare()
     with without_cycles():
         from mlflow import MlflowClient
@@ -50,8 +50,8 @@ def connect(uri: str) -> "MlflowClient":
             return MlflowClient(tracking_uri=uri)
 
 
-def knock(uri: str) -> None:
-    """Try a database server once: MLflow goes on for two minutes over a wrong password.
+def ping(uri: str) -> None:
+    """Connect to a database server once: MLflow retries a wrong password for two minutes.
 
     Raises:
         SQLAlchemyError: If it does not answer, or refuses.
@@ -63,37 +63,37 @@ def knock(uri: str) -> None:
     create_engine(uri, poolclass=NullPool).connect().close()
 
 
-def twice(attempt: Callable[[], T]) -> T:
-    """Try once more: MLflow waits 20 s for a locked SQLite file, and a backup can take longer."""
+def retry_once(attempt: Callable[[], T]) -> T:
+    """Retry once: MLflow waits 20 s for a locked SQLite file, and a backup can take longer."""
     try:
         return attempt()
-    except lost_contact() as error:
+    except connection_errors() as error:
         if not may_answer_later(error):
             raise
         return attempt()
 
 
-def lost_contact() -> tuple[type[Exception], ...]:
-    """List the exceptions that a store raises when it is away, locked, or refuses."""
+def connection_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions that a store raises when it is away, locked, or refuses."""
     from mlflow.exceptions import MlflowException
 
     return MlflowException, OSError
 
 
 def refusal(error: Exception) -> str:
-    """Say in one line why a database refuses, and of one that is not there what makes it."""
-    told = first_line(error)
-    missing = re.search(r'database "([^"]+)" does not exist', told)
-    return f"{told}; createdb {missing[1]} makes it" if missing else told
+    """Return in one line why a database refuses; for a missing one, the command that creates it."""
+    message = first_line(error)
+    missing = re.search(r'database "([^"]+)" does not exist', message)
+    return f"{message}; createdb {missing[1]} makes it" if missing else message
 
 
 def is_away(error: Exception) -> bool:
-    """Tell an error of a store that may answer later from every other."""
-    return isinstance(error, lost_contact()) and may_answer_later(error)
+    """Return whether an error is that of a store that may answer later."""
+    return isinstance(error, connection_errors()) and may_answer_later(error)
 
 
 def may_answer_later(error: Exception) -> bool:
-    """Tell a store that is away from a value that it refuses and from a full disk."""
+    """Return False for a value that the store refuses and for a full disk."""
     refused = getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
     return not refused and getattr(error, "errno", None) not in NO_SPACE
 

@@ -75,7 +75,7 @@ def make_whole(uri: str) -> None:
 
 
 def _is_half_made(file: Path) -> bool:
-    """Tell whether a file holds tables of MLflow alone, and not a row in any of them."""
+    """Return whether a file holds only tables of MLflow, and all are empty."""
     listed = "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
     try:
         with contextlib.closing(sqlite3.connect(file)) as connection:  # rolls back a dead writer's
@@ -83,9 +83,9 @@ def _is_half_made(file: Path) -> bool:
             if FIRST_ROW in names and _holds_a_row(connection, FIRST_ROW):
                 return False
             tables = {name for name in names if "alembic_" not in name}
-            held = any(_holds_a_row(connection, name) for name in tables)
-            return tables <= _known_tables() and not held
-    except sqlite3.Error:  # locked, or no database: MLflow tells
+            has_rows = any(_holds_a_row(connection, name) for name in tables)
+            return tables <= _known_tables() and not has_rows
+    except sqlite3.Error:  # locked, or no database: MLflow reports it
         return False
 
 

@@ -48,19 +48,19 @@ def kept_runs(uri: str) -> list[KeptRun]:
     from mlflow.entities import ViewType
 
     client, root = connect(uri), file_of(uri).parent
-    every = [found.experiment_id for found in client.search_experiments(view_type=ViewType.ALL)]
+    every = [listed.experiment_id for listed in client.search_experiments(view_type=ViewType.ALL)]
     runs: Sequence[Any] = client.search_runs(every, run_view_type=ViewType.ALL, max_results=MOST)
     needed = _needed(client, [run for run in runs if run.info.lifecycle_stage == "active"])
-    found = []
+    listed = []
     for run in runs:
         folder = root / run.info.run_id
         own = run.info.artifact_uri in (f"{folder.as_uri()}/artifacts", f"{folder}/artifacts")
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) * own
         deleted = run.info.lifecycle_stage == "deleted"
-        kept = run.info.run_id in needed
+        is_needed = run.info.run_id in needed
         place = folder if own else None
-        found.append(KeptRun(run.info.run_id, run.info.run_name, place, size, deleted, kept))
-    return found
+        listed.append(KeptRun(run.info.run_id, run.info.run_name, place, size, deleted, is_needed))
+    return listed
 
 
 def _needed(client: "MlflowClient", active: Sequence[Any]) -> set[str]:

@@ -52,7 +52,7 @@ class Logged:
 
 
 def under(stage: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Give the metrics of one stage, by their names."""
+    """Return the metrics under `<stage>/`, without that prefix."""
     prefix = f"{stage}/"
     return {
         name.removeprefix(prefix): value
@@ -62,7 +62,7 @@ def under(stage: str, metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def read(client: "MlflowClient", uri: str, experiment: str, parent: str | None) -> list[Logged]:
-    """List the jobs that came to their end, the newest first; one without numbers is left out.
+    """List the finished jobs, the newest first, without those that have a metric that is no number.
 
     Args:
         client: Of the store.
@@ -78,7 +78,7 @@ def read(client: "MlflowClient", uri: str, experiment: str, parent: str | None) 
 
 
 def _is_sound(job: Logged) -> bool:
-    """Tell whether what was measured on a job's files are numbers; warn of one that has others."""
+    """Return whether all metrics of a job's files are finite; warn of one that has others."""
     own = (*job.stages, *metric_names())
     for name, value in job.metrics.items():
         if name.partition("/")[0] in own and not abs(value) < LARGEST:
@@ -92,7 +92,7 @@ def ask(client: "MlflowClient", experiment: str, parent: str | None) -> list[Row
     condition = "attributes.status = 'FINISHED'"
     if parent is not None:
         condition += f" and tags.`{PARENT}` = '{parent}'"
-    found: list[Row] = []
+    rows: list[Row] = []
     token = None
     with without_cycles():
         while True:
@@ -100,10 +100,10 @@ def ask(client: "MlflowClient", experiment: str, parent: str | None) -> list[Row
             for run in page:
                 info, data = run.info, run.data
                 values = data.params, data.metrics, data.tags
-                found.append((info.run_id, info.run_name, info.start_time, *values))
+                rows.append((info.run_id, info.run_name, info.start_time, *values))
             token = page.token
             if not token:
-                return found
+                return rows
 
 
 def _logged(row: Row) -> Logged:

@@ -1,4 +1,4 @@
-"""A candidate's parts, made again from what its run keeps in MLflow, each checked.
+"""Rebuild the parts of a candidate from the artifacts of its run in MLflow, each checked.
 
 Others may write there. Only what is needed to run files is built, of Paredown's own classes or of
 those that the user of this command names; networks are not needed, and never built.
@@ -32,7 +32,7 @@ CONFIG = "config.yaml"
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run measured its variants with.
+    """The parts that a run measured its variants with.
 
     Args:
         dataset: The same images, by their fingerprint.
@@ -45,8 +45,8 @@ class Parts:
     timing: Timing
 
 
-class Workbench:
-    """Fetches, checks and rebuilds, each thing once.
+class RunRestorer:
+    """Fetches, checks and rebuilds the parts of runs, each once.
 
     Args:
         tracker: Of the runs.
@@ -82,8 +82,8 @@ class Workbench:
         program = self._folder / "programs" / key_of(candidate.sha256)
         if program.is_dir():
             return program
-        whole, who = len(places) == len(digests), f"run {candidate.run.id}"
-        require(whole, f"{stage}/file of {who}", f"name {len(digests)} files", len(places))
+        complete, who = len(places) == len(digests), f"run {candidate.run.id}"
+        require(complete, f"{stage}/file of {who}", f"name {len(digests)} files", len(places))
         together, own = Path(tempfile.mkdtemp(dir=self._folder)), True
         for place, digest in zip(places, digests, strict=True):
             run_id, _, path = place.removeprefix("runs:/").partition("/")
@@ -101,7 +101,7 @@ class Workbench:
         return program
 
     def _is_own(self, run_id: str, path: str) -> bool:
-        """Tell whether a file of a run lies on this machine, and belongs to this user."""
+        """Return whether a file of a run is on this machine and belongs to this user."""
         folder = urlsplit(str(self._tracker.client.get_run(run_id).info.artifact_uri))
         file = Path(unquote(folder.path), path)
         return folder.scheme in ("", "file") and file.is_file() and is_own(file)
@@ -116,7 +116,7 @@ class Workbench:
     def _ships(self, run: Logged) -> bool:
         try:
             runtime = self._build(run, self._config(run.id), "runtime")
-        except ConfigError:  # told when one of its variants is chosen
+        except ConfigError:  # reported when one of its variants is chosen
             return True
         return runtime.standalone is not None
 
@@ -126,8 +126,8 @@ class Workbench:
         try:
             cfg = OmegaConf.to_container(OmegaConf.create(file.read_text()), resolve=False)
         except (YAMLError, UnicodeDecodeError, ValueError) as error:
-            told = first_line(error)
-            raise ConfigError(f"{CONFIG} of run {run_id} must be YAML, got {told}") from error
+            message = first_line(error)
+            raise ConfigError(f"{CONFIG} of run {run_id} must be YAML, got {message}") from error
         require(isinstance(cfg, dict), f"{CONFIG} of run {run_id}", "be a mapping", cfg)
         assert isinstance(cfg, dict)
         return {str(key): node for key, node in cfg.items()}

@@ -1,4 +1,4 @@
-"""One MLflow run, and what becomes of it while the store does not answer."""
+"""One MLflow run; its events are kept on disk while the store does not answer."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from paredown.errors import NO_SPACE, ConfigError, RunError, first_line, require
 from paredown.printable import hide_passwords
-from paredown.tracking.contact import connect, lost_contact, may_answer_later, twice
+from paredown.tracking.contact import connect, connection_errors, may_answer_later, retry_once
 from paredown.trust import stays_within
 
 if TYPE_CHECKING:
@@ -49,15 +49,15 @@ class Run:
         self._send({"do": "log", "metrics": values, "params": settings, "tags": dict(tags or {})})
 
     def log_curves(self, prefix: str, curves: Sequence[Mapping[str, float]]) -> None:
-        """Log metrics under <prefix>/, one mapping a step, the first at step 1."""
+        """Log metrics under <prefix>/, one mapping per step, the first at step 1."""
         now = int(time.time() * 1000)
         values = [
             (f"{prefix}/{name}", float(value), now, step)
             for step, point in enumerate(curves, start=1)
             for name, value in point.items()
         ]
-        for at in range(0, len(values), 1000):  # MLflow's limit of a batch
-            batch = values[at : at + 1000]
+        for start in range(0, len(values), 1000):  # MLflow's limit of a batch
+            batch = values[start : start + 1000]
             self._send({"do": "log", "metrics": batch, "params": {}, "tags": {}})
 
     def log_dataset(self, name: str, digest: str) -> None:
@@ -78,7 +78,7 @@ class Run:
         self._send({"do": "file", "file": str(file), "folder": folder})
 
     def keep(self, file: Path, stage: str, digest: str) -> str:
-        """Keep a file that ships, tag this run its holder, and give its place, `runs:/…`."""
+        """Keep a file that ships, tag this run as its holder, and return its address, `runs:/…`."""
         self._send({"do": "file", "file": str(file), "folder": stage})
         path = f"{stage}/{file.name}"
         self.log(tags={file_tag(digest): path})
@@ -91,9 +91,9 @@ class Run:
     def _send(self, event: dict[str, Any]) -> None:
         if self.unsent is None:
             try:
-                twice(lambda: send(self._client, self.id, event))
+                retry_once(lambda: send(self._client, self.id, event))
                 return
-            except lost_contact() as error:
+            except connection_errors() as error:
                 if getattr(error, "errno", None) in NO_SPACE and event["do"] == "file":
                     size = Path(event["file"]).stat().st_size
                     raise RunError(
@@ -129,7 +129,7 @@ class Run:
 
 
 def send(client: "MlflowClient", run_id: str, event: Mapping[str, Any]) -> None:
-    """Tell the store one event of a run."""
+    """Send one event of a run to the store."""
     from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 
     match event["do"]:
@@ -163,7 +163,7 @@ def upload(folder: Path, uri: str) -> int:
     Raises:
         ConfigError: If the store still does not answer; nothing is lost then.
     """
-    done = 0
+    uploaded = 0
     for unsent in sorted(folder.rglob(UNSENT)):
         opening, *events = _read_events(unsent) or [{}]
         run_id = opening.get("run_id")
@@ -171,16 +171,16 @@ def upload(folder: Path, uri: str) -> int:
             log.warning("%s does not say whose run it is; it is left as it is", unsent)
             continue
         try:
-            whole = _upload_one(unsent, connect(uri), run_id, events)
-        except lost_contact() as error:
+            complete = _upload_one(unsent, connect(uri), run_id, events)
+        except connection_errors() as error:
             hidden = hide_passwords(uri)
             raise ConfigError(
                 f"{hidden} must answer to take {unsent}, got {first_line(error)}"
             ) from error
-        if whole:
+        if complete:
             unsent.rename(unsent.with_suffix(".sent"))
-            done += 1
-    return done
+            uploaded += 1
+    return uploaded
 
 
 def _read_events(unsent: Path) -> list[dict[str, Any]]:
@@ -200,7 +200,7 @@ def _upload_one(
     """Send one run's events; False if its run is gone and nothing can be sent.
 
     Raises:
-        Exception: One of `lost_contact`, if the store is away.
+        Exception: One of `connection_errors`, if the store is away.
     """
     if is_deleted(client, run_id):
         log.warning("%s", deleted(run_id, unsent.parent, client.tracking_uri))
@@ -215,7 +215,7 @@ def _upload_one(
                 continue
         try:
             send(client, run_id, event)
-        except lost_contact() as error:
+        except connection_errors() as error:
             if may_answer_later(error):
                 raise
             log.warning("run %s does not take a part of %s: %s", run_id, unsent, first_line(error))
@@ -223,7 +223,7 @@ def _upload_one(
 
 
 def is_deleted(client: "MlflowClient", run_id: str) -> bool:
-    """Tell whether the store answers that a run was deleted, for a while or for good."""
+    """Return whether the store reports a run as deleted, restorable or not."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -235,7 +235,7 @@ def is_deleted(client: "MlflowClient", run_id: str) -> bool:
 
 
 def deleted(run_id: str, folder: Path, uri: str) -> str:
-    """Say what becomes of the results of a run that was deleted, and what can be done."""
+    """Return a message: where the results of a deleted run are, and how to log them."""
     return (
         f"run {run_id} was deleted in MLflow; results stay in {folder}. The same command logs them "
         f"in a new run; or restore that one (mlflow runs restore --run-id {run_id}), then run: "
@@ -244,7 +244,7 @@ def deleted(run_id: str, folder: Path, uri: str) -> str:
 
 
 def upload_command(folder: Path, uri: str) -> str:
-    """Give the command that sends what jobs under a folder could not; passwords are starred."""
+    """Return the command that uploads unsent events under a folder; passwords are starred."""
     words = shlex.join([str(folder), hide_passwords(uri)])
     return f"python -m paredown.tracking.upload {words}"
 

@@ -1,7 +1,7 @@
 """Finished runs from the tables of MLflow's database: four queries, however many runs there are.
 
-MLflow's API makes an object of every metric, param and tag, which takes 1.3 ms a run; here they
-stay what the database gives.
+MLflow's API makes an object of every metric, param and tag, which takes 1.3 ms per run; here rows
+are used as the database returns them.
 """
 
 import math
@@ -30,7 +30,7 @@ def read_tables(uri: str, experiment: str, parent: str | None) -> list[Row] | No
         parent: Id of a sweep's run; None: all runs of the experiment.
 
     Returns:
-        None where only the API can tell: the store is a server or a database that is not known
+        None where only the API can read them: the store is a server or a database that is not known
         here, cannot be read alone, or has other tables than this.
     """
     if not uri.startswith((SQLITE, "postgresql")):
@@ -69,14 +69,14 @@ def _read(connection: "Connection", experiment: int, parent: str | None) -> list
         wanted.append(SqlRun.run_uuid.in_(select(SqlTag.run_uuid).where(*mark)))
 
     def of(table: Any, *more: Any) -> Iterable[Any]:
-        asked = select(table.run_uuid, table.key, table.value, *more)
+        query = select(table.run_uuid, table.key, table.value, *more)
         mine = SqlRun.run_uuid == table.run_uuid
-        return connection.execute(asked.join(SqlRun, mine).where(*wanted))
+        return connection.execute(query.join(SqlRun, mine).where(*wanted))
 
     # The runs first: what finishes in between is left out, instead of being read in part.
     newest = (SqlRun.start_time.desc(), SqlRun.run_uuid)
     runs = select(SqlRun.run_uuid, SqlRun.name, SqlRun.start_time).where(*wanted)
-    found = connection.execute(runs.order_by(*newest)).all()
+    rows = connection.execute(runs.order_by(*newest)).all()
     tags, params = _by_run(of(SqlTag)), _by_run(of(SqlParam))
     metrics = _by_run(
         (run, key, math.nan if is_nan else value)
@@ -84,12 +84,12 @@ def _read(connection: "Connection", experiment: int, parent: str | None) -> list
     )
     return [
         (run, name or tags[run].get(NAME, name), started, params[run], metrics[run], tags[run])
-        for run, name, started in found
+        for run, name, started in rows
     ]
 
 
 def _by_run(values: Iterable[Any]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    groups: dict[str, dict[str, Any]] = defaultdict(dict)
     for run, key, value in values:
-        found[run][key] = value
-    return found
+        groups[run][key] = value
+    return groups

@@ -17,7 +17,7 @@ from paredown.errors import first_line
 from paredown.host.process import MACHINE, died, owner, user_name
 from paredown.printable import hide_passwords
 from paredown.run.results import OVER_BUDGET, where_line
-from paredown.tracking.contact import lost_contact, twice
+from paredown.tracking.contact import connection_errors, retry_once
 from paredown.tracking.reader import Logged, read, under
 from paredown.tracking.run import Run, file_tag, upload_command
 from paredown.tracking.tags import (
@@ -45,7 +45,7 @@ Tags = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Named:
-    """A run and what one of its tags says.
+    """A run and the value of one of its tags.
 
     Args:
         id, name: Of the run.
@@ -72,7 +72,7 @@ class Tracker:
         """Open a run; it ends FINISHED, FAILED on an exception, KILLED on an interruption.
 
         Args:
-            name: What the run is.
+            name: Shown in MLflow.
             folder: The job's own; keeps what the store cannot take, see `Run`.
             parent: Id of the run of the sweep.
             tags: Set at the start.
@@ -99,17 +99,17 @@ class Tracker:
         if parent is not None:
             own[PARENT] = parent
         tags = {**own, **(tags or {})}
-        created = twice(
+        created = retry_once(
             lambda: self.client.create_run(self.experiment_id, run_name=name, tags=tags)
         )
         return Run(self.client, created.info.run_id, self.uri, folder)
 
     def reopen(self, tag: str, value: str, folder: Path) -> Run | None:
         """Go on with the run that carries a tag, if there is one; it is RUNNING again."""
-        found = [run for run in self._tagged_as(tag, value) if run.data.tags[tag] == value]
-        if not found:
+        runs = [run for run in self._tagged_as(tag, value) if run.data.tags[tag] == value]
+        if not runs:
             return None
-        run = Run(self.client, found[0].info.run_id, self.uri, folder)
+        run = Run(self.client, runs[0].info.run_id, self.uri, folder)
         self.client.update_run(run.id, status="RUNNING")
         run.log(tags=_owner())
         return run
@@ -119,7 +119,7 @@ class Tracker:
         return Run(self.client, run_id, self.uri, folder)
 
     def has(self, run_id: str) -> bool:
-        """Tell whether the store knows a run, and has not deleted it."""
+        """Return whether the store knows a run, and has not deleted it."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -133,11 +133,11 @@ class Tracker:
         for run in self._search(f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{host}'"):
             if died(_read_owner(run.data.tags)):
                 log.info("closing run %s, left by a process that died", run.info.run_name)
-                with contextlib.suppress(*lost_contact()):  # deleted meanwhile
+                with contextlib.suppress(*connection_errors()):  # deleted meanwhile
                     self.client.set_terminated(run.info.run_id, "KILLED")
 
     def where(self, run: Run) -> list[str]:
-        """Say where a run's files are, and how those that were not sent are."""
+        """Return where a run's files are, or the command that uploads those not sent."""
         if run.unsent is not None:
             return [
                 f"files:   {run.unsent.parent}",
@@ -148,7 +148,7 @@ class Tracker:
         return [f"files:   {plain}"]
 
     def compare(self) -> list[str]:
-        """Say how the experiment's runs are seen in a browser."""
+        """Return how to open the experiment's runs in a browser."""
         if self.uri.startswith("http"):
             return [f"compare: {link(hide_passwords(self.uri), self.experiment_id)}"]
         return [
@@ -157,7 +157,7 @@ class Tracker:
         ]
 
     def finished(self, parent: str | None = None) -> list[Logged]:
-        """List the jobs that came to their end, the newest first.
+        """List the finished jobs, the newest first.
 
         Args:
             parent: Id of a sweep's run; None: all jobs of the experiment.
@@ -165,7 +165,7 @@ class Tracker:
         return read(self.client, self.uri, self.experiment_id, parent)
 
     def jobs(self, parent: str) -> list[dict[str, Any]]:
-        """List the jobs of a sweep as their result files would tell them, from what they logged.
+        """List the jobs of a sweep in the form of their result files, from their MLflow runs.
 
         Args:
             parent: Id of the run of the sweep.
@@ -183,17 +183,17 @@ class Tracker:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 return Path(self.client.download_artifacts(run_id, name, folder)).read_text()
-            except lost_contact():
+            except connection_errors():
                 return None
 
     def place_of(self, sha256: str) -> str | None:
         """Find where a run of this experiment keeps the file with this sha256: `runs:/…`."""
         tag = file_tag(sha256)
         try:
-            found = self._search(f"tags.`{tag}` != ''", limit=1)
-        except lost_contact():  # then this run keeps it, too
+            runs = self._search(f"tags.`{tag}` != ''", limit=1)
+        except connection_errors():  # then this run keeps it, too
             return None
-        return f"runs:/{found[0].info.run_id}/{found[0].data.tags[tag]}" if found else None
+        return f"runs:/{runs[0].info.run_id}/{runs[0].data.tags[tag]}" if runs else None
 
     def _tagged_as(self, tag: str, value: str) -> Sequence[Any]:
         """Find runs by a tag's value; of one that a filter cannot hold all that have the tag."""
@@ -202,30 +202,30 @@ class Tracker:
         return self._search(f"tags.`{tag}` = '{value}'", limit=1)
 
     def _search(self, condition: str, limit: int = 1000) -> Sequence[Any]:
-        found: Sequence[Any] = self.client.search_runs(
+        runs: Sequence[Any] = self.client.search_runs(
             [self.experiment_id], condition, max_results=limit
         )
-        return found
+        return runs
 
 
 def _result(run: Any) -> dict[str, Any]:
     """Read a job's result from its run, as `results.write_result` has it."""
     tags, metrics = run.data.tags, run.data.metrics
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "number": int(tags[JOB]),
         "run_id": run.info.run_id,
         "status": run.info.status,
         "overrides": shlex.split(tags.get(COMMAND, ""))[2:],
     }
     if OVER in tags:
-        return {**found, "status": OVER_BUDGET, "error": tags[OVER]}
+        return {**result, "status": OVER_BUDGET, "error": tags[OVER]}
     if ERROR in tags:
-        return {**found, "error": tags[ERROR]}
+        return {**result, "error": tags[ERROR]}
     if run.info.status != "FINISHED" or STAGES not in tags:
-        return {**found, "error": "it did not come to its end"}
+        return {**result, "error": "it did not come to its end"}
     stages = tags[STAGES].split(",")
     rows = [{"stage": stage, **_note(stage, tags), **under(stage, metrics)} for stage in stages]
-    return {**found, "rows": rows, "eager": under("eager", metrics), "where": where_line(tags)}
+    return {**result, "rows": rows, "eager": under("eager", metrics), "where": where_line(tags)}
 
 
 def _note(stage: str, tags: Tags) -> dict[str, str]:
@@ -248,9 +248,9 @@ def _read_owner(tags: Tags) -> dict[str, Any]:
 
 def git_commit() -> str | None:
     """Name the commit of the folder we stand in, with -dirty after it if files are changed."""
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:  # git is not installed, or the folder we stand in is gone
         return None
     return answer.stdout.strip() or None

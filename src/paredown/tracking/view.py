@@ -41,12 +41,12 @@ STAGES = ("baseline", "distill", "prune", "quantize")  # whose curves are shown,
 
 
 def link(server: str, experiment: str) -> str:
-    """Give the address of an experiment's view on a server."""
+    """Return the address of an experiment's view on a server."""
     return f"{server}/#/experiments/{experiment}/runs?viewStateShareKey={NAME}"
 
 
 def view() -> str:
-    """Write the view: finished jobs by accuracy, taken out from under their sweeps."""
+    """Return the view as JSON: finished jobs by accuracy, taken out from under their sweeps."""
     shown = {"display": True, "isReordered": False, "deleted": False}
     return json.dumps(
         {
