@@ -126,7 +126,7 @@ class Trial:
         hook = network.register_forward_hook(self._see)
         loss = step.label_loss(0.0)
         try:
-            step.take_step(network.train(), optimizer, loss, batch, fast, self.classes)
+            step.take_step(network.train(), optimizer, loss, batch, fast, self.classes, {})
         except (Exception, SystemExit) as error:  # whatever a user's own code raises
             rule = f"train on {IMAGES} images of {self.size}" + " in bfloat16" * fast
             raise self._refusal(network, rule, error) from error

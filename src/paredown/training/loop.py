@@ -20,6 +20,7 @@ from paredown.errors import ConfigError, RunError
 from paredown.host import machine
 from paredown.model.form import arrange, detach_cached, layout
 from paredown.training import Training
+from paredown.training.padding import padded_positions
 from paredown.training.progress import TrainingProgress
 from paredown.training.step import Batch, Loss, label_loss, make_optimizer, take_step
 
@@ -79,12 +80,15 @@ def fit(
     batches = _batches(training, dataset, np.random.default_rng(seed), told)
     batches = _ahead(batches) if dataset.streams else batches
     curves: list[dict[str, float]] = []
-    with TrainingProgress(title, training.batch_size, epochs * steps, epochs) as progress:
+    with (
+        TrainingProgress(title, training.batch_size, epochs * steps, epochs) as progress,
+        padded_positions(module) as padded,
+    ):
         for epoch in range(1, epochs + 1):
             total = torch.zeros(2, device=device)  # loss and hits, summed
             for _ in range(steps):
                 batch = next(batches).to(device, images)
-                found = take_step(module, optimizer, loss, batch, fast, classes)
+                found = take_step(module, optimizer, loss, batch, fast, classes, padded)
                 _require_finite(found[0], title, "loss", epoch, training)
                 rate = float(schedule.get_last_lr()[0])
                 schedule.step()

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from paredown.errors import RunError
 from paredown.training import Training
+from paredown.training.padding import Masks, zero_gradients
 
 
 class Batch(NamedTuple):
@@ -80,6 +81,7 @@ def take_step(
     batch: Batch,
     fast: bool,
     classes: int,
+    padded: Masks,
 ) -> Tensor:
     """Take a step.
 
@@ -90,6 +92,7 @@ def take_step(
         batch: In its layout.
         fast: Whether it multiplies in bfloat16.
         classes: Width of the logits.
+        padded: Positions of kernels whose gradients are zero, whatever the backward pass gives.
 
     Returns:
         The loss and the share of images that were named rightly, (2,).
@@ -99,6 +102,7 @@ def take_step(
         value = loss(logits.float(), batch)
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
+    zero_gradients(padded)
     optimizer.step()
     named = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(dim=1)
     hits = (logits.argmax(dim=1) == named).float().mean()
