@@ -97,9 +97,7 @@ def _digest(cfg: DictConfig) -> str:
 
 def _log_failure(cfg: DictConfig, folder: Path, message: str) -> None:
     """Log a job that failed before its run was open, so that its sweep sees it on any machine."""
-    with contextlib.suppress(
-        ConfigError, *connection_errors()
-    ):  # a server that is away was reported
+    with contextlib.suppress(ConfigError, *connection_errors()):  # reported already
         tracking = build(cfg, "tracking")
         tracker, number = tracking.visit(), record.number()  # the job has waited for it already
         if not any(job["number"] == number for job in tracker.jobs(tracking.parent)):

@@ -22,6 +22,7 @@ from paredown.errors import ConfigError, RunError
 from paredown.host import machine
 from paredown.model.form import arrange, detach_cached, layout
 from paredown.training import Training
+from paredown.training.padding import padded_positions
 from paredown.training.progress import TrainingProgress
 from paredown.training.step import Batch, Loss, make_optimizer, take_step
 
@@ -58,17 +59,20 @@ def fit(
     steps = len(dataset.train) // training.batch_size  # per epoch; a smaller last batch is dropped
     epochs = training.epochs if stop is None else min(stop, training.epochs)
     optimizer, schedule = make_optimizer(training, module, steps * training.epochs)
-    memory_format = layout(arrange(module.to(device)).train())
+    memory_format, classes = layout(arrange(module.to(device)).train()), len(dataset.classes)
     batches = _batches(training, dataset, np.random.default_rng(seed), source)
     batches = _prefetched(batches) if dataset.streams else batches
     curves: list[dict[str, float]] = []
-    with TrainingProgress(title, training.batch_size, epochs * steps, epochs) as progress:
+    with (
+        TrainingProgress(title, training.batch_size, epochs * steps, epochs) as progress,
+        padded_positions(module) as padded,
+    ):
         for epoch in range(1, epochs + 1):
             total = torch.zeros(2, device=device)  # loss and accuracy, summed over steps
             for batch in islice(batches, steps):
                 rate = float(schedule.get_last_lr()[0])
                 batch = batch.to(device, memory_format)
-                result = take_step(module, optimizer, loss, batch, fast, len(dataset.classes))
+                result = take_step(module, optimizer, loss, batch, fast, classes, padded)
                 _require_finite(result[0], title, "loss", epoch, training)
                 schedule.step()
                 total += result

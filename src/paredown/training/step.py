@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from paredown.errors import RunError
 from paredown.training import Training
+from paredown.training.padding import Masks, zero_gradients
 
 
 class Batch(NamedTuple):
@@ -72,6 +73,7 @@ def take_step(
     batch: Batch,
     fast: bool,
     classes: int,
+    padded: Masks,
 ) -> Tensor:
     """Take one optimizer step, with bfloat16 autocast if `fast`; return loss and accuracy, (2,)."""
     with torch.autocast(batch.images.device.type, torch.bfloat16, fast):
@@ -79,6 +81,7 @@ def take_step(
         value = loss(logits.float(), batch)
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
+    zero_gradients(padded)
     optimizer.step()
     labels = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(dim=1)
     accuracy = (logits.argmax(dim=1) == labels).float().mean()
