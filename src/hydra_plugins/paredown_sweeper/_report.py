@@ -36,11 +36,9 @@ def summary(
         default: The point that nobody searched for; None: it is not in the space.
 
     Returns:
-        objectives, budget, baseline, baselines: how many there are, reference, hypervolume (after
-        each trial; null without a baseline), trials, front: the numbers of the trials on it,
-        default: the number of the trial with the configuration's own values, importances: of each
-        objective, missed: what comes nearest to the budget if nothing meets it, and seconds_saved
-        by not training.
+        The content of front.json. `hypervolume` is that after each trial, null without a baseline;
+        `front`, `default` and `nearest` are numbers of trials; `missed` is a message if nothing
+        meets the budget; `seconds_saved` counts what was not trained.
     """
     limits = budget or Budget(None, None, None)
     points = [trial.user_attrs[METRICS] for trial in trials]
@@ -49,7 +47,8 @@ def summary(
     trained = [trial for trial in trials if not trial.user_attrs[UNTRAINED]]
     baseline = trained[0].user_attrs[BASELINE] if trained else {}
     reference = _reference(baseline, objectives)
-    found = {
+    nearest = trials[limits.nearest(points)] if points and not inside else None
+    return {
         "objectives": objectives,
         "budget": limits.limits,
         "baseline": baseline,
@@ -60,22 +59,23 @@ def summary(
         "default": next((trial.number for trial in trials if trial.params == default), None),
         "importances": importances(trained, objectives),
         "seconds_saved": _seconds_saved(trials),
-        "nearest": trials[limits.nearest(points)].number if points and not inside else None,
-        "trials": [
-            {
-                "trial": trial.number,
-                "job": trial.user_attrs[JOB],
-                "params": trial.params,
-                "metrics": point,
-                "misses": limits.misses(point),
-                "on_front": index in on_front,
-                "untrained": trial.user_attrs[UNTRAINED],
-            }
-            for index, (trial, point) in enumerate(zip(trials, points, strict=True))
-        ],
+        "nearest": None if nearest is None else nearest.number,
+        "trials": [_row(trial, limits, index in on_front) for index, trial in enumerate(trials)],
+        "missed": "" if nearest is None else _missed(nearest, limits),
     }
-    near = [trial for trial in trials if trial.number == found["nearest"]]
-    return {**found, "missed": _missed(near[0], limits) if near else ""}
+
+
+def _row(trial: FrozenTrial, limits: Budget, on_front: bool) -> dict[str, Any]:
+    metrics = trial.user_attrs[METRICS]
+    return {
+        "trial": trial.number,
+        "job": trial.user_attrs[JOB],
+        "params": trial.params,
+        "metrics": metrics,
+        "misses": limits.misses(metrics),
+        "on_front": on_front,
+        "untrained": trial.user_attrs[UNTRAINED],
+    }
 
 
 def _network(trial: FrozenTrial) -> tuple[float | None, ...]:

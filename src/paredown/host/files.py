@@ -7,7 +7,7 @@ from pathlib import Path
 
 def write_atomically(file: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a hidden file beside `file`, and rename it once it is on the disk."""
-    partial = file.with_name(f".{file.name}")
+    partial = file.with_name(f".{os.getpid()}-{file.name}")
     write(partial)
     descriptor = os.open(partial, os.O_RDONLY)
     try:

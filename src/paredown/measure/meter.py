@@ -40,15 +40,15 @@ def cost_meter(
         return
     with tempfile.TemporaryDirectory(prefix="paredown-") as name:
         lowered: dict[int, Path] = {}
-        kept: list[Variant] = []  # so that no two get the same id
+        variants: list[Variant] = []  # alive, so that no two get the same id
 
         def lower(variant: Variant) -> Path:
             if id(variant.module) not in lowered:
-                folder = Path(name) / str(len(kept))
+                folder = Path(name) / str(len(variants))
                 folder.mkdir()
                 runtime.lower(variant, dataset, folder)
                 lowered[id(variant.module)] = folder
-                kept.append(variant)
+                variants.append(variant)
             return lowered[id(variant.module)]
 
         def size_mb(variant: Variant) -> float:

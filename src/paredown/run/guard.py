@@ -68,10 +68,10 @@ class Guarded:
     def describe(self) -> dict[str, Any]:
         """Return the same as plain data."""
         failed = [asdict(recipe) for recipe in self.failures]
-        tried = [asdict(recipe) for recipe in self.outcomes]
+        outcomes = [asdict(recipe) for recipe in self.outcomes]
         return {
             "kept": self.chosen.recipe,
-            "tried": tried,
+            "tried": outcomes,
             **({"failed": failed} if failed else {}),
         }
 
@@ -86,8 +86,7 @@ def lower(
 ) -> Guarded:
     """Lower a variant with numerics; if that costs too much accuracy, by its fallbacks.
 
-    The first recipe within `max_drop` is chosen, or else the most accurate one. A recipe that the
-    engine cannot carry out is skipped.
+    The first recipe within `max_drop` is chosen, else the most accurate one that the engine runs.
 
     Args:
         runtime: Lowers and runs.
@@ -107,10 +106,10 @@ def lower(
     failures: dict[Failure, RunError] = {}
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
         for number, numerics in enumerate(_recipes(runtime, requested)):
-            place, recipe = Path(scratch) / str(number), difference(numerics, requested)
+            place, recipe = Path(scratch, str(number)), difference(numerics, requested)
             place.mkdir()
+            lowered = replace(variant, numerics=numerics)
             try:
-                lowered = replace(variant, numerics=numerics)
                 converted = runtime.lower(lowered, dataset, place, source)
             except RunError as error:
                 failures[Failure(recipe, str(error))] = error

@@ -192,10 +192,10 @@ class Session:
         return self._step((*variant.overrides, *own), (*variant.path.names[1:], stage))
 
     def _step(self, own: Sequence[str], stages: Sequence[str]) -> Step:
-        made = self._planned(own, stages)
-        made.check(self.dataset)
-        require_trained(made.networks, self.dataset)
-        step = Step(tuple(own), made.path(self.dataset, self._store))
+        planned = self._planned(own, stages)
+        planned.check(self.dataset)
+        require_trained(planned.networks, self.dataset)
+        step = Step(tuple(own), planned.path(self.dataset, self._store))
         step.path.variant(step.index)
         return step
 
@@ -203,12 +203,13 @@ class Session:
         """Build the plan of a run with these settings and stages."""
         network = [] if any(text.startswith("model=") for text in own) else self._base
         path = f"technique.stages=[{','.join(stages)}]"
-        made = plan(composed(*self._overrides, *network, *own, path))
+        planned = plan(composed(*self._overrides, *network, *own, path))
         if self._baseline_epochs is None:
-            return made
-        baseline: Any = made.stages[BASELINE]
+            return planned
+        baseline: Any = planned.stages[BASELINE]
         training = replace(baseline.training, epochs=self._baseline_epochs)
-        return replace(made, stages={**made.stages, BASELINE: replace(baseline, training=training)})
+        stages = {**planned.stages, BASELINE: replace(baseline, training=training)}
+        return replace(planned, stages=stages)
 
 
 def _named(handed: Sequence[Any], overrides: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -15,24 +15,20 @@ SCRIPT = "from paredown.cli.commands import run; run()"
 
 
 def run_command(own: Sequence[str], overrides: Sequence[str]) -> list[dict[str, Any]]:
-    """Do a run, and return the rows of its table.
-
-    Args:
-        own: Of the session; what it does not say is as in conf/.
-        overrides: Beside them.
+    """Do a run with the session's own overrides and further ones; return the rows of its table.
 
     Raises:
-        RunError: If the command fails; it has said why.
+        RunError: If the command fails; it has printed why.
     """
     stamp = datetime.now().astimezone().strftime("%Y-%m-%d/%H-%M-%S-%f")
     folder = Path("multirun", stamp)
     named = [text for text in overrides if text.startswith("hydra.run.dir=")]
-    place = [] if named else [f"hydra.run.dir={folder}"]
-    found = named[0].partition("=")[2] if named else folder
-    command = [sys.executable, "-c", SCRIPT, *own, *overrides, *place]
+    if named:
+        folder = Path(named[-1].partition("=")[2])
+    command = [sys.executable, "-c", SCRIPT, *own, *overrides, f"hydra.run.dir={folder}"]
     paths = os.pathsep.join(path for path in sys.path if path)
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False)
-    rows: list[dict[str, Any]] = read_result(Path(found)).get("rows", [])
-    if done.returncode or not rows:
-        raise RunError(f"run.py ended with exit code {done.returncode}; it has said why above")
+    process = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False)
+    rows: list[dict[str, Any]] = read_result(folder).get("rows", [])
+    if process.returncode or not rows:
+        raise RunError(f"run.py ended with exit code {process.returncode}; the reason is above")
     return rows

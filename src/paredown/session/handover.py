@@ -1,13 +1,12 @@
-"""A network and images that Python code has at hand, written down as configuration.
+"""A network and images from Python, written as files and as the overrides that name them.
 
-Both are kept by their content in the user's cache folder: whatever works on them knows them again,
-whether a session, `python run.py` with these overrides, or `pick.py` later.
+Both lie in the user's cache folder under a hash of their content, so that a session, `python
+run.py` with these overrides, and `pick.py` later use the same ones.
 """
 
 import hashlib
 import inspect
 import json
-import secrets
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from paredown.config import build, composed
 from paredown.dataset.arrays import ROLES, as_split
 from paredown.errors import ConfigError, require
+from paredown.host.files import write_atomically
 from paredown.model.custom import CLASSES
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ MOVE = "put its class into a file of its own, my_net.py, and import it from ther
 
 
 def data_overrides(data: object) -> list[str]:
-    """Write images and labels into a file, and return what makes them the data set.
+    """Write images and labels into a file, and return the overrides that make it the data set.
 
     Args:
         data: A pair (images, labels), a torch Dataset of such pairs, or a mapping of "train" and,
-            if they are there, "val" and "test" to one of these.
+            optionally, "val" and "test" to one of these.
 
     Raises:
-        ConfigError: For what is none of them.
+        ConfigError: For anything else.
     """
     splits = data if isinstance(data, Mapping) else {"train": data}
     unknown = sorted(map(str, splits.keys() - set(ROLES)))
@@ -78,12 +78,12 @@ def _pair(data: Any) -> tuple[Any, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Take a tensor to where NumPy reads it; leave the rest."""
+    """Move a tensor to where NumPy reads it."""
     return value.detach().cpu().numpy() if hasattr(value, "detach") else value
 
 
 def _as_bytes(images: Any) -> Any:
-    """Turn numbers of 0..1, as torchvision's ToTensor gives them, into bytes."""
+    """Convert numbers in 0..1, as of torchvision's ToTensor, into bytes."""
     if not np.issubdtype(images.dtype, np.floating):
         return images
     low, high = float(images.min()), float(images.max())
@@ -93,11 +93,11 @@ def _as_bytes(images: Any) -> Any:
 
 
 def model_overrides(module: "nn.Module", classes: int, shape: tuple[int, int, int]) -> list[str]:
-    """Write a network's weights into a file, and return what builds it again with them.
+    """Write a network's weights into a file, and return the overrides that rebuild it.
 
     Args:
-        module: The network; stays as it is.
-        classes: Of the data.
+        module: Stays as it is.
+        classes: Their number in the data.
         shape: Channels, height and width of one image.
 
     Raises:
@@ -119,7 +119,7 @@ def _own(tensor: Any) -> Any:
 
 
 def _source(module: "nn.Module", state: Mapping[str, Any], classes: int) -> list[str]:
-    """Name what builds a network: a library's builder, or its class with its arguments."""
+    """Return the overrides of a library's builder, or of a class with its arguments."""
     cls = type(module)
     library = cls.__module__.partition(".")[0]
     if library == "torchvision":
@@ -133,7 +133,7 @@ def _source(module: "nn.Module", state: Mapping[str, Any], classes: int) -> list
 
 
 def _torchvision(cls: type, state: Mapping[str, Any]) -> str:
-    """Find the builder of torchvision's that gives a class with tensors of these shapes."""
+    """Return the builder of torchvision that gives a class with tensors of these shapes."""
     import torch
     from torchvision import models
 
@@ -163,9 +163,9 @@ def _target(cls: type) -> str:
 
 
 def _arguments(module: "nn.Module", classes: int) -> dict[str, Any]:
-    """Return the arguments that build a network again: those that it keeps under their names."""
-    found: dict[str, Any] = {}
-    lacking = []
+    """Return the arguments that rebuild a network: its attributes of the same names."""
+    arguments: dict[str, Any] = {}
+    missing = []
     for name, parameter in inspect.signature(type(module)).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -173,56 +173,54 @@ def _arguments(module: "nn.Module", classes: int) -> dict[str, Any]:
             continue  # filled in
         value = getattr(module, name, inspect.Parameter.empty)
         if isinstance(value, PLAIN):
-            found[name] = value
+            arguments[name] = value
         elif parameter.default is inspect.Parameter.empty:
-            lacking.append(name)
-    hint = f"keep them as self.{lacking[0]} and so on, plain values" if lacking else ""
-    rule = "keep the arguments of its __init__, by which it is built again"
-    require(not lacking, MODEL, rule, f"{type(module).__name__} without {', '.join(lacking)}", hint)
-    return found
+            missing.append(name)
+    hint = f"keep them as self.{missing[0]} and so on, plain values" if missing else ""
+    rule = "keep the arguments of its __init__, which rebuild it"
+    require(not missing, MODEL, rule, f"{type(module).__name__} without {', '.join(missing)}", hint)
+    return arguments
 
 
 def _require_same(
     module: "nn.Module", named: list[str], classes: int, shape: tuple[int, int, int]
 ) -> None:
-    """Refuse a network that its class builds otherwise: with other layers or other answers."""
+    """Refuse a network whose class rebuilds it with other layers or other logits."""
     import torch
 
     from paredown.model.loading import build_with_weights
 
-    again = build_with_weights(build(composed(*named), "model"), classes, shape).eval()
+    rebuilt = build_with_weights(build(composed(*named), "model"), classes, shape).eval()
     device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
     was_training = module.training
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
-            wanted, got = module.eval()(images.to(device)).cpu(), again(images)
+            expected, logits = module.eval()(images.to(device)).cpu(), rebuilt(images)
     finally:
         module.train(was_training)
-    if wanted.shape != got.shape:
-        return  # a head of other classes, which starts fresh and is told
-    far = float((wanted - got).abs().max()) > SAME * float(wanted.abs().max())
+    if expected.shape != logits.shape:
+        return  # a head of other classes, which starts afresh and is reported
+    far = float((expected - logits).abs().max()) > SAME * float(expected.abs().max())
     hint = "let its class build all of it, with the arguments that it keeps"
-    require(not far, MODEL, "answer alike when its class builds it again", "another answer", hint)
+    require(not far, MODEL, "give the same logits when its class rebuilds it", "others", hint)
 
 
 def _keep(digest: str, ending: str, write: Callable[[Path], object]) -> str:
-    """Write a file into the cache folder unless it is there, whole or not at all; name it."""
+    """Write a file into the cache folder unless it is there; return its path."""
     from platformdirs import user_cache_path
 
     folder = user_cache_path("paredown") / "handed"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{digest[:32]}{ending}"
     if not file.is_file():
-        partial = folder / f".{secrets.token_hex(8)}"
-        write(partial)
-        partial.replace(file)
+        write_atomically(file, write)
     return str(file)
 
 
 def _set(key: str, value: object) -> str:
     """Write an override, quoted as Hydra reads it."""
     if isinstance(value, dict):
-        inner = ",".join(f"{name}:{json.dumps(each)}" for name, each in value.items())
-        return f"{key}={{{inner}}}"
+        pairs = ",".join(f"{name}:{json.dumps(inner)}" for name, inner in value.items())
+        return f"{key}={{{pairs}}}"
     return f"{key}={json.dumps(value, ensure_ascii=False)}"

@@ -46,10 +46,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Fit the weights of `module` in place and leave it in eval mode, on the CPU.
 
-    `seed` draws order, augmentation and dropout. With `stop`, training ends after so many epochs,
-    before its schedule does. A `source` supplies the batches instead of the data set's train split,
-    with the teacher's logits. Return one mapping per epoch: mean loss, accuracy on the augmented
-    batches, learning rate.
+    `seed` draws order, augmentation and dropout; `stop` ends training after so many epochs, before
+    its schedule; `source` replaces the train split. Return loss, accuracy and rate of each epoch.
     """
     if training.threads is not None:
         torch.set_num_threads(training.threads)
@@ -68,7 +66,7 @@ def fit(
         padded_positions(module) as padded,
     ):
         for epoch in range(1, epochs + 1):
-            total = torch.zeros(2, device=device)  # loss and accuracy, summed over steps
+            total = torch.zeros(2, device=device)  # loss and accuracy
             for batch in islice(batches, steps):
                 rate = float(schedule.get_last_lr()[0])
                 batch = batch.to(device, memory_format)
