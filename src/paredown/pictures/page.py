@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from paredown.host.files import write_atomically
 from paredown.printable import printable
 
 Figure = Mapping[str, Any]
@@ -112,9 +113,7 @@ def escaped(text: str) -> str:
 
 def write(file: Path, text: str) -> None:
     """Write a page in one step."""
-    partial = file.with_name(f".{file.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.rename(file)
+    write_atomically(file, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def _printable(value: object) -> object:

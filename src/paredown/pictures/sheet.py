@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paredown.host.files import write_atomically
 from paredown.pictures.scale import Range, ticks
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def logarithmic(axis: "Axis", ends: Range) -> None:
 
 def save(figure: "Figure", file: Path) -> None:
     """Write a PNG; the same data give the same bytes."""
-    partial = file.with_name(f".{file.name}")
-    figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
-    partial.rename(file)
+
+    def write(partial: Path) -> None:
+        figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
+
+    write_atomically(file, write)

@@ -208,8 +208,8 @@ class Session:
             return planned
         baseline: Any = planned.stages[BASELINE]
         training = replace(baseline.training, epochs=self._baseline_epochs)
-        stages = {**planned.stages, BASELINE: replace(baseline, training=training)}
-        return replace(planned, stages=stages)
+        trained = replace(baseline, training=training)
+        return replace(planned, stages={**planned.stages, BASELINE: trained})
 
 
 def _named(handed: Sequence[Any], overrides: Sequence[str]) -> tuple[list[str], list[str]]:
