@@ -7,6 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
+from paredown.cli.composition import is_search
 from paredown.config import CONF, composed
 from paredown.errors import ConfigError
 from paredown.run.plan import plan
@@ -133,7 +134,7 @@ def swept(folder: Path, sweeper: str = "BasicSweeper") -> DictConfig:
 def test_jobs_that_were_checked_are_not_composed_once_more() -> None:
     sweeper = get_class(callback.SWEEPER)(max_batch_size=None)
     sweeper.validate_batch_is_legal([["no.such.key=1"]])
-    assert not callback._searches(swept(Path(), "GridSweeper"))
+    assert not is_search(swept(Path(), "GridSweeper").hydra)
 
 
 @pytest.mark.parametrize("left", ["study.journal", "front.json"])
