@@ -32,7 +32,7 @@ def test_what_finished_before_is_told_by_images_network_and_version(
     def made_of(text: str = NET, dataset: Dataset = few) -> str:
         file.write_text(text)
         cfg = composed("model=custom", f"model.target={file}:Net", "technique=baseline")
-        return pipeline._made_of(plan(cfg).path(dataset, store))
+        return pipeline.made_of(plan(cfg).path(dataset, store))
 
     before = made_of()
     assert made_of() == before

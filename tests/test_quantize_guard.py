@@ -163,7 +163,7 @@ def test_a_rung_that_fails_is_passed_over_and_named(
     assert found.describe()["failed"] == [
         {"recipe": "as asked", "reason": found.failures[0].reason}
     ]
-    assert "int8 (as asked) is passed over" in caplog.text
+    assert "int8 (as asked) is skipped" in caplog.text
 
 
 def test_where_every_rung_fails_the_first_reason_is_told_in_one_line(
