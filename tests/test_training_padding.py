@@ -55,19 +55,38 @@ class Halved(nn.Module):
         return weight / 2
 
 
-def test_kernels_behind_a_parametrization_are_found_and_odd_calls_pass() -> None:
+def test_kernels_behind_a_parametrization_are_found() -> None:
     conv = nn.utils.parametrize.register_parametrization(
         nn.Conv2d(8, 8, 3, 2, 1), "weight", Halved()
     )
     with padded_positions(conv) as padded:
-        conv(torch.randn(8, 1, 1))  # one image without a batch
-        assert not padded
         for _ in range(2):
             conv(input=torch.randn(2, 8, 1, 1))
         assert [weight is conv.parametrizations.weight.original for weight in padded] == [True]
     normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, 2, 1))
     with padded_positions(normed) as padded:
         normed(torch.randn(2, 8, 1, 1))
+        assert not padded
+
+
+@pytest.mark.parametrize("sides", [(1, 4), (4, 1), (1, 4, 1)])
+def test_a_kernel_that_meets_larger_maps_too_keeps_all_its_gradients(
+    sides: tuple[int, ...],
+) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(8, 8, 3, 2, 1)
+    with padded_positions(conv) as padded:
+        sum(conv(torch.randn(2, 8, side, side)).sum() for side in sides).backward()
+        expected = conv.weight.grad.clone()
+        zero_gradients(padded)
+    assert (expected != 0).all()
+    assert torch.equal(conv.weight.grad, expected)
+
+
+def test_one_image_without_a_batch_is_no_map_of_one_pixel() -> None:
+    conv = nn.Conv2d(8, 8, 3, 2, 1)
+    with padded_positions(conv) as padded:
+        conv(torch.randn(8, 1, 1))
         assert not padded
 
 

@@ -22,11 +22,16 @@ Masks = dict[Tensor, Tensor]
 def padded_positions(module: nn.Module) -> Iterator[Masks]:
     """Find such positions of a network's kernels as it runs; see `zero_gradients`."""
     masks: Masks = {}
+    elsewhere: set[Tensor] = set()  # weights that meet larger maps, too: no position of theirs
 
     def note(conv: _ConvNd, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         images, weight = [*args, *kwargs.values()][0], _trained(conv)
-        batched = images.ndim == conv.weight.ndim
-        if batched and set(images.shape[2:]) == {1} and weight is not None and weight not in masks:
+        if weight is None or weight in elsewhere:
+            return
+        if images.ndim != conv.weight.ndim or set(images.shape[2:]) != {1}:
+            elsewhere.add(weight)
+            masks.pop(weight, None)
+        elif weight not in masks:
             masks[weight] = _mask(conv, output)
 
     strided = [
