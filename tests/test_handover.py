@@ -85,7 +85,7 @@ def test_a_network_and_arrays_become_what_a_run_takes(
     quick = ("measure.processes=1", "measure.rounds=1", "measure.eager=false")
     done = run_here(tmp_path, *session.overrides, *asked, *quick)
     assert done.returncode == 0, done.stderr
-    assert "Net-prune0.50: baseline, prune on arrays (119 to train" in done.stderr
+    assert "Net-prune0.50: baseline, prune on arrays (119 train" in done.stderr
     picked = run_here(tmp_path, "budget.size_mb=1", "pick.name=null", verb="pick")
     assert picked.returncode == 0, picked.stderr
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_built_again_is_refused_with_what_to_do(
             mine.Forgetful(4),
             r"keep the arguments of its __init__.* without wide'; keep them",
         ),
-        (grown, r"answer alike when its class builds it again, got 'another answer'"),
+        (grown, r"give the same logits when its class rebuilds it, got 'others'"),
     ):
         with pytest.raises(ConfigError, match=f"^Session's model must (have )?{told}"):
             Session(network, pair)

@@ -52,7 +52,7 @@ def test_the_recipe_of_the_page_ends_in_a_folder_that_predicts(mine: Path) -> No
     judged, swept, picked, predicted = commands()
     done = run_here(mine, *judged[1:], *QUICK)
     assert done.returncode == 0, done.stderr
-    assert "Net: baseline on image_folder (60 to train, 20 to val, 20 to test; 2 classes)" in (
+    assert "Net: baseline on image_folder (60 train, 20 val, 20 test images; 2 classes)" in (
         done.stderr
     )
     fewer = [word.replace("prune.epochs=20", "prune.epochs=2") for word in swept[1:]]
