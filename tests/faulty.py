@@ -55,7 +55,7 @@ def arm(fault: str, point: str) -> None:
 
         def counted(bar: TrainingProgress, loss: float) -> None:
             step(bar, loss)
-            if bar.title == point and bar.done == 3:
+            if bar.title == point and bar._step == 3:
                 strike(fault)
 
         TrainingProgress.step = counted

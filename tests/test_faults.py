@@ -121,7 +121,7 @@ def test_a_full_disk_is_told_with_path_and_bytes_and_hurts_nothing(
 import resource, runpy, sys
 import onnx
 from mlflow import MlflowClient
-from paredown import store
+from paredown.store import local
 
 def filled(inner):
     def full(*args):
@@ -133,7 +133,7 @@ def filled(inner):
     return full
 
 if {what!r} == "weights":
-    store.Store.produce = filled(store.Store.produce)
+    local.Store.produce = filled(local.Store.produce)
 if {what!r} == "onnxruntime":  # the weights are whole by then
     onnx.save = filled(onnx.save)
 if {what!r} == "mlflow":
