@@ -20,7 +20,7 @@ class Followed(Picture):
         return self.b(self.a(x))
 
 
-@refused("words of Python")
+@refused("Python keywords")
 class WordOfPython(Followed):
     """A layer in a `nn.ModuleDict` under the name `class`"""
 
@@ -435,7 +435,7 @@ class SqueezesAll(Followed):
         return self.head(F.adaptive_avg_pool2d(x, 1).squeeze())
 
 
-@refused("decides")
+@refused("branches on the values of its input")
 class DecidesByValues(Followed):
     """Does one thing for dark images and another for bright ones"""
 
