@@ -1,2 +1,2 @@
--- Optuna and MLflow both keep a table alembic_version, so studies have a database of their own
+-- Optuna and MLflow both have a table alembic_version, so studies get their own database
 create database studies;
