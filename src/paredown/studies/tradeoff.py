@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.errors import require, require_one_of
+from paredown.pictures.sheet import bars, save, sheet
 from paredown.pictures.words import BARS
 from paredown.studies.contract import Job, OpenPath
 
@@ -56,8 +57,7 @@ class Tradeoff:
             _falls(points, baseline["accuracy"]),
         ]
         _draw(points, baseline, lines[0], folder / "tradeoff.png")
-        summary = "\n".join(lines)
-        return f"{summary}\nsee {folder / 'tradeoff.png'}"
+        return "\n".join([*lines, f"see {folder / 'tradeoff.png'}"])
 
 
 def _point(jobs: Sequence[Job], technique: str) -> dict[str, float]:
@@ -140,8 +140,6 @@ def _falls(points: Points, baseline: float) -> str:
 
 
 def _draw(points: Points, baseline: Mapping[str, Any], title: str, file: Path) -> None:
-    from paredown.pictures.sheet import save, sheet
-
     figure, (accuracy, savings) = sheet(title, 2, 5.6, 4.2)
     styles = (("structured", "-o"), ("masked", "--s"))
     for (name, style), color in zip(styles, BARS, strict=False):
@@ -156,11 +154,9 @@ def _draw(points: Points, baseline: Mapping[str, Any], title: str, file: Path) -
     accuracy.set_title(f"at the top: amount; bars: {how}", loc="left", fontsize=10)
     accuracy.legend(frameon=False, fontsize=9, loc="lower left")
     by = points["structured"]
-    for (name, style), color in zip(
-        (("bytes", "-o"), ("macs", "--s"), ("latency", ":^")), BARS, strict=True
-    ):
-        saved = [100 * point[name] for point in by.values()]
-        label = {"macs": "MACs"}.get(name, name)
+    labels = ("bytes", "-o"), ("MACs", "--s"), ("latency", ":^")
+    for (label, style), color in zip(labels, BARS, strict=True):
+        saved = [100 * point[label.lower()] for point in by.values()]
         savings.plot(list(by), saved, style, color=color, markersize=5, label=label)
     savings.set_xlabel("amount, share of the channels removed")
     savings.set_ylabel("saved, % of the baseline")
@@ -176,14 +172,10 @@ def _draw_accuracy(
     aside = 0.6 * (1 if technique == "masked" else -1)
     gone = [100 * point["gone"] + aside for point in by.values()]
     middle = [100 * point["accuracy"] for point in by.values()]
-    spread = [
-        [100 * (point["accuracy"] - point["accuracy_low"]) for point in by.values()],
-        [100 * (point["accuracy_high"] - point["accuracy"]) for point in by.values()],
-    ]
-    label = f"channels {TECHNIQUES[technique]}"
     axes.errorbar(
-        gone, middle, spread, fmt=style, label=label, color=color, capsize=3, markersize=5
-    )
+        gone, middle, bars(list(by.values()), "accuracy", 100), fmt=style, color=color, capsize=3,
+        markersize=5, label=f"channels {TECHNIQUES[technique]}",
+    )  # fmt: skip
     if technique == "structured":
         for amount, x in zip(by, gone, strict=True):
             axes.annotate(
