@@ -16,6 +16,7 @@ from paredown.budget import Budget
 from paredown.front import front, hypervolume
 from paredown.metric import MAXIMIZE, metric_of
 from paredown.pictures.panels import front_rows, swept_names
+from paredown.pictures.scatter import Row
 from paredown.pictures.words import value_text
 from paredown.report.fitted import Column, Fitted
 from paredown.run.results import FRONT, write_json
@@ -156,7 +157,7 @@ def front_table(data: dict[str, Any]) -> Fitted:
     return Fitted(_title(data), columns)
 
 
-def _swept(name: str, rows: Sequence[dict[str, Any]]) -> Column:
+def _swept(name: str, rows: Sequence[Row]) -> Column:
     """Lay out what was swept under a name, of which the last part does where room is short."""
     cells = [value_text(row["params"].get(name, "")) for row in rows]
     return Column(name, cells, 2, Column(name.rpartition(".")[2], cells))
