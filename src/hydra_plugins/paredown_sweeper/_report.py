@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -19,7 +18,6 @@ from paredown.pictures.panels import front_rows, swept_names
 from paredown.pictures.scatter import Row
 from paredown.pictures.words import value_text
 from paredown.report.fitted import Column, Fitted
-from paredown.run.results import FRONT, write_json
 
 FEW = 10  # trials; importances of fewer are noise
 
@@ -30,18 +28,11 @@ def summary(
     budget: Budget | None,
     default: dict[str, Value] | None,
 ) -> dict[str, Any]:
-    """Gather a study in plain data.
+    """Gather the COMPLETE trials of a study in plain data, the content of front.json.
 
-    Args:
-        trials: The COMPLETE ones, in order.
-        objectives: Metric -> direction.
-        budget: What a trial has to meet to be on the front; None: nothing.
-        default: The point that nobody searched for; None: it is not in the space.
-
-    Returns:
-        The content of front.json. `hypervolume` is that after each trial, null without a baseline;
-        `front`, `default` and `nearest` are numbers of trials; `missed` is a message if nothing
-        meets the budget; `seconds_saved` counts what was not trained.
+    `hypervolume` is that after each trial, null without a baseline; `front`, `default` and
+    `nearest` are numbers of trials; `missed` is a message if nothing meets the budget;
+    `seconds_saved` counts what was not trained.
     """
     limits = budget or Budget(None, None, None)
     points = [trial.user_attrs[METRICS] for trial in trials]
@@ -161,11 +152,6 @@ def _swept(name: str, rows: Sequence[Row]) -> Column:
     """Lay out what was swept under a name, of which the last part does where room is short."""
     cells = [value_text(row["params"].get(name, "")) for row in rows]
     return Column(name, cells, 2, Column(name.rpartition(".")[2], cells))
-
-
-def write(data: dict[str, Any], folder: Path) -> None:
-    """Keep the summary beside the study."""
-    write_json(folder / FRONT, data)
 
 
 def _missed(near: FrozenTrial, budget: Budget) -> str:

@@ -88,13 +88,8 @@ class Tracking:
         """
         uri, hint = self.absolute_uri, f"{typed('run')} makes one"
         if uri.startswith(SQLITE):
-            require(
-                _is_sqlite(file_of(uri)),
-                "tracking.uri",
-                "name a store that is there",
-                self.uri,
-                hint,
-            )
+            there = _is_sqlite(file_of(uri))
+            require(there, "tracking.uri", "name a store that is there", self.uri, hint)
         with self.answering():
             ping(uri)
             client = connect(uri)

@@ -142,10 +142,8 @@ class RunRestorer:
         logged = run.tags.get("dataset", "")
         if logged not in self._datasets:
             dataset: Dataset = self._build(run, self._config(run.id), "dataset").load()
-            now, rule = (
-                f"{dataset.name} {dataset.fingerprint}",
-                f"be {logged}, as it was measured on",
-            )
+            now = f"{dataset.name} {dataset.fingerprint}"
+            rule = f"be {logged}, as it was measured on"
             hint = "its images, or how training shows them, have changed"
             require(now == logged, f"dataset of run {run.id}", rule, now, hint)
             self._datasets[logged] = dataset
