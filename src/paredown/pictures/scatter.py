@@ -10,16 +10,7 @@ from typing import Any
 from paredown.metric import QUALITY, metric_of
 from paredown.pictures.labels import Place, sides
 from paredown.pictures.scale import Range, position, widen, widen_log
-from paredown.pictures.words import (
-    BASELINE,
-    DEFAULT,
-    DOMINATED,
-    FAST,
-    FRONT,
-    MISSED,
-    NEAREST,
-    SLOW,
-)
+from paredown.pictures.words import BASELINE, DEFAULT, DOMINATED, FAST, FRONT, MISSED, NEAREST, SLOW
 
 SearchSummary = Mapping[str, Any]
 """Content of front.json."""

@@ -97,8 +97,6 @@ def _draw(
     axes.set_xlabel("order, the best mean first")
     axes.set_ylabel("accuracy of the int8 file, validation split, %")
     axes.set_title(
-        "marks: one per seed, round for the recipe; lines: means",
-        loc="left",
-        fontsize=10,
+        "marks: one per seed, round for the recipe; lines: means", loc="left", fontsize=10
     )
     save(figure, file)
