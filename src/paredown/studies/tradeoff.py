@@ -64,17 +64,15 @@ def _point(jobs: Sequence[Job], technique: str) -> dict[str, float]:
     """Return the means over seeds at an amount; the interval of one seed is Wilson's."""
     rows = [job.last for job in jobs]
     first = [job.row("baseline") for job in jobs]
-    low, high = min(row["accuracy_low"] for row in rows), max(row["accuracy_high"] for row in rows)
-    if rows[1:]:
-        low, high = min(row["accuracy"] for row in rows), max(row["accuracy"] for row in rows)
+    low, high = ("accuracy", "accuracy") if rows[1:] else ("accuracy_low", "accuracy_high")
 
     def mean(name: str, rows: Sequence[Mapping[str, Any]] = rows) -> float:
         return statistics.fmean(row[name] for row in rows)
 
     return {
         "accuracy": mean("accuracy"),
-        "accuracy_low": low,
-        "accuracy_high": high,
+        "accuracy_low": min(row[low] for row in rows),
+        "accuracy_high": max(row[high] for row in rows),
         "seeds": len(rows),
         "gone": mean("zeros") if technique == "masked" else mean("sparsity"),
         "bytes": 1 - mean("size_mb") / mean("size_mb", first),
@@ -87,10 +85,7 @@ def _point(jobs: Sequence[Job], technique: str) -> dict[str, float]:
 def _savings(amount: float, point: Mapping[str, float], reuse: float) -> list[str]:
     """Describe the savings of bytes, MACs and latency, and the reason why they differ.
 
-    Args:
-        amount: Of pruning.
-        point: The savings at that amount.
-        reuse: MACs per weight of the unpruned network.
+    `reuse` is the number of MACs per weight of the unpruned network.
     """
     widths = (1 - amount) ** 2
     lines = [
