@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -31,10 +32,7 @@ def about(runs: Sequence[Logged], command: str, next_command: str) -> Facts:
 
 def listed(texts: Iterable[str]) -> str:
     """Join distinct texts, the most frequent first, with the number of those left out."""
-    counts: dict[str, int] = {}
-    for text in texts:
-        counts[text] = counts.get(text, 0) + bool(text)
-    names = sorted(filter(None, counts), key=lambda text: -counts[text])
+    names = [text for text, _ in Counter(filter(None, texts)).most_common()]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return "; ".join(names[:SHOWN]) + more
 
