@@ -14,9 +14,10 @@ from matplotlib.image import imread
 from paredown.budget import Budget
 from paredown.front import front, hypervolume
 from paredown.pictures import front_page, front_picture
+from paredown.pictures.figures import growth_figure, importances_figure
 from paredown.pictures.hover import hover_lines
 from paredown.pictures.labels import box, sides
-from paredown.pictures.panels import growth, headline, importances, scatters
+from paredown.pictures.panels import headline, scatters
 
 OBJECTIVES = {"accuracy": "maximize", "size_mb": "minimize", "speedup": "maximize"}
 BASELINE = {"accuracy": 0.99, "size_mb": 44.7, "latency_ms": 1.0, "speedup": 1.0, "params": 11_000}
@@ -326,19 +327,21 @@ def test_the_headline_says_what_is_seen(plain: dict, tight: dict) -> None:
 
 
 def test_growth_names_the_last_trial_that_helped(plain: dict) -> None:
-    told = growth(plain | {"hypervolume": [1.0, 2.0, 2.0, 5.0, *[5.0] * 16]})
+    told = growth_figure(plain | {"hypervolume": [1.0, 2.0, 2.0, 5.0, *[5.0] * 16]})
     assert told is not None
-    assert told[2] == "the front last grew at trial 3 of 19"
-    assert growth(plain | {"hypervolume": None}) is None
-    assert growth(plain | {"hypervolume": [0.0] * 20}) is None
+    assert told[0] == "hypervolume by trial: the front last grew at trial 3 of 19"
+    assert growth_figure(plain | {"hypervolume": None}) is None
+    assert growth_figure(plain | {"hypervolume": [0.0] * 20}) is None
 
 
 def test_shares_come_by_weight_and_a_missing_one_counts_as_nothing(plain: dict) -> None:
-    told = importances(
+    told = importances_figure(
         plain | {"importances": {"accuracy": {"a": 0.2, "b": 0.8}, "size_mb": {"a": 1.0}}}
     )
-    assert told == (["b", "a"], {"accuracy": [0.8, 0.2], "size_mb": [0.0, 1.0]})
-    assert importances(plain | {"importances": {}}) is None
+    assert told is not None
+    bars = {trace["name"]: (trace["y"], trace["x"]) for trace in told[1]["data"]}
+    assert bars == {"accuracy": (["b", "a"], [0.8, 0.2]), "size": (["b", "a"], [0.0, 1.0])}
+    assert importances_figure(plain | {"importances": {}}) is None
 
 
 def test_the_picture_is_a_page_of_panels_and_not_blank(tight: dict, tmp_path: Path) -> None:

@@ -88,14 +88,13 @@ def test_the_link_of_a_sweep_opens_a_table_of_its_jobs(
         assert name in page
 
 
-def test_the_link_opens_charts_of_accuracy_by_size_by_latency_and_by_epoch(
+def test_the_link_opens_charts_of_accuracy_by_size_and_by_latency(
     browser: Browser, runs: tuple[str, list]
 ) -> None:
     experiment, _ = runs
     page = browser.open(link("", experiment).partition("#")[2] + "&compareRunsMode=CHART", "chart")
-    assert "Accuracy by size and by latency" in page
-    assert "Accuracy in training, by epoch" in page
-    assert page.count('class="trace scatter') >= 2 + 2
+    assert "accuracy by size and by latency" in page.lower()
+    assert page.count('class="trace scatter') >= 2
 
 
 def test_two_jobs_are_compared_by_what_was_swept(browser: Browser, runs: tuple[str, list]) -> None:

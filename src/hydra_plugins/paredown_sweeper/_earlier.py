@@ -20,10 +20,7 @@ def earlier_runs(
 ) -> dict[str, tuple[dict[str, Value], Outcome]]:
     """Find finished runs that this search could have made: same settings, data and machine.
 
-    Args:
-        job: The configuration of a job, with hydra's own node, nothing swept.
-        space: What is swept.
-        objectives: Metrics that a run must have.
+    The job's configuration has hydra's own node, and nothing swept; a run must have the objectives.
 
     Returns:
         Values and outcome by the run's id; the oldest first, of equal values the newest.

@@ -16,11 +16,7 @@ AGAINST = re.compile(r"(model|runtime|dataset|baseline)(\..*)?")  # what a speed
 
 
 def objectives_of(objectives: dict[str, str] | None, swept: Iterable[str]) -> dict[str, str]:
-    """Return the objectives; speed-ups against different baselines are never compared.
-
-    Args:
-        objectives: hydra.sweeper.objectives, checked; None: choose them.
-        swept: Names that are searched over.
+    """Return the objectives, or choose them; speed-ups of different baselines are never compared.
 
     Raises:
         ConfigError: If the speed-up is asked for, and its baseline is swept.

@@ -35,22 +35,16 @@ class Outcome:
 
 def outcome_of(job: JobReturn, objectives: Iterable[str]) -> Outcome:
     """Read what a job left in its folder; without a file there, take what it returned."""
-    assert job.hydra_cfg is not None
-    folder = Path(job.hydra_cfg.hydra.runtime.output_dir)
     if job.status is JobStatus.FAILED:
         error = job._return_value  # the property prints, and raises
         return Outcome(error=first_line(error))
-    result = read_any_result(folder)
-    if result:
-        return _read(result, objectives)
-    returned = job.return_value
-    if isinstance(returned, Mapping):  # the job's folder is on another machine
-        return (
-            _read(returned, objectives)
-            if "status" in returned
-            else _checked([returned], objectives)
-        )
-    return Outcome(error=f"the job left no {RESULT} in {folder}")
+    assert job.hydra_cfg is not None
+    folder, returned = Path(job.hydra_cfg.hydra.runtime.output_dir), job.return_value
+    if read_any_result(folder) or not isinstance(returned, Mapping):
+        return read_outcome(folder, objectives)
+    if "status" in returned:  # the job's folder is on another machine
+        return _read(returned, objectives)
+    return _checked([returned], objectives)
 
 
 def read_outcome(folder: Path, objectives: Iterable[str]) -> Outcome:

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -15,8 +14,10 @@ from hydra_plugins.paredown_sweeper._study import BASELINE, JOB, METRICS, SECOND
 from paredown.budget import Budget
 from paredown.front import front, hypervolume
 from paredown.metric import MAXIMIZE, metric_of
+from paredown.pictures.panels import front_rows, swept_names
+from paredown.pictures.scatter import Row
+from paredown.pictures.words import value_text
 from paredown.report.fitted import Column, Fitted
-from paredown.run.results import FRONT, write_json
 
 FEW = 10  # trials; importances of fewer are noise
 
@@ -27,18 +28,11 @@ def summary(
     budget: Budget | None,
     default: dict[str, Value] | None,
 ) -> dict[str, Any]:
-    """Gather a study in plain data.
+    """Gather the COMPLETE trials of a study in plain data, the content of front.json.
 
-    Args:
-        trials: The COMPLETE ones, in order.
-        objectives: Metric -> direction.
-        budget: What a trial has to meet to be on the front; None: nothing.
-        default: The point that nobody searched for; None: it is not in the space.
-
-    Returns:
-        The content of front.json. `hypervolume` is that after each trial, null without a baseline;
-        `front`, `default` and `nearest` are numbers of trials; `missed` is a message if nothing
-        meets the budget; `seconds_saved` counts what was not trained.
+    `hypervolume` is that after each trial, null without a baseline; `front`, `default` and
+    `nearest` are numbers of trials; `missed` is a message if nothing meets the budget;
+    `seconds_saved` counts what was not trained.
     """
     limits = budget or Budget(None, None, None)
     points = [trial.user_attrs[METRICS] for trial in trials]
@@ -134,24 +128,19 @@ def _seconds_saved(trials: Sequence[FrozenTrial]) -> float | None:
 
 def front_table(data: dict[str, Any]) -> Fitted:
     """Lay out the front, one row per trial, the first objective's best first."""
-    rows = [row for row in data["trials"] if row["on_front"]]
-    names = [*data["objectives"], *data["budget"], "latency_ms"]
+    rows = front_rows(data)
+    limits = [*data["objectives"], *data["budget"]]
     have = rows[0]["metrics"] if rows else {}
-    metrics = [name for name in dict.fromkeys(names) if name in have]
-    first, direction = next(iter(data["objectives"].items()))
-    rows.sort(key=lambda row: float(row["metrics"][first]), reverse=direction == MAXIMIZE)
+    metrics = [name for name in dict.fromkeys([*limits, "latency_ms"]) if name in have]
     columns = [
         Column("trial", [str(row["trial"]) for row in rows]),
         Column("job", ["earlier" if row["job"] is None else str(row["job"]) for row in rows], 3),
-        *(
-            _swept(name, rows)
-            for name in dict.fromkeys(name for row in rows for name in row["params"])
-        ),
+        *(_swept(name, rows) for name in swept_names(rows)),
         *(
             Column(
                 name,
                 [metric_of(name).write(row["metrics"][name]) for row in rows],
-                0 if name in data["objectives"] or name in data["budget"] else 1,
+                int(name not in limits),
             )
             for name in metrics
         ),
@@ -159,15 +148,10 @@ def front_table(data: dict[str, Any]) -> Fitted:
     return Fitted(_title(data), columns)
 
 
-def _swept(name: str, rows: Sequence[dict[str, Any]]) -> Column:
+def _swept(name: str, rows: Sequence[Row]) -> Column:
     """Lay out what was swept under a name, of which the last part does where room is short."""
-    cells = [_short(row["params"].get(name, "")) for row in rows]
+    cells = [value_text(row["params"].get(name, "")) for row in rows]
     return Column(name, cells, 2, Column(name.rpartition(".")[2], cells))
-
-
-def write(data: dict[str, Any], folder: Path) -> None:
-    """Keep the summary beside the study."""
-    write_json(folder / FRONT, data)
 
 
 def _missed(near: FrozenTrial, budget: Budget) -> str:
@@ -207,7 +191,3 @@ def _growth(
             best = [both[index] for index in front(both, objectives)]
         grown.append(hypervolume(best, objectives, reference))
     return grown
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -37,13 +37,8 @@ NAMES = (AUTO, *SAMPLERS, "qmc")
 def sampler(name: str, seed: int, slot: int) -> BaseSampler:
     """Make the sampler of one trial.
 
-    Its randomness comes from the seed and the slot alone, so that a search that was killed goes
-    on as it would have.
-
-    Args:
-        name: One of NAMES.
-        seed: Of the search.
-        slot: How many trials were asked before; those that a dead process left do not count.
+    Its randomness comes from the seed and the slot alone, the number of trials that were asked
+    before without those that a dead process left: a search that was killed goes on as it would.
     """
     own = int(key_of([seed, slot])[:8], 16)
     if name == AUTO:
@@ -66,12 +61,8 @@ def starts(
 ) -> list[dict[str, Value]]:
     """List the points that a search starts with; of a grid they are all, in order.
 
-    Args:
-        name: Of the sampler.
-        space: What is searched.
-        enqueue: What the user wrote; None: the configuration's own values, then the ends and the
-            middle of prune.amount.
-        default: The configuration's own values; None: they lie outside of the space.
+    They are those that the user enqueues, or else the configuration's own values, if they are in
+    the space, then the ends and the middle of prune.amount.
 
     Raises:
         ConfigError: For a point outside of the space, or a grid over an interval.

@@ -30,7 +30,7 @@ from paredown.host.retry import PATIENCE, retry_until
 from paredown.measure.latency import DEFERRED
 from paredown.metric import MAXIMIZE, MINIMIZE, metric_names
 from paredown.report import show
-from paredown.run.results import TRIAL, read_any_result
+from paredown.run.results import FRONT, TRIAL, read_any_result, write_json
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +41,7 @@ POLL = 0.5  # seconds between two looks at what other processes do
 
 
 class Search:
-    """One process's part in a search.
-
-    Args:
-        settings: Of the search.
-        config: Of the sweep.
-        launcher: Runs the jobs.
-        loader: Composes them.
-        arguments: The overrides of the command line.
+    """One process's part in a search: its launcher runs the jobs, its loader composes them.
 
     Raises:
         ConfigError: For what the user can mend; no job was launched then.
@@ -63,19 +56,20 @@ class Search:
         arguments: Sequence[str],
     ) -> None:
         self._settings, self._config, self._launcher = settings, config, launcher
-        check(self._settings)
-        self._space = parse(self._settings.params, arguments, loader)
-        self._objectives = objectives_of(self._settings.objectives, self._space.swept)
+        check(settings)
+        self._space = parse(settings.params, arguments, loader)
+        self._objectives = objectives_of(settings.objectives, self._space.swept)
         for corner in _corners(self._space):
-            self._job = loader.load_sweep_config(self._config, corner)
+            self._job = loader.load_sweep_config(config, corner)
             build_all(self._job)
         self._default = self._unsearched(loader)
-        self._budget = self._read_budget()
+        limited = OmegaConf.select(config, "budget._target_")
+        self._budget: Budget | None = build(config, "budget") if limited else None
         self._check_latency()
-        self._folder = Path(self._config.hydra.sweep.dir).absolute()
+        self._folder = Path(config.hydra.sweep.dir).absolute()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._study = SharedStudy(
-            self._settings,
+            settings,
             self._space,
             self._objectives,
             self._folder,
@@ -84,7 +78,7 @@ class Search:
             self._default,
         )
         self._let_in_earlier()
-        OmegaConf.save(self._config, self._folder / "multirun.yaml")
+        OmegaConf.save(config, self._folder / "multirun.yaml")
         self._failures = 0
         self._error = ""
 
@@ -184,7 +178,7 @@ class Search:
         trials = self._study.trials(TrialState.COMPLETE)
         data = _report.summary(trials, self._objectives, self._budget, self._default)
         data["error"] = self._error
-        _report.write(data, self._folder)
+        write_json(self._folder / FRONT, data)
         show(_report.front_table(data), *filter(None, [data["missed"], _report.saved(data)]))
         show(f"study:   optuna-dashboard {where(self._settings.storage, self._folder)}")
 
@@ -195,13 +189,6 @@ class Search:
         except HydraException:  # a swept group has no default
             return None
         return self._space.default(job)
-
-    def _read_budget(self) -> Budget | None:
-        if not OmegaConf.select(self._config, "budget._target_"):
-            return None
-        budget = build(self._config, "budget")
-        assert isinstance(budget, Budget)
-        return budget
 
     def _check_latency(self) -> None:
         """Refuse to search what is measured only when the search is over."""

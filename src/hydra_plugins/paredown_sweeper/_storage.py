@@ -22,9 +22,7 @@ HINT = "take another hydra.sweep.dir for another search"
 def where(url: str | None, folder: Path) -> str:
     """Name the storage as optuna-dashboard takes it, a password left out.
 
-    Args:
-        url: Of a database; None: a file in the sweep's folder.
-        folder: Of the sweep, absolute.
+    Without the URL of a database it is a file in the sweep's folder, which is absolute.
     """
     if url is None:
         return str(folder / JOURNAL)
@@ -39,11 +37,8 @@ def open_study(
 ) -> optuna.Study:
     """Open a study, made if it is not there; hold a lock over it.
 
-    Args:
-        url: Of a database; None: a file in the sweep's folder.
-        name: Of the study; None: after the folder.
-        folder: Of the sweep, absolute.
-        identity: What has to stay the same for the whole study; plain data.
+    A study without a name is named after the folder; its identity, plain data, has to stay the
+    same.
 
     Raises:
         ConfigError: If the storage cannot be read, or holds another search.
@@ -52,11 +47,9 @@ def open_study(
     name = name or (STUDY if url is None else str(folder))
     directions = list(identity["hydra.sweeper.objectives"].values())
     try:
+        storage = _storage(url, folder)
         study = optuna.create_study(
-            storage=_storage(url, folder),
-            study_name=name,
-            directions=directions,
-            load_if_exists=True,
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
         _check(study, identity, folder)
     except ConfigError:
@@ -73,12 +66,7 @@ def open_study(
 
 
 _UNREADABLE = (
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    IsADirectoryError,
+    *(ValueError, LookupError, TypeError, AttributeError, AssertionError, IsADirectoryError),
     RuntimeError,
 )
 """What Optuna raises on a file that is no journal, and on tables of another version."""
@@ -86,12 +74,8 @@ _UNREADABLE = (
 
 def _storage(url: str | None, folder: Path) -> BaseStorage:
     if url is not None:
-        require(
-            url.startswith("postgresql"),
-            "hydra.sweeper.storage",
-            "be a postgresql:// URL, or null for a file in the sweep's folder",
-            url,
-        )
+        rule = "be a postgresql:// URL, or null for a file in the sweep's folder"
+        require(url.startswith("postgresql"), "hydra.sweeper.storage", rule, url)
         return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})  # it may be restarted
     path = folder / JOURNAL
     if path.is_file():

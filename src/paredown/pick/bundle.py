@@ -26,9 +26,7 @@ PLAIN = {"numpy": "numpy>=1.24,<3", "pillow": "pillow>=9.4"}  # older ones were 
 def bundle_folder(folder: str | None, candidate: Candidate) -> Path:
     """Return the absolute folder of a candidate's bundle, after `require_free`.
 
-    Args:
-        folder: As configured; None: picked/<run>-<stage>.
-        candidate: The picked variant.
+    Where none is configured, it is picked/<run>-<stage>.
     """
     name = re.sub(r"[^\w.=-]+", "_", f"{candidate.run.name}-{candidate.stage}")
     path = (Path(folder).expanduser() if folder else Path("picked", name)).absolute()
@@ -71,12 +69,7 @@ def write(
 ) -> None:
     """Write the bundle and move it into place in one step, over an earlier one.
 
-    Args:
-        place: Of `bundle_folder`.
-        program: Folder with the files that ship.
-        dataset: Of the run.
-        runtime: Standalone.
-        texts: Further files, such as card.md, by name.
+    It holds the program's files that ship, and texts by file name, such as card.md.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))

@@ -71,12 +71,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CandidateSet:
-    """All candidates that can be compared in accuracy.
-
-    Args:
-        candidates: The newest run's first.
-        notes: What was left out, and why; for people.
-    """
+    """All candidates that can be compared in accuracy, and notes on what was left out and why."""
 
     candidates: list[Candidate]
     notes: list[str]
@@ -94,14 +89,12 @@ def gather(runs: Sequence[Logged], cpu: str, unshippable: Collection[str] = ()) 
         unshippable: Runtimes, as tagged, whose files run nowhere else.
     """
     left_out: Counter[str] = Counter()
-    usable = []
+    usable = [run for run in runs if run.tags.get("runtime", "") not in unshippable]
     for run in runs:
         runtime = run.tags.get("runtime", "")
         if runtime in unshippable:
             reason = f"in runtime {runtime}, whose files do not run without paredown"
             left_out[reason] += len(run.stages)
-        else:
-            usable.append(run)
     here = [run for run in usable if run.tags.get("cpu") == cpu] or usable
     by_file: dict[str, Candidate] = {}
     for run in usable:

@@ -22,11 +22,7 @@ def remeasure(
 ) -> list[Candidate]:
     """Time the short list, the most accurate first, until the winner is certain.
 
-    Args:
-        candidates: All of them; their logged latencies no longer count.
-        budget: Its other limits make the short list.
-        tolerance: As of the walk.
-        restorer: Fetches the files.
+    The budget's other limits make the short list; logged latencies no longer count.
 
     Returns:
         The candidates in their order, the timed ones with their new latency.

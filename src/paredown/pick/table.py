@@ -78,10 +78,9 @@ def write_misses(misses: dict[str, float]) -> str:
 
 def _outcome(walk: Walk, index: int) -> str:
     """Describe a variant that meets every limit."""
-    if index == walk.chosen:
-        cheaper = "" if index == walk.first else ", cheaper than its equal"
-        return f"nothing: picked{cheaper}"
-    return "nothing: the first" if index == walk.first else "nothing"
+    if index != walk.chosen:
+        return "nothing: the first" if index == walk.first else "nothing"
+    return "nothing: picked" + ("" if index == walk.first else ", cheaper than its equal")
 
 
 def _visible(walk: Walk) -> Iterator[int | range]:
@@ -104,11 +103,10 @@ def relaxation_lines(candidates: Sequence[Candidate], walk: Walk, budget: Budget
     """Write the relaxations that let a variant in: of each limit alone, and of all together."""
     lines = []
     for name in budget.limits:
-        index = walk.relaxations.get(name)
-        if index is None:
-            lines.append(f"budget.{name} alone: no value of it is enough")
-        else:
-            lines.append(f"budget.{name} alone: {_relaxed(candidates[index], [name])}")
+        relaxed = "no value of it is enough"
+        if name in walk.relaxations:
+            relaxed = _relaxed(candidates[walk.relaxations[name]], [name])
+        lines.append(f"budget.{name} alone: {relaxed}")
     if len(lines) > 1 and walk.nearest is not None:
         nearest = candidates[walk.nearest]
         missed = [name for name, miss in budget.misses(nearest.figures).items() if miss > 0]

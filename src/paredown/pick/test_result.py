@@ -95,13 +95,7 @@ class TestResult:
 
 
 def evaluate_on_test(parts: Parts, variant: Path, baseline: Path) -> TestResult:
-    """Run a variant and its baseline on the test split.
-
-    Args:
-        parts: Of their run.
-        variant: Folder with the variant's files that ship.
-        baseline: Folder with the baseline's; equal to `variant` for the baseline itself.
-    """
+    """Run a variant and its baseline, of two folders or of one, on the test split."""
     dataset = parts.dataset
     log.info("evaluating on the %d test images, once", len(dataset.test))
     logits = _logits(parts.runtime.load(variant), dataset)

@@ -1,63 +1,40 @@
 """The panels of a search as Plotly's figures."""
 
 import math
+from collections import Counter
 from typing import Any
 
 from paredown.metric import MAXIMIZE, metric_of
+from paredown.pictures import words
 from paredown.pictures.hover import hover
 from paredown.pictures.page import Figure, escaped
-from paredown.pictures.panels import Growth, Importances
 from paredown.pictures.scale import Range, ticks
-from paredown.pictures.scatter import Row, Scatter
-from paredown.pictures.words import (
-    BARS,
-    BASELINE,
-    BELOW,
-    COLORS,
-    DEFAULT,
-    DOMINATED,
-    FAST,
-    FRONT,
-    LABELS,
-    LIMIT,
-    MISSED,
-    NEAREST,
-    SLOW,
-    UNTRAINED,
-)
+from paredown.pictures.scatter import Row, Scatter, SearchSummary
 
 ROOM, LETTER, RADIUS = (270.0, 270.0), 12, 6  # px of a panel in a narrow window
 LOOKS: dict[str, dict[str, Any]] = {
-    DOMINATED: {"symbol": "circle", "size": 7},
-    MISSED: {"symbol": "circle-open", "size": 7},
-    FRONT: {"symbol": "circle", "size": 11},
-    NEAREST: {"symbol": "circle", "size": 11},
-    DEFAULT: {"symbol": "square-open", "size": 17, "line": {"width": 2}},
-    BASELINE: {"symbol": "star", "size": 15},
-    FAST: {"symbol": "circle", "size": 8},
-    SLOW: {"symbol": "x", "size": 9},
-    UNTRAINED: {"symbol": "line-ns-open", "size": 9, "line": {"width": 1.5}},
-    BELOW: {"symbol": "triangle-down", "size": 10},
+    words.DOMINATED: {"symbol": "circle", "size": 7},
+    words.MISSED: {"symbol": "circle-open", "size": 7},
+    words.FRONT: {"symbol": "circle", "size": 11},
+    words.NEAREST: {"symbol": "circle", "size": 11},
+    words.DEFAULT: {"symbol": "square-open", "size": 17, "line": {"width": 2}},
+    words.BASELINE: {"symbol": "star", "size": 15},
+    words.FAST: {"symbol": "circle", "size": 8},
+    words.SLOW: {"symbol": "x", "size": 9},
+    words.UNTRAINED: {"symbol": "line-ns-open", "size": 9, "line": {"width": 1.5}},
+    words.BELOW: {"symbol": "triangle-down", "size": 10},
 }
 PLAIN = {"margin": {"l": 64, "r": 16, "t": 12, "b": 48}, "hovermode": "closest"}
 UP, RIGHT = {1: "top", 0: "middle", -1: "bottom"}, {1: "right", 0: "center", -1: "left"}
 BESIDE = {"overlaying": "y", "range": [0, 1], "fixedrange": True, "visible": False}
+RED = words.COLORS[words.LIMIT]
 SHADE = {
-    "type": "rect",
-    "fillcolor": COLORS[LIMIT],
-    "opacity": 0.09,
-    "line": {"width": 0},
-    "layer": "below",
-}
-NOTE = {"showarrow": False, "font": {"color": COLORS[LIMIT], "size": 11}}
+    "type": "rect", "fillcolor": RED, "opacity": 0.09, "line": {"width": 0}, "layer": "below"
+}  # fmt: skip
+LINE = {"type": "line", "line": {"color": RED, "width": 1.5}}
+NOTE = {"showarrow": False, "font": {"color": RED, "size": 11}}
 FAINT = "rgba(47, 126, 216, 0.55)"  # the front's color
-LEGEND = {
-    "orientation": "h",
-    "y": 1.02,
-    "yanchor": "bottom",
-    "x": 0,
-    "font": {"size": 11},
-}
+LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11}}
 
 
 def points_figure(panel: Scatter) -> Figure:
@@ -67,13 +44,16 @@ def points_figure(panel: Scatter) -> Figure:
         trace = _markers(kind, rows, panel.column(panel.x, rows), panel.column(panel.y, rows))
         if rows is panel.labelled:
             trace |= _labels(panel, rows) | _intervals(panel, rows)
-        if kind == DEFAULT:  # a frame around a point that has a hover box itself
+        if kind == words.DEFAULT:  # a frame around a point that has a hover box itself
             trace |= {"hovertemplate": None, "hoverinfo": "skip"}
         data.append(trace)
     x = _axis(panel.x, panel.x_range, panel.x_log)
     y = _axis(panel.y, panel.y_range, panel.y_log)
     layout = {**PLAIN, "xaxis": x, "yaxis": y, "legend": _legend(data)}
-    for kind, rows, height in ((UNTRAINED, panel.rug, 0.025), (BELOW, panel.below, 0.03)):
+    for kind, rows, height in (
+        (words.UNTRAINED, panel.rug, 0.025),
+        (words.BELOW, panel.below, 0.03),
+    ):
         if rows:  # marks along the x axis
             heights = [height] * len(rows)
             trace = _markers(kind, rows, panel.column(panel.x, rows), heights)
@@ -86,10 +66,10 @@ def _markers(kind: str, rows: list[Row], x: list[float], y: list[float]) -> dict
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": LABELS[kind],
+        "name": words.LABELS[kind],
         "x": x,
         "y": y,
-        "marker": {"color": COLORS[kind], **LOOKS[kind]},
+        "marker": {"color": words.COLORS[kind], **LOOKS[kind]},
         "customdata": [hover(row) for row in rows],
         "hovertemplate": "%{customdata}<extra></extra>",
     }
@@ -107,14 +87,20 @@ def _labels(panel: Scatter, rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def growth_figure(growth: Growth) -> Figure:
-    """Draw the hypervolume after each trial."""
+def growth_figure(summary: SearchSummary) -> tuple[str, Figure] | None:
+    """Draw the hypervolume after each trial, with a caption; None if it is 0 or of one trial."""
+    volumes = list(summary["hypervolume"] or [])
+    if len(volumes) < 2 or not volumes[-1] > 0:
+        return None
+    numbers = [row["trial"] for row in summary["trials"]]
+    grew = [index for index in range(1, len(volumes)) if volumes[index] > volumes[index - 1]]
+    last = numbers[grew[-1] if grew else 0]
     line = {
         "type": "scatter",
         "mode": "lines+markers",
-        "x": growth.numbers,
-        "y": growth.volumes,
-        "line": {"shape": "hv", "color": COLORS[FRONT]},
+        "x": numbers,
+        "y": volumes,
+        "line": {"shape": "hv", "color": words.COLORS[words.FRONT]},
         "marker": {"size": 5},
         "hovertemplate": "after trial %{x}: %{y:.4g}<extra></extra>",
     }
@@ -122,33 +108,36 @@ def growth_figure(growth: Growth) -> Figure:
         "xaxis": {"title": {"text": "trial"}, "tickformat": "d", "zeroline": False},
         "yaxis": {"title": {"text": "hypervolume of the front"}, "zeroline": False},
     }
-    return {"data": [line], "layout": {**PLAIN, **axes, "showlegend": False}}
+    caption = f"hypervolume by trial: the front last grew at trial {last} of {numbers[-1]}"
+    return caption, {"data": [line], "layout": {**PLAIN, **axes, "showlegend": False}}
 
 
-def importances_figure(importances: Importances) -> Figure:
-    """Draw the importances: one group per swept name, one bar per objective."""
+def importances_figure(summary: SearchSummary) -> tuple[str, Figure] | None:
+    """Draw the share of the variation that each swept name decides, one bar per objective."""
+    by_objective: dict[str, dict[str, float]] = summary["importances"]
+    weights: Counter[str] = Counter()
+    for shares in by_objective.values():
+        weights.update(shares)
+    if not weights:
+        return None
+    names = sorted(weights, key=lambda name: (weights[name], name))  # the most important on top
     data = [
         {
             "type": "bar",
             "orientation": "h",
             "name": escaped(metric_of(objective).label),
-            "x": shares,
-            "y": [escaped(name) for name in importances.names],
-            "marker": {"color": BARS[index % len(BARS)]},
+            "x": [shares.get(name, 0.0) for name in names],
+            "y": [escaped(name) for name in names],
+            "marker": {"color": words.BARS[index % len(words.BARS)]},
             "hovertemplate": "%{y}: %{x:.0%}<extra>%{fullData.name}</extra>",
         }
-        for index, (objective, shares) in reversed(list(enumerate(importances.shares.items())))
+        for index, (objective, shares) in reversed(list(enumerate(by_objective.items())))
     ]
-    axes = {
-        "xaxis": {
-            "title": {"text": "share of the variation"},
-            "tickformat": ".0%",
-            "range": [0, 1],
-        },
-        "yaxis": {"automargin": True, "type": "category"},
-    }
+    share = {"title": {"text": "share of the variation"}, "tickformat": ".0%", "range": [0, 1]}
+    axes = {"xaxis": share, "yaxis": {"automargin": True, "type": "category"}}
     legend = {**_legend(data), "traceorder": "reversed"}
-    return {"data": data, "layout": {**PLAIN, **axes, "legend": legend, "bargap": 0.25}}
+    layout = {**PLAIN, **axes, "legend": legend, "bargap": 0.25}
+    return "how much each swept value decides", {"data": data, "layout": layout}
 
 
 def _legend(data: list[dict[str, Any]]) -> dict[str, Any]:
@@ -205,7 +194,11 @@ def _limits(panel: Scatter) -> dict[str, Any]:
         floor = metric_of(name).direction == MAXIMIZE  # the one limit from below
         end = min(low, 0.0) if floor else 10 * high  # beyond the axis, for who zooms out
         line_ends = {f"{across}ref": "paper", f"{across}0": 0, f"{across}1": 1, f"{along}0": limit}
-        line = {"type": "line", f"{along}1": limit, "line": {"color": COLORS[LIMIT], "width": 1.5}}
+        line = {
+            "type": "line",
+            f"{along}1": limit,
+            "line": {"color": words.COLORS[words.LIMIT], "width": 1.5},
+        }
         shapes += [line | line_ends, SHADE | line_ends | {f"{along}1": end}]
         note = {
             "text": f"budget {metric_of(name).write(limit)}",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paredown.metric import QUALITY, limited_metrics, metric_of
-from paredown.pictures.sheet import save, sheet
+from paredown.pictures.sheet import bars, save, sheet
 from paredown.pictures.words import SERIES
 from paredown.printable import one_line
 
@@ -37,16 +37,10 @@ class Point:
 
 
 def grid_picture(points: Sequence[Point], title: str, one_baseline: bool, file: Path) -> bool:
-    """Draw the jobs of a grid, one line per combination of the settings off the x axis.
+    """Draw the finished jobs of a grid, one line per combination of the settings off the x axis.
 
-    Args:
-        points: The finished jobs.
-        title: Above all panels.
-        one_baseline: The speed-ups are against the same network; else milliseconds are drawn.
-        file: A PNG, to write.
-
-    Returns:
-        Whether there was something to draw: two jobs or more, and a setting that differs.
+    Where the speed-ups have no common baseline, milliseconds are drawn. Returns whether there was
+    something to draw: two jobs or more, and a setting that differs.
     """
     names = {name for point in points for name in point.settings}
     if len(points) < 2 or not names:
@@ -129,13 +123,9 @@ def _draw(
         aside = apart * (index - (len(lines) - 1) / 2)
         x = [values[places.index(place)] + aside for place, _ in line]
         y = [factor * point.metrics[metric] for _, point in line]
-        bounds = [
-            [abs(factor * point.metrics.get(f"{metric}{end}", point.metrics[metric]) - middle)
-             for (_, point), middle in zip(line, y, strict=True)]
-            for end in ("_low", "_high")
-        ]  # fmt: skip
+        intervals = bars([point.metrics for _, point in line], metric, factor)
         axes.errorbar(
-            x, y, bounds, fmt=MARKERS[index % len(MARKERS)] + ("-" if numbers else ""),
+            x, y, intervals, fmt=MARKERS[index % len(MARKERS)] + ("-" if numbers else ""),
             color=SERIES[index % len(SERIES)], capsize=3, lw=1.3, label=plain(label) or None,
         )  # fmt: skip
     if not numbers:

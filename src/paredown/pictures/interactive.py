@@ -1,14 +1,12 @@
 """The interactive page of a search, drawn by Plotly in the browser."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from paredown.metric import MAXIMIZE, limited_metrics, metric_of
+from paredown.metric import limited_metrics, metric_of
 from paredown.pictures import page
 from paredown.pictures.figures import growth_figure, importances_figure, points_figure
 from paredown.pictures.page import Block, Facts, Figures, Heading, Table, Text
-from paredown.pictures.panels import growth, headline, importances, scatters
+from paredown.pictures.panels import front_rows, headline, scatters, swept_names
 from paredown.pictures.scatter import SearchSummary
 from paredown.pictures.words import value_text
 
@@ -29,38 +27,18 @@ def front_blocks(summary: SearchSummary) -> list[Block]:
         blocks += [Text(hint), Figures(panels)]
     if any(row["on_front"] for row in summary["trials"]):
         blocks += [Heading("The front"), front_table(summary)]
-    more: dict[str, tuple[str, page.Figure]] = {}
-    if volumes := growth(summary):
-        more["hypervolume"] = (f"hypervolume by trial: {volumes.caption}", growth_figure(volumes))
-    if by_objective := importances(summary):
-        caption = "how much each swept value decides"
-        more["importances"] = (caption, importances_figure(by_objective))
+    search = {"hypervolume": growth_figure(summary), "importances": importances_figure(summary)}
+    more = {name: figure for name, figure in search.items() if figure}
     return [*blocks, Heading("The search"), Figures(more)] if more else blocks
-
-
-def front_rows(summary: SearchSummary) -> list[Mapping[str, Any]]:
-    """Return the trials of the front, the first objective's best first."""
-    rows = [row for row in summary["trials"] if row["on_front"]]
-    name, direction = next(iter(summary["objectives"].items()))
-    return sorted(rows, key=lambda row: float(row["metrics"][name]), reverse=direction == MAXIMIZE)
-
-
-def front_metrics(summary: SearchSummary) -> list[str]:
-    """List the metrics of the front's table: objectives, budget, and what a budget can limit."""
-    names = [*summary["objectives"], *summary["budget"]]
-    names += [metric.name for metric in limited_metrics()]
-    rows = front_rows(summary)
-    return [name for name in dict.fromkeys(names) if any(name in row["metrics"] for row in rows)]
-
-
-def front_params(summary: SearchSummary) -> list[str]:
-    """List the names that the front's trials sweep."""
-    return list(dict.fromkeys(name for row in front_rows(summary) for name in row["params"]))
 
 
 def front_table(summary: SearchSummary) -> Table:
     """Lay out the front, one row per trial; the trial with the default values is marked."""
-    rows, metrics, params = front_rows(summary), front_metrics(summary), front_params(summary)
+    rows = front_rows(summary)
+    names = [*summary["objectives"], *summary["budget"]]
+    names += [metric.name for metric in limited_metrics()]
+    metrics = [name for name in dict.fromkeys(names) if any(name in row["metrics"] for row in rows)]
+    params = swept_names(rows)
     cells = [
         [
             str(row["trial"]),

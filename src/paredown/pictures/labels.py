@@ -25,17 +25,12 @@ def sides(
 ) -> list[tuple[int, int] | None]:
     """Choose a side for each label, in turn: the first that covers the least.
 
-    A label that would overlap an earlier one on every side is left out: None.
-
-    Args:
-        points: That have labels.
-        texts: Their labels.
-        others: Points without a label.
-        letter: Height of a letter.
-        radius: Of a point.
-        room: Width and height of the panel, which begins at (0, 0).
+    A label that would overlap an earlier one on every side is left out: None. The panel has a
+    width and height of `room`, and begins at (0, 0); other points have no label.
     """
-    taken = [_around(point, radius) for point in (*points, *others)]
+    taken: list[Box] = [
+        (x - radius, y - radius, x + radius, y + radius) for x, y in (*points, *others)
+    ]
     chosen: list[tuple[int, int] | None] = []
     labels: list[Box] = []
     for point, text in zip(points, texts, strict=True):
@@ -59,10 +54,6 @@ def box(point: Place, text: str, side: tuple[int, int], letter: float, radius: f
     x = point[0] + side[0] * (1.3 * radius + width / 2)
     y = point[1] + side[1] * (1.3 * radius + height / 2)
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-
-
-def _around(point: Place, radius: float) -> Box:
-    return point[0] - radius, point[1] - radius, point[0] + radius, point[1] + radius
 
 
 def _cost(wanted: Box, taken: Sequence[Box], room: Place) -> float:

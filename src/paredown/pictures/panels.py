@@ -1,26 +1,10 @@
-"""The panels of a search as plain data, for either renderer."""
+"""The contents of a search's picture, page and table as plain data."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from paredown.metric import MAXIMIZE, QUALITY, limited_metrics, metric_of
-from paredown.pictures.scatter import Scatter, SearchSummary, value
+from paredown.pictures.scatter import Row, Scatter, SearchSummary, value
 from paredown.pictures.words import BASELINE
-
-
-class Growth(NamedTuple):
-    """The hypervolume after each trial."""
-
-    numbers: list[int]
-    volumes: list[float]
-    caption: str
-
-
-class Importances(NamedTuple):
-    """Swept names, the most important last, and their shares of the variation by objective."""
-
-    names: list[str]
-    shares: dict[str, list[float]]
 
 
 def scatters(summary: SearchSummary) -> list[Scatter]:
@@ -60,31 +44,13 @@ def headline(summary: SearchSummary) -> str:
     return text
 
 
-def growth(summary: SearchSummary) -> Growth | None:
-    """Return the growth of the hypervolume; None if it is 0 or of one trial."""
-    volumes = list(summary["hypervolume"] or [])
-    if len(volumes) < 2 or not volumes[-1] > 0:
-        return None
-    numbers = [row["trial"] for row in summary["trials"]]
-    grew = [index for index in range(1, len(volumes)) if volumes[index] > volumes[index - 1]]
-    last = numbers[grew[-1] if grew else 0]
-    return Growth(numbers, volumes, f"the front last grew at trial {last} of {numbers[-1]}")
+def front_rows(summary: SearchSummary) -> list[Row]:
+    """Return the trials of the front, the first objective's best first."""
+    rows = [row for row in summary["trials"] if row["on_front"]]
+    name, direction = next(iter(summary["objectives"].items()))
+    return sorted(rows, key=lambda row: float(row["metrics"][name]), reverse=direction == MAXIMIZE)
 
 
-def importances(summary: SearchSummary) -> Importances | None:
-    """Return the importances of the swept names; None if there are none."""
-    by_objective: Mapping[str, Mapping[str, float]] = summary["importances"]
-    names = {name for shares in by_objective.values() for name in shares}
-    weight = {
-        name: sum(shares.get(name, 0.0) for shares in by_objective.values()) for name in names
-    }
-    order = sorted(names, key=lambda name: (weight[name], name))
-    if not order:
-        return None
-    return Importances(
-        order,
-        {
-            objective: [shares.get(name, 0.0) for name in order]
-            for objective, shares in by_objective.items()
-        },
-    )
+def swept_names(rows: Sequence[Row]) -> list[str]:
+    """List the names that trials sweep."""
+    return list(dict.fromkeys(name for row in rows for name in row["params"]))

@@ -6,7 +6,7 @@ from typing import Any
 
 from paredown.metric import QUALITY, limited_costs
 from paredown.pictures.scale import widen_log
-from paredown.pictures.sheet import logarithmic, save, sheet
+from paredown.pictures.sheet import bars, logarithmic, save, sheet
 from paredown.pictures.words import BARS
 
 
@@ -16,13 +16,9 @@ def rows_picture(rows: Sequence[Mapping[str, Any]], title: str, file: Path) -> N
     costs = [metric for metric in limited_costs() if all(metric.name in row for row in rows)]
     figure, panels = sheet(title, len(costs), 5.2, 4.0)
     middle = [100 * row[name] for row in rows]
-    bounds = [
-        [100 * (row[name] - row[f"{name}_low"]) for row in rows],
-        [100 * (row[f"{name}_high"] - row[name]) for row in rows],
-    ]
     for axes, cost in zip(panels, costs, strict=True):
         places = [row[cost.name] for row in rows]
-        axes.errorbar(places, middle, bounds, fmt="o", color=BARS[0], capsize=3)
+        axes.errorbar(places, middle, bars(rows, name, 100), fmt="o", color=BARS[0], capsize=3)
         for row, x, y in zip(rows, places, middle, strict=True):
             axes.annotate(row["stage"], (x, y), (6, 5), textcoords="offset points", fontsize=9)
         low, high = widen_log(places)

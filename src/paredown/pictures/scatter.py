@@ -10,16 +10,7 @@ from typing import Any
 from paredown.metric import QUALITY, metric_of
 from paredown.pictures.labels import Place, sides
 from paredown.pictures.scale import Range, position, widen, widen_log
-from paredown.pictures.words import (
-    BASELINE,
-    DEFAULT,
-    DOMINATED,
-    FAST,
-    FRONT,
-    MISSED,
-    NEAREST,
-    SLOW,
-)
+from paredown.pictures.words import BASELINE, DEFAULT, DOMINATED, FAST, FRONT, MISSED, NEAREST, SLOW
 
 SearchSummary = Mapping[str, Any]
 """Content of front.json."""
@@ -65,18 +56,16 @@ class Scatter:
         ]
         baseline = {"metrics": self.summary["baseline"]}
         one = self.summary.get("baselines", 1) < 2  # of several none is that of all trials
-        on = one and value(baseline, self.x) is not None and value(baseline, self.y) is not None
-        both[BASELINE] = [baseline] if on else []
+        both[BASELINE] = [baseline] if one and self._has_both(baseline) else []
         return {kind: rows for kind, rows in both.items() if rows}
+
+    def _has_both(self, row: Row) -> bool:
+        return value(row, self.x) is not None and value(row, self.y) is not None
 
     @cached_property
     def _complete(self) -> list[Row]:
-        """The trials that values both metrics."""
-        return [
-            row
-            for row in self.summary["trials"]
-            if value(row, self.x) is not None and value(row, self.y) is not None
-        ]
+        """The trials that have both metrics."""
+        return [row for row in self.summary["trials"] if self._has_both(row)]
 
     @cached_property
     def below(self) -> list[Row]:
@@ -95,7 +84,7 @@ class Scatter:
 
     @cached_property
     def rug(self) -> list[Row]:
-        """The trials that values x alone, since they were not trained."""
+        """The trials that have x alone, since they were not trained."""
         return [
             row
             for row in self.summary["trials"]
@@ -155,7 +144,7 @@ class Scatter:
         return sides(points, texts, others, letter, radius, room)
 
     def column(self, name: str, rows: Sequence[Row]) -> list[float]:
-        """List a metric of trials that values it."""
+        """List a metric of the trials that have it."""
         return [number for row in rows if (number := value(row, name)) is not None]
 
     def _unit(self, row: Row) -> Place:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paredown.pictures.sheet import save
+from paredown.pictures.sheet import save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,23 +33,8 @@ class Sensitive:
 def sensitivity_picture(
     title: str, amounts: Sequence[float], unpruned: float, groups: Sequence[Sensitive], file: Path
 ) -> None:
-    """Draw accuracy by amount, one line and one row per group, as a PNG.
-
-    Args:
-        title: What was pruned, on which images.
-        amounts: Fractions of the group's channels, rising.
-        unpruned: Accuracy of the network before pruning.
-        groups: In the order of the network.
-        file: To write.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    height = max(LEAST, 1.4 + ROW * len(groups))
-    figure = Figure(figsize=(12, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
-    lines, table = figure.subplots(1, 2, width_ratios=(1, 1.1))
+    """Draw accuracy by rising amount, one line and one row per group, as a PNG."""
+    figure, (lines, table) = sheet(title, 2, 6, max(LEAST, 1.4 + ROW * len(groups)), head=0)
     _draw_lines(lines, amounts, unpruned, groups)
     _draw_table(table, amounts, groups)
     save(figure, file)
@@ -69,8 +54,6 @@ def _draw_lines(
     axes.set_ylabel("accuracy on the validation split, %")
     axes.set_ylim(0, 102)
     axes.set_xticks(amounts)
-    axes.grid(color="#e4e6ea", linewidth=0.7)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(  # below the axis, where no line passes
         fontsize=LETTER,
         frameon=False,
@@ -83,6 +66,8 @@ def _draw_lines(
 
 def _draw_table(axes: "Axes", amounts: Sequence[float], groups: Sequence[Sensitive]) -> None:
     values = [[100 * value for value in group.accuracies] for group in groups]
+    axes.grid(visible=False)
+    axes.spines[["top", "right"]].set_visible(True)
     image = axes.imshow(values, cmap="gray", vmin=0, vmax=100, aspect="auto")
     for row, accuracies in enumerate(values):
         for column, value in enumerate(accuracies):

@@ -1,7 +1,9 @@
 """An empty sheet of panels, drawn by Matplotlib, and how it is saved."""
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paredown.host.files import write_atomically
 from paredown.pictures.scale import Range, ticks
@@ -17,21 +19,15 @@ DPI = 110  # dots per inch
 def sheet(
     title: str, panels: int, width: float, height: float, columns: int = 0, head: float = 0.5
 ) -> "tuple[Figure, list[Axes]]":
-    """Return a figure with a grid of panels, and the panels.
+    """Return a figure with a grid of panels of a width and height in inches, and the panels.
 
-    Args:
-        title: Above all panels.
-        panels: Number of panels.
-        width: Of a panel, in inches.
-        height: Of a panel, in inches.
-        columns: Panels per row; 0: all of them.
-        head: Height beside the panels, in inches.
+    A row has `columns` panels, or all where that is 0; `head` inches are above and below them.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = columns or panels
-    rows = max(1, -(-panels // columns))
+    rows = max(1, math.ceil(panels / columns))
     figure = Figure(figsize=(width * columns, height * rows + head), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
@@ -50,6 +46,14 @@ def logarithmic(axis: "Axis", ends: Range) -> None:
     axis.set_major_locator(ticker.FixedLocator(ticks(ends)))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(ticker.NullLocator())
+
+
+def bars(rows: Sequence[Mapping[str, Any]], name: str, factor: float = 1) -> list[list[float]]:
+    """Return the lengths of a metric's intervals below and above it; 0 where it has none."""
+    return [
+        [factor * abs(row.get(f"{name}{end}", row[name]) - row[name]) for row in rows]
+        for end in ("_low", "_high")
+    ]
 
 
 def save(figure: "Figure", file: Path) -> None:

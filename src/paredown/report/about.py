@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -31,20 +32,13 @@ def about(runs: Sequence[Logged], command: str, next_command: str) -> Facts:
 
 def listed(texts: Iterable[str]) -> str:
     """Join distinct texts, the most frequent first, with the number of those left out."""
-    counts: dict[str, int] = {}
-    for text in texts:
-        counts[text] = counts.get(text, 0) + bool(text)
-    names = sorted(filter(None, counts), key=lambda text: -counts[text])
+    names = [text for text, _ in Counter(filter(None, texts)).most_common()]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return "; ".join(names[:SHOWN]) + more
 
 
 def dates(starts: Sequence[int]) -> str:
-    """Write the span of dates, in UTC.
-
-    Args:
-        starts: Milliseconds since 1970; one at least.
-    """
+    """Write the span of dates, given in milliseconds since 1970, in UTC."""
     first, last = (
         datetime.fromtimestamp(start / 1000, UTC) for start in (min(starts), max(starts))
     )
@@ -56,15 +50,9 @@ def dates(starts: Sequence[int]) -> str:
 def pick_command(
     runs: Sequence[Logged], measured: Sequence[Measured], front: Sequence[int], sweep: str | None
 ) -> str:
-    """Return a command that picks a variant from the middle of a front.
+    """Return a command that picks a variant from the middle of a front, by indices into `measured`.
 
     Where the runs are of several data sets, it names the sweep of that variant.
-
-    Args:
-        runs: Number 1 first.
-        measured: The variants of a setting.
-        front: Those on the front, as indices into `measured`.
-        sweep: That is reported; None: the whole experiment.
     """
     variants = [measured[index] for index in front]
     by_size = sorted(variants, key=lambda variant: variant.metrics["size_mb"])
@@ -74,12 +62,7 @@ def pick_command(
 
 
 def pick_words(sizes: Sequence[float], sweep: str | None) -> str:
-    """Return the command that picks a file of a middle size.
-
-    Args:
-        sizes: Of the files to choose from, MB, rising.
-        sweep: Value of pick.sweep; None: the whole experiment.
-    """
+    """Return the command that picks a file of a middle size from rising sizes in MB."""
     words = [] if sweep is None else [shlex.quote(f"pick.sweep={sweep}")]
     words += [f"budget.size_mb={round_up(sizes[len(sizes) // 2])}"] if sizes else []
     return " ".join([typed("pick"), *words])

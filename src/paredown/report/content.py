@@ -23,7 +23,6 @@ from paredown.report.widths import Layers
 from paredown.tracking.reader import Logged, under
 
 AGAINST = "against"
-TEXTS = ("stage", AGAINST, "run", "name")
 
 
 def content(
@@ -84,10 +83,17 @@ def _front(setting: Setting, title: str, several: Sequence[Measured], prefix: st
     objectives = f"{', '.join(labels[:-1])} and {labels[-1]}"
     baselines = {one.against for one in several}
     against = f" Speed-ups are against {next(iter(baselines))}." if len(baselines) == 1 else ""
-    good, failed = _divided(several, on_front)
+    floor = FAILED * max((one.metrics[QUALITY.name] for one in several), default=0.0)
+    good = [index for index in on_front if several[index].metrics[QUALITY.name] >= floor]
+    failed = [index for index in on_front if index not in good]
     are = "is" if len(failed) == 1 else "are"
     few = f" {len(failed)} of them {are} less than half as accurate as the best." if failed else ""
-    table = _variants(several, good)
+    more = _more(setting, several, prefix)
+    if failed:
+        text = (
+            "On the front since they are small or fast, but less than half as accurate as the best:"
+        )
+        more = [Text(text), _variants(several, failed), *more]
     return [
         Heading(f"The front: {title}"),
         Text(
@@ -95,39 +101,26 @@ def _front(setting: Setting, title: str, several: Sequence[Measured], prefix: st
             f"{len(several)} that the runs wrote; validation split. A file that several runs wrote "
             f"counts once, with the median of its figures.{few}{against}"
         ),
-        _without(table, AGAINST) if against else table,
+        _variants(several, good, [] if against else [AGAINST]),
         Figures(front_figures(several, prefix)),
-        Fold(f"More on {title}", [*_failed(several, failed), *_more(setting, several, prefix)], 3),
+        Fold(f"More on {title}", more, 3),
     ]
 
 
-def _divided(several: Sequence[Measured], front: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Split a front into the variants worth showing and those that failed."""
-    floor = FAILED * max((one.metrics[QUALITY.name] for one in several), default=0.0)
-    good = [index for index in front if several[index].metrics[QUALITY.name] >= floor]
-    return good, [index for index in front if index not in good]
-
-
-def _failed(several: Sequence[Measured], failed: Sequence[int]) -> list[Block]:
-    if not failed:
-        return []
-    text = "On the front since they are small or fast, but less than half as accurate as the best:"
-    return [Text(text), _variants(several, failed)]
-
-
-def _variants(several: Sequence[Measured], indices: Sequence[int]) -> Table:
-    """Lay out variants, one per row."""
+def _variants(
+    several: Sequence[Measured], indices: Sequence[int], against: Sequence[str] = (AGAINST,)
+) -> Table:
+    """Lay out variants, one per row, with the name of their baseline or without."""
     metrics = brief_metrics()
-    rows = [_cells(several[index], index, metrics) for index in indices]
-    heads = _heads(metrics, rows, 2)
-    return Table(["variant", "stage", *heads, AGAINST, "run", "name"], rows, TEXTS)
-
-
-def _without(table: Table, name: str) -> Table:
-    """Return a table without a column."""
-    column = list(table.head).index(name)
-    head, *rows = ([*line[:column], *line[column + 1 :]] for line in (table.head, *table.rows))
-    return Table(head, rows, table.texts)
+    rows = []
+    for index in indices:
+        number, runs, name, stage = _names(several[index], index)
+        figures = [metric.cell(several[index].metrics) for metric in metrics]
+        rows.append(
+            [number, stage, *figures, *(several[index].against for _ in against), runs, name]
+        )
+    heads = ["variant", "stage", *_heads(metrics, rows, 2), *against, "run", "name"]
+    return Table(heads, rows, ("stage", *against, "run", "name"))
 
 
 def _more(setting: Setting, several: Sequence[Measured], prefix: str) -> list[Block]:
@@ -162,12 +155,6 @@ def _names(one: Measured, index: int) -> list[str]:
 
 def _pace(one: Measured) -> list[str]:
     return [metric_of(name).cell(one.metrics, alone=True) for name in ("macs", "speedup")]
-
-
-def _cells(one: Measured, index: int, metrics: Sequence[Metric]) -> list[str]:
-    number, runs, name, stage = _names(one, index)
-    figures = [metric.cell(one.metrics) for metric in metrics]
-    return [number, stage, *figures, one.against, runs, name]
 
 
 def _paths(runs: Sequence[Logged]) -> Block:

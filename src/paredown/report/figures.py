@@ -40,22 +40,10 @@ def more_figures(several: Sequence[Measured], prefix: str) -> dict[str, tuple[st
     return figures
 
 
-def widths_figure(table: Widths) -> Figure:
-    """Draw the channels per layer, one line per version of the network."""
-    return _layers_figure(table, table.columns, "channels", "channels")
-
-
-def shares_figure(table: Widths) -> Figure:
-    """Draw the share of the network's MACs per layer, likewise."""
-    percent = {
-        name: [round(100 * share, 2) for share in shares] for name, shares in table.shares.items()
-    }
-    return _layers_figure(table, percent, "share of the MACs, %", "% of the MACs")
-
-
-def _layers_figure(
+def layers_figure(
     table: Widths, columns: Mapping[str, Sequence[float]], axis: str, unit: str
 ) -> Figure:
+    """Draw a number per layer, one line per version of the network."""
     data = [
         {
             "type": "scatter",

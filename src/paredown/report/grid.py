@@ -12,15 +12,12 @@ GROUPS = ("dataset", "model", "technique", "runtime")  # groups that a title nam
 
 
 def draw_grid(jobs: Sequence[Mapping[str, Any]], choices: Mapping[str, Any], file: Path) -> bool:
-    """Draw the finished jobs of a grid, if there are two or more.
+    """Draw the finished jobs of a grid as a PNG; return whether there was something to draw.
 
     Args:
         jobs: As their result files have them.
         choices: Option by config group, of the command without what is swept.
-        file: A PNG, to write.
-
-    Returns:
-        Whether there was something to draw.
+        file: To write.
     """
     finished = [job for job in jobs if job["status"] == FINISHED]
     same = set.intersection(*(set(job["overrides"]) for job in finished)) if finished else set()

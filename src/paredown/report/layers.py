@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from paredown.pictures.page import Block, Figures, Fold, Table, Text
-from paredown.report.figures import shares_figure, widths_figure
+from paredown.report.figures import layers_figure
 from paredown.report.widths import Layers, Widths, widths
 
 
@@ -24,22 +24,23 @@ def layers_fold(layers: Mapping[int, Mapping[str, Layers]], count: int) -> Block
 def _network_widths(table: Widths, count: int, number: int) -> list[Block]:
     """Lay out the widths of one network."""
     caption = f"output channels of each layer, before (in stage {table.before}) and after"
+    columns, shares = table.columns, table.shares
     rows = [
-        [
-            name,
-            *(f"{of[place]} ({table.shares[who][place]:.1%})" for who, of in table.columns.items()),
-        ]
+        [name, *(f"{columns[who][place]} ({shares[who][place]:.1%})" for who in columns)]
         for place, name in enumerate(table.layers)
     ]
     rows.append(["MMACs", *(f"{macs / 1e6:.2f}" for macs in table.macs.values())])
+    percent = {who: [round(100 * share, 2) for share in of] for who, of in shares.items()}
+    channels_figure = layers_figure(table, columns, "channels", "channels")
+    macs_figure = layers_figure(table, percent, "share of the MACs, %", "% of the MACs")
     figures = {
-        f"widths{number}": (caption, widths_figure(table)),
-        f"shares{number}": ("share of the network's MACs per layer", shares_figure(table)),
+        f"widths{number}": (caption, channels_figure),
+        f"shares{number}": ("share of the network's MACs per layer", macs_figure),
     }
-    few = f" {len(table.columns)} of {count} networks, spread over their MACs, are shown."
+    few = f" {len(columns)} of {count} networks, spread over their MACs, are shown."
     note = "Each layer's channels, and in brackets its share of the MACs."
     return [
-        Text(note + (few if count > len(table.columns) else "")),
+        Text(note + (few if count > len(columns) else "")),
         Figures(figures),
-        Table(["layer", *table.columns], rows, ("layer",)),
+        Table(["layer", *columns], rows, ("layer",)),
     ]

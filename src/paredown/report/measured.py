@@ -52,13 +52,9 @@ class Measured:
 
 
 def variants(runs: Sequence[Logged]) -> dict[Setting, list[Measured]]:
-    """Collect the variants of runs, each file once, by setting.
+    """Collect the variants of runs, each file once, by setting in order.
 
-    Args:
-        runs: Number 1 first.
-
-    Returns:
-        By setting, in order; within one the most accurate first, of equal ones the smaller.
+    Within a setting the most accurate comes first, of equal ones the smaller.
     """
     files: dict[tuple[Setting, str], list[tuple[int, Logged, str]]] = defaultdict(list)
     for number, run in enumerate(runs, start=1):

@@ -24,11 +24,7 @@ BUSY = 0.25  # cores of other work that are worth a warning
 def path_table(title: str, rows: Sequence[Row], eager: Mapping[str, float]) -> Fitted:
     """Lay out one run, one row per stage, with the baseline in eager PyTorch below.
 
-    Args:
-        title: The run's name.
-        rows: In the order of the path; the first is the baseline.
-        eager: latency_ms, latency_ms_p95, and the runtime's own gain, runtime_speedup; empty if
-            latency is taken later.
+    `eager` has its latency_ms, latency_ms_p95 and runtime_speedup; empty if latency is taken later.
     """
     columns = [
         Column("stage", [stage_cell(row) for row in rows], number=False),
@@ -76,11 +72,7 @@ def _eager_note(eager: Mapping[str, float]) -> str:
 
 
 def busy_warning(cores: float) -> list[str]:
-    """Return the lines of a warning where other work kept the host busy during timing.
-
-    Args:
-        cores: Busy with other work, on average.
-    """
+    """Return the lines of a warning where other work kept so many cores busy during timing."""
     if cores < BUSY:
         return []
     busy = f"busy:    other work took {cores:.1f} of {os.cpu_count()} cores during timing"

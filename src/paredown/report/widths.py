@@ -16,32 +16,52 @@ class Widths:
 
     Args:
         before: Its stage.
-        layers: Their names.
-        columns: Channels of each layer, by stage and runs; `before` first.
-        macs: Of all layers together, likewise.
-        shares: Of each layer in these MACs, likewise.
+        versions: Layers of the network and of its versions, by stage and runs; `before` first.
     """
 
     before: str
-    layers: tuple[str, ...]
-    columns: Mapping[str, tuple[int, ...]]
-    macs: Mapping[str, int]
-    shares: Mapping[str, tuple[float, ...]]
+    versions: Mapping[str, Layers]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers."""
+        return tuple(self.versions[self.before])
+
+    @property
+    def columns(self) -> dict[str, tuple[int, ...]]:
+        """Channels of each layer, by version."""
+        return {
+            version: tuple(layers[name]["channels"] for name in self.layers)
+            for version, layers in self.versions.items()
+        }
+
+    @property
+    def macs(self) -> dict[str, int]:
+        """MACs of all layers together, by version."""
+        return {
+            version: sum(layer["macs"] for layer in layers.values())
+            for version, layers in self.versions.items()
+        }
+
+    @property
+    def shares(self) -> dict[str, tuple[float, ...]]:
+        """Share of each layer in these MACs, by version."""
+        macs = self.macs
+        return {
+            version: tuple(layers[name]["macs"] / max(macs[version], 1) for name in self.layers)
+            for version, layers in self.versions.items()
+        }
 
     def brief(self, most: int = COLUMNS) -> "Widths":
-        """Return the first column and a few others, spread evenly over their MACs."""
-        first, *others = self.columns
+        """Return the first version and a few others, spread evenly over their MACs."""
+        first, *others = self.versions
         if len(others) <= most:
             return self
-        order = sorted(others, key=lambda who: self.macs[who])
+        order = sorted(others, key=self.macs.__getitem__)
         chosen = {order[round(index * (len(order) - 1) / (most - 1))] for index in range(most)}
-        names = [first, *(who for who in others if who in chosen)]
         return Widths(
             self.before,
-            self.layers,
-            {who: self.columns[who] for who in names},
-            {who: self.macs[who] for who in names},
-            {who: self.shares[who] for who in names},
+            {who: self.versions[who] for who in self.versions if who == first or who in chosen},
         )
 
 
@@ -81,31 +101,14 @@ def widths(runs: Sequence[tuple[int, Mapping[str, Layers]]]) -> list[Widths]:
                 _, numbers = changed.setdefault((begins, first), {}).setdefault(shape, (stage, []))
                 if number not in numbers:
                     numbers.append(number)
-    return [_table(begins, first, after, by_shape) for (begins, first), after in changed.items()]
-
-
-def _table(
-    begins: str,
-    first: str,
-    after: Mapping[str, tuple[str, Sequence[int]]],
-    by_shape: Mapping[str, Layers],
-) -> Widths:
-    columns = {begins: by_shape[first]}
-    for shape, (stage, numbers) in after.items():
-        runs = "runs" if numbers[1:] else "run"
-        columns[f"{stage}, {runs} {spans(numbers)}"] = by_shape[shape]
-    names = tuple(by_shape[first])
-    macs = {who: sum(layer["macs"] for layer in layers.values()) for who, layers in columns.items()}
-    return Widths(
-        begins,
-        names,
-        {who: tuple(layers[name]["channels"] for name in names) for who, layers in columns.items()},
-        macs,
-        {
-            who: tuple(layers[name]["macs"] / max(macs[who], 1) for name in names)
-            for who, layers in columns.items()
-        },
-    )
+    tables = []
+    for (begins, first), after in changed.items():
+        versions = {begins: by_shape[first]}
+        for shape, (stage, numbers) in after.items():
+            runs_text = "runs" if numbers[1:] else "run"
+            versions[f"{stage}, {runs_text} {spans(numbers)}"] = by_shape[shape]
+        tables.append(Widths(begins, versions))
+    return tables
 
 
 def _shape(layers: Layers) -> str:

@@ -149,26 +149,18 @@ class Session:
         Returns:
             One row per variant, with its name as `stage`; the speed-up is against the first.
         """
-        rows: list[Row] = [
-            {"stage": name, **variant.path.measured(variant.index)}
-            for name, variant in variants.items()
-        ]
+        measured = [variant.path.measured(variant.index) for variant in variants.values()]
         programs = [
             (self.runtime, variant.path.shipped(variant.index)) for variant in variants.values()
         ]
-        image = self.dataset.example
-        timed = time_side_by_side(programs, image, self._plan.timing)
-        for row, latency in zip(rows, timed, strict=True):
-            row |= latency.metrics()
-        return rows
+        timed = time_side_by_side(programs, self.dataset.example, self._plan.timing)
+        return [
+            {"stage": name, **row, **latency.metrics()}
+            for name, row, latency in zip(variants, measured, timed, strict=True)
+        ]
 
     def plot(self, rows: Sequence[Row], file: Path) -> None:
-        """Draw quality by size and by latency into a PNG.
-
-        Args:
-            rows: Of `measure`.
-            file: To write.
-        """
+        """Draw quality by size and by latency into a PNG, from the rows of `measure`."""
         from paredown.pictures.rows import rows_picture
 
         rows_picture(rows, f"{self.dataset.name}, {self.runtime.name}", file)
@@ -208,23 +200,21 @@ class Session:
             return planned
         baseline: Any = planned.stages[BASELINE]
         training = replace(baseline.training, epochs=self._baseline_epochs)
-        trained = replace(baseline, training=training)
-        return replace(planned, stages={**planned.stages, BASELINE: trained})
+        stages_by_name = {**planned.stages, BASELINE: replace(baseline, training=training)}
+        return replace(planned, stages=stages_by_name)
 
 
 def _named(handed: Sequence[Any], overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the overrides of a session's data, and those of its network."""
     from torch import nn
 
+    from paredown.session.handover import data_overrides, model_overrides
+
     modules = [part for part in handed if isinstance(part, nn.Module)]
     data = [part for part in handed if not isinstance(part, nn.Module)]
     rule = "take a network and data, at most one of each, and overrides"
     kinds = [type(part).__name__ for part in handed]
     require(len(modules) <= 1 and len(data) <= 1, "Session", rule, kinds)
-    if not handed:
-        return list(overrides), []
-    from paredown.session.handover import data_overrides, model_overrides
-
     own = [*(data_overrides(data[0]) if data else []), *overrides]
     if not modules:
         return own, []

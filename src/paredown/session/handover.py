@@ -32,9 +32,8 @@ MOVE = "put its class into a file of its own, my_net.py, and import it from ther
 def data_overrides(data: object) -> list[str]:
     """Write images and labels into a file, and return the overrides that make it the data set.
 
-    Args:
-        data: A pair (images, labels), a torch Dataset of such pairs, or a mapping of "train" and,
-            optionally, "val" and "test" to one of these.
+    They come as a pair (images, labels), as a torch Dataset of such pairs, or as a mapping of
+    "train" and, optionally, "val" and "test" to one of these.
 
     Raises:
         ConfigError: For anything else.
@@ -65,10 +64,9 @@ def _pair(data: Any) -> tuple[Any, Any]:
     """Return the images and labels of a pair of arrays, or of all samples of a torch Dataset."""
     if isinstance(data, tuple | list) and len(data) == 2:
         return _as_bytes(np.asarray(_plain(data[0]))), np.asarray(_plain(data[1]))
-    samples = hasattr(data, "__getitem__") and hasattr(data, "__len__")
-    kind = type(data).__name__
-    hint = "or a torch Dataset with a length"
-    require(samples, DATA, "be a pair of arrays (images, labels)", kind, hint)
+    rule, hint = "be a pair of arrays (images, labels)", "or a torch Dataset with a length"
+    has_samples = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    require(has_samples, DATA, rule, type(data).__name__, hint)
     pairs = [data[number] for number in range(len(data))]
     images = [np.asarray(_plain(image)) for image, _ in pairs]
     shapes = {image.shape for image in images}
@@ -95,30 +93,26 @@ def _as_bytes(images: Any) -> Any:
 def model_overrides(module: "nn.Module", classes: int, shape: tuple[int, int, int]) -> list[str]:
     """Write a network's weights into a file, and return the overrides that rebuild it.
 
-    Args:
-        module: Stays as it is.
-        classes: Their number in the data.
-        shape: Channels, height and width of one image.
+    The shape is that of one image: channels, height and width.
 
     Raises:
         ConfigError: If its class cannot be imported, or builds another network.
     """
     from safetensors.torch import save
 
-    state = {name: _own(tensor) for name, tensor in module.state_dict().items()}
+    state = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in module.state_dict().items()
+    }
     content = save(state)
     digest = hashlib.sha256(content).hexdigest()
     weights = _keep(digest, ".safetensors", lambda file: file.write_bytes(content))
-    named = [*_source(module, state, classes), _set("model.weights", weights)]
+    named = [*_source(module, state), _set("model.weights", weights)]
     _require_same(module, named, classes, shape)
     return named
 
 
-def _own(tensor: Any) -> Any:
-    return tensor.detach().cpu().contiguous().clone()
-
-
-def _source(module: "nn.Module", state: Mapping[str, Any], classes: int) -> list[str]:
+def _source(module: "nn.Module", state: Mapping[str, Any]) -> list[str]:
     """Return the overrides of a library's builder, or of a class with its arguments."""
     cls = type(module)
     library = cls.__module__.partition(".")[0]
@@ -127,9 +121,8 @@ def _source(module: "nn.Module", state: Mapping[str, Any], classes: int) -> list
     architecture = (getattr(module, "pretrained_cfg", None) or {}).get("architecture")
     if library == "timm" and architecture:
         return ["model=timm", _set("model.architecture", architecture)]
-    kwargs = _arguments(module, classes)
-    target = _target(cls)
-    return ["model=custom", _set("model.target", target), _set("model.kwargs", kwargs or None)]
+    kwargs = _arguments(module) or None
+    return ["model=custom", _set("model.target", _target(cls)), _set("model.kwargs", kwargs)]
 
 
 def _torchvision(cls: type, state: Mapping[str, Any]) -> str:
@@ -162,15 +155,14 @@ def _target(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _arguments(module: "nn.Module", classes: int) -> dict[str, Any]:
+def _arguments(module: "nn.Module") -> dict[str, Any]:
     """Return the arguments that rebuild a network: its attributes of the same names."""
     arguments: dict[str, Any] = {}
     missing = []
     for name, parameter in inspect.signature(type(module)).parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        is_variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if is_variadic or name in CLASSES:  # the number of classes is filled in
             continue
-        if name in CLASSES:
-            continue  # filled in
         value = getattr(module, name, inspect.Parameter.empty)
         if isinstance(value, PLAIN):
             arguments[name] = value

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.errors import require
+from paredown.pictures.sheet import bars, logarithmic, save, sheet
 from paredown.pictures.words import BARS
 from paredown.report.tables import markdown
 from paredown.run.results import titled
@@ -105,8 +106,6 @@ def _draw(rows: Sequence[Row], title: str, file: Path) -> None:
     """Draw three panels of bars, one bar per row."""
     from matplotlib.ticker import PercentFormatter
 
-    from paredown.pictures.sheet import logarithmic, save, sheet
-
     figure, panels = sheet(title, 3, 4.2, 0.42 * len(rows) + 1.1)
     for axes, (name, label) in zip(panels, PANELS.items(), strict=True):
         axes.set_xlabel(label)
@@ -127,14 +126,10 @@ def _draw(rows: Sequence[Row], title: str, file: Path) -> None:
 def _bars(axes: "Axes", rows: Sequence[Row], name: str) -> None:
     """Draw one metric, with its interval where it has one, and its value on each bar."""
     values = [row[name] for row in rows]
-    bounds = [
-        [row[name] - row.get(f"{name}_low", row[name]) for row in rows],
-        [row.get(f"{name}_high", row[name]) - row[name] for row in rows],
-    ]
     axes.barh(
         range(0, -len(rows), -1), values, height=0.62, edgecolor="#5a6270", linewidth=0.6,
         color=[BARS[0]] * PATH_ROWS + ["#c9ced6"] * (len(rows) - PATH_ROWS),
-        xerr=None if name == "size_mb" else bounds, ecolor="#30353d", capsize=2,
+        xerr=None if name == "size_mb" else bars(rows, name), ecolor="#30353d", capsize=2,
     )  # fmt: skip
     axes.grid(axis="y", visible=False)
     for index, value in enumerate(values):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from paredown.errors import require
 from paredown.measure.statistics import mean_margin
+from paredown.pictures.sheet import save, sheet
 from paredown.pictures.words import BARS
 from paredown.studies.contract import Job, OpenPath
 
@@ -80,8 +81,6 @@ def _summary(accuracies: Mapping[str, Mapping[str, float]], recipe: str) -> str:
 def _draw(
     accuracies: Mapping[str, Mapping[str, float]], recipe: str, legend: str, file: Path
 ) -> None:
-    from paredown.pictures.sheet import save, sheet
-
     figure, (axes,) = sheet(f"the order of the stages: {legend}", 1, 7.2, 4)
     ranked = sorted(accuracies, key=lambda order: -statistics.fmean(accuracies[order].values()))
     for index, order in enumerate(ranked):
@@ -98,8 +97,6 @@ def _draw(
     axes.set_xlabel("order, the best mean first")
     axes.set_ylabel("accuracy of the int8 file, validation split, %")
     axes.set_title(
-        "marks: one per seed, round for the recipe; lines: means",
-        loc="left",
-        fontsize=10,
+        "marks: one per seed, round for the recipe; lines: means", loc="left", fontsize=10
     )
     save(figure, file)

@@ -12,6 +12,8 @@ import numpy as np
 from paredown.dataset import Dataset
 from paredown.errors import require
 from paredown.measure.quality import predict
+from paredown.pictures.sheet import save, sheet
+from paredown.pictures.words import BARS
 from paredown.quantize.layers import running
 from paredown.run.path import VariantPath
 from paredown.runtime import Logits
@@ -107,9 +109,6 @@ def _summary(costs: Sequence[Cost], numerics: Numerics) -> str:
 def _draw(costs: Sequence[Cost], name: str, file: Path) -> None:
     """Draw one bar per layer: the error of the logits, and the accuracy lost."""
     from matplotlib.ticker import PercentFormatter
-
-    from paredown.pictures.sheet import save, sheet
-    from paredown.pictures.words import BARS
 
     title = f"one layer in {name}, the others in float32: {costs[0].layer} costs the most"
     figure, (errors, drops) = sheet(title, 2, 5.6, 0.9 + 0.22 * len(costs))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from paredown.errors import require
 from paredown.measure.quality import predict
 from paredown.measure.statistics import mean_margin
+from paredown.pictures.sheet import save, sheet
 from paredown.pictures.words import BARS
 from paredown.studies.contract import Job, OpenPath
 from paredown.studies.eager import eager
@@ -124,8 +125,6 @@ def _draw(
     title: str,
     file: Path,
 ) -> None:
-    from paredown.pictures.sheet import save, sheet
-
     figure, (accuracy, bits) = sheet(title, 2, 5.4, 4.0)
     for index, (stage, accuracies) in enumerate(students.items()):
         color, style = BARS[index], ("-o", "--s")[index]
@@ -167,8 +166,6 @@ def _bars(means: Sequence[tuple[float, float]]) -> list[list[float]]:
 
 
 def _draw_map(mass: Numbers, classes: Sequence[str], shown: float, file: Path) -> None:
-    from paredown.pictures.sheet import save, sheet
-
     side = 0.42 * len(classes) + 2.2
     title = f"mean soft targets per class, at temperature {shown:g}"
     figure, (axes,) = sheet(title, 1, side + 0.8, side)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paredown.errors import require, require_one_of
+from paredown.pictures.sheet import bars, save, sheet
 from paredown.pictures.words import BARS
 from paredown.studies.contract import Job, OpenPath
 
@@ -56,25 +57,22 @@ class Tradeoff:
             _falls(points, baseline["accuracy"]),
         ]
         _draw(points, baseline, lines[0], folder / "tradeoff.png")
-        summary = "\n".join(lines)
-        return f"{summary}\nsee {folder / 'tradeoff.png'}"
+        return "\n".join([*lines, f"see {folder / 'tradeoff.png'}"])
 
 
 def _point(jobs: Sequence[Job], technique: str) -> dict[str, float]:
     """Return the means over seeds at an amount; the interval of one seed is Wilson's."""
     rows = [job.last for job in jobs]
     first = [job.row("baseline") for job in jobs]
-    low, high = min(row["accuracy_low"] for row in rows), max(row["accuracy_high"] for row in rows)
-    if rows[1:]:
-        low, high = min(row["accuracy"] for row in rows), max(row["accuracy"] for row in rows)
+    low, high = ("accuracy", "accuracy") if rows[1:] else ("accuracy_low", "accuracy_high")
 
     def mean(name: str, rows: Sequence[Mapping[str, Any]] = rows) -> float:
         return statistics.fmean(row[name] for row in rows)
 
     return {
         "accuracy": mean("accuracy"),
-        "accuracy_low": low,
-        "accuracy_high": high,
+        "accuracy_low": min(row[low] for row in rows),
+        "accuracy_high": max(row[high] for row in rows),
         "seeds": len(rows),
         "gone": mean("zeros") if technique == "masked" else mean("sparsity"),
         "bytes": 1 - mean("size_mb") / mean("size_mb", first),
@@ -87,10 +85,7 @@ def _point(jobs: Sequence[Job], technique: str) -> dict[str, float]:
 def _savings(amount: float, point: Mapping[str, float], reuse: float) -> list[str]:
     """Describe the savings of bytes, MACs and latency, and the reason why they differ.
 
-    Args:
-        amount: Of pruning.
-        point: The savings at that amount.
-        reuse: MACs per weight of the unpruned network.
+    `reuse` is the number of MACs per weight of the unpruned network.
     """
     widths = (1 - amount) ** 2
     lines = [
@@ -140,8 +135,6 @@ def _falls(points: Points, baseline: float) -> str:
 
 
 def _draw(points: Points, baseline: Mapping[str, Any], title: str, file: Path) -> None:
-    from paredown.pictures.sheet import save, sheet
-
     figure, (accuracy, savings) = sheet(title, 2, 5.6, 4.2)
     styles = (("structured", "-o"), ("masked", "--s"))
     for (name, style), color in zip(styles, BARS, strict=False):
@@ -156,11 +149,9 @@ def _draw(points: Points, baseline: Mapping[str, Any], title: str, file: Path) -
     accuracy.set_title(f"at the top: amount; bars: {how}", loc="left", fontsize=10)
     accuracy.legend(frameon=False, fontsize=9, loc="lower left")
     by = points["structured"]
-    for (name, style), color in zip(
-        (("bytes", "-o"), ("macs", "--s"), ("latency", ":^")), BARS, strict=True
-    ):
-        saved = [100 * point[name] for point in by.values()]
-        label = {"macs": "MACs"}.get(name, name)
+    labels = ("bytes", "-o"), ("MACs", "--s"), ("latency", ":^")
+    for (label, style), color in zip(labels, BARS, strict=True):
+        saved = [100 * point[label.lower()] for point in by.values()]
         savings.plot(list(by), saved, style, color=color, markersize=5, label=label)
     savings.set_xlabel("amount, share of the channels removed")
     savings.set_ylabel("saved, % of the baseline")
@@ -176,14 +167,10 @@ def _draw_accuracy(
     aside = 0.6 * (1 if technique == "masked" else -1)
     gone = [100 * point["gone"] + aside for point in by.values()]
     middle = [100 * point["accuracy"] for point in by.values()]
-    spread = [
-        [100 * (point["accuracy"] - point["accuracy_low"]) for point in by.values()],
-        [100 * (point["accuracy_high"] - point["accuracy"]) for point in by.values()],
-    ]
-    label = f"channels {TECHNIQUES[technique]}"
     axes.errorbar(
-        gone, middle, spread, fmt=style, label=label, color=color, capsize=3, markersize=5
-    )
+        gone, middle, bars(list(by.values()), "accuracy", 100), fmt=style, color=color, capsize=3,
+        markersize=5, label=f"channels {TECHNIQUES[technique]}",
+    )  # fmt: skip
     if technique == "structured":
         for amount, x in zip(by, gone, strict=True):
             axes.annotate(

@@ -21,20 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 from paredown.cli.composition import is_search
 from paredown.cli.exits import user_errors
 from paredown.config import typed
-from paredown.errors import (
-    LAUNCHERS,
-    ConfigError,
-    RunError,
-    install_command,
-    require,
-)
-from paredown.run.results import (
-    FRONT,
-    PARENT,
-    VERSION,
-    read_json,
-    write_json,
-)
+from paredown.errors import LAUNCHERS, ConfigError, RunError, install_command, require
+from paredown.run.results import FRONT, PARENT, VERSION, read_json, write_json
 from paredown.tracking.tags import SWEEP
 
 if TYPE_CHECKING:
@@ -44,7 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SWEEPER = "hydra_plugins.paredown_sweeper.paredown_sweeper.GridSweeper"  # composes no job again
-
 MADE_OF = "made_of.json"  # in a search's folder: what its trials have in common
 
 
@@ -68,12 +55,7 @@ class SweepCallback(Callback):
 
 
 def _open(config: DictConfig, name: str) -> "OpenSweep":
-    """Check all jobs of a sweep, and open its parent run; `config` is changed for the jobs.
-
-    Args:
-        config: Of the sweep.
-        name: Of the primary configuration.
-    """
+    """Check all jobs of a sweep, and open its parent run; `config` is changed for the jobs."""
     from paredown.model.fresh import require_trained_early
     from paredown.run.keys import version
     from paredown.run.plan import plan
@@ -179,9 +161,7 @@ def _require_same(parts: "Plan", folder: Path) -> None:
 def _settle(config: DictConfig, jobs: int) -> None:
     """Let workers find the sweep's folder wherever they stand, and share the cores of this host.
 
-    Args:
-        config: Of the sweep; changed.
-        jobs: Of a grid; 0 where a sweeper makes them as it goes.
+    The number of jobs is 0 where a sweeper makes them as it goes.
     """
     target = config.hydra.launcher._target_
     if not any(f"hydra_{name}_launcher" in target for name in LAUNCHERS):

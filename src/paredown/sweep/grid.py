@@ -26,14 +26,7 @@ MANY = 200  # jobs whose check takes long enough to be told
 
 
 def check_jobs(jobs: Sequence[Sequence[str]], compose: Callable[[list[str]], DictConfig]) -> Plan:
-    """Build every part of every job.
-
-    Args:
-        jobs: Overrides of each; at least one.
-        compose: Returns the configuration of overrides.
-
-    Returns:
-        The plan of the first.
+    """Build every part of every job, and return the plan of the first.
 
     Raises:
         ConfigError: For the first job that cannot work, or that an earlier one does already.
@@ -42,16 +35,13 @@ def check_jobs(jobs: Sequence[Sequence[str]], compose: Callable[[list[str]], Dic
         log.info("checking the settings of %d jobs before any work", len(jobs))
     built = _Built()
     shapes: dict[tuple[str, ...], DictConfig] = {}
-    first: Plan | None = None
+    plans = []
     every = [OverridesParser.create().parse_overrides(list(overrides)) for overrides in jobs]
     _require_distinct(jobs, every)
     for parsed in every:
-        cfg = _configuration(parsed, shapes, compose)
-        job_plan = plan(cfg, built)
-        require_trained_early(job_plan)
-        first = first or job_plan
-    assert first is not None
-    return first
+        plans.append(plan(_configuration(parsed, shapes, compose), built))
+        require_trained_early(plans[-1])
+    return plans[0]
 
 
 def _require_distinct(jobs: Sequence[Sequence[str]], every: Sequence[Sequence[Override]]) -> None:
@@ -74,10 +64,7 @@ def _require_distinct(jobs: Sequence[Sequence[str]], every: Sequence[Sequence[Ov
 def _settings(parsed: Sequence[Override]) -> dict[str, Any]:
     """List what overrides set, the last of a name, in a form in which equal values look alike."""
     return {
-        f"{override.key_or_group}@{override.package or ''} {override.type}": _alike(
-            override.value()
-        )
-        for override in parsed
+        f"{one.key_or_group}@{one.package or ''} {one.type}": _alike(one.value()) for one in parsed
     }
 
 

@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 def time_sweep(tracker: Tracker, parent: str, sweep: Path) -> None:
     """Time every stage of every finished job of a sweep that has no latency yet, here and now.
 
-    A job's files are fetched from MLflow and timed beside its own baseline, as the job would have.
-
-    Args:
-        tracker: Of the sweep.
-        parent: Id of the sweep's run.
-        sweep: Its folder; results of jobs that left them here are completed.
+    A job's files are fetched from MLflow and timed beside its own baseline, as the job would have;
+    results that jobs left in the sweep's folder are completed.
     """
-    waiting = [run for run in tracker.finished(parent) if not _is_timed(run)]
+    waiting = [
+        run
+        for run in tracker.finished(parent)
+        if not all(f"{stage}/latency_ms" in run.metrics for stage in run.stages)
+    ]
     if not waiting:
         return
     log.info("timing the files of %d jobs, one job at a time", len(waiting))
@@ -39,10 +39,6 @@ def time_sweep(tracker: Tracker, parent: str, sweep: Path) -> None:
             busy.append(others)
             _keep(tracker, run, by_stage, others, sweep)
     show(*busy_warning(max(busy)))
-
-
-def _is_timed(run: Logged) -> bool:
-    return all(f"{stage}/latency_ms" in run.metrics for stage in run.stages)
 
 
 def _time(restorer: RunRestorer, run: Logged) -> tuple[dict[str, dict[str, float]], float]:

@@ -31,15 +31,7 @@ GRID = "sweep.png"  # the picture of a grid's jobs, in the sweep's folder and on
 
 @dataclass
 class OpenSweep:
-    """A sweep whose parent run is open.
-
-    Args:
-        config: Of the sweep.
-        plan: Of its first job.
-        tracker: Of the experiment.
-        parent: The sweep's run.
-        is_open: Whether the parent run is.
-    """
+    """A sweep whose parent run is open, with the plan of its first job."""
 
     config: DictConfig
     plan: Plan
@@ -135,10 +127,8 @@ class OpenSweep:
         show(f"look:    {page}")
         volumes = [{"hypervolume": volume} for volume in front["hypervolume"] or []]
         self.parent.log_curves("search", volumes)
-        self.parent.log(
-            metrics={"front/points": len(front["front"]), "front/trials": len(front["trials"])},
-            tags={"front": ",".join(map(str, front["front"]))},
-        )
+        counts = {"front/points": len(front["front"]), "front/trials": len(front["trials"])}
+        self.parent.log(metrics=counts, tags={"front": ",".join(map(str, front["front"]))})
         return front
 
     def _send_unsent(self) -> None:

@@ -55,9 +55,7 @@ class Tracking:
     @property
     def absolute_uri(self) -> str:
         """The uri, with the file of a SQLite store made absolute."""
-        if not self.uri.startswith(SQLITE):
-            return self.uri
-        return canonical(self.uri)
+        return canonical(self.uri) if self.uri.startswith(SQLITE) else self.uri
 
     def connect(self) -> "Tracker":
         """Open the store and the experiment, made if they are not there.
@@ -178,13 +176,9 @@ def _is_sqlite(file: Path) -> bool:
 
 
 def as_params(choices: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str, object]:
-    """Flatten what a person sweeps or compares into params, under their override's exact names.
+    """Flatten options by group and plain values of nodes into params, named as overrides are.
 
     MLflow takes no @ in a name, so the option of model@student is the param student.
-
-    Args:
-        choices: Option by config group, such as model@student.
-        nodes: Parts of the unresolved configuration by key; only plain values are taken.
     """
     chosen = {group: option for group, option in choices.items() if option is not None}
     params: dict[str, object] = {group.split("@")[-1]: option for group, option in chosen.items()}

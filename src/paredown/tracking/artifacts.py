@@ -23,16 +23,10 @@ MOST = 8  # sweeps that are named to choose from
 
 
 def find_sweep(tracker: "Tracker", reference: str | int, key: str) -> "Named":
-    """Find the run of a sweep.
-
-    Args:
-        tracker: Its experiment is searched.
-        reference: Id of the sweep's run, or its folder, the run's name, or its number: the oldest
-            sweep is 1, so that a new one changes no other's.
-        key: Setting that holds the reference.
+    """Find the run of a sweep by its id, folder, name, or number; the oldest sweep is 1.
 
     Raises:
-        ConfigError: If it names no sweep, or several.
+        ConfigError: If the reference, the value of the setting `key`, names no sweep, or several.
     """
     sweeps = tracker.tagged(SWEEP)
     reference = str(reference)
@@ -56,13 +50,7 @@ def find_sweep(tracker: "Tracker", reference: str | int, key: str) -> "Named":
 
 
 def fetch(tracker: "Tracker", run_id: str, path: str, folder: Path) -> Path:
-    """Download a file of a run.
-
-    Args:
-        tracker: Of the run.
-        run_id: Of the run that keeps it.
-        path: Of the file, within the run.
-        folder: Where the copy goes; exists.
+    """Download a file of a run into a folder, which exists.
 
     Raises:
         ConfigError: If the file is not there any more.
@@ -85,19 +73,10 @@ def register(
     threads: int,
     tags: Mapping[str, object],
 ) -> int:
-    """Register an .onnx file, and let the alias `deploy` point to it.
+    """Register an .onnx file, let the alias `deploy` point to it, and return its version.
 
-    Args:
-        tracker: Of the run that made it.
-        name: Of the registered model; made if it is not there.
-        file: The one that ships.
-        source: Id of the run, and name of the stage; the run keeps the model.
-        example: Normalized images, (N, C, H, W), and the logits of the file, (N, classes).
-        threads: Of one inference.
-        tags: Of the version: the budget, the figures.
-
-    Returns:
-        Number of the version.
+    The source is the id of the run, which keeps the model, and the name of the stage; the example
+    is normalized images, (N, C, H, W), and the logits of the file, (N, classes).
 
     Raises:
         ConfigError: If the store does not take it.

@@ -40,11 +40,7 @@ class KeptRun:
 
 
 def kept_runs(uri: str) -> list[KeptRun]:
-    """List the runs of a local store, those of deleted experiments too.
-
-    Args:
-        uri: Of a SQLite store, absolute; it is there.
-    """
+    """List the runs of a SQLite store that is there, those of deleted experiments too."""
     from mlflow.entities import ViewType
 
     client, root = connect(uri), file_of(uri).parent
@@ -77,12 +73,7 @@ def _needed(client: "MlflowClient", active: Sequence[Any]) -> set[str]:
 
 
 def remove(uri: str, runs: Sequence[KeptRun]) -> None:
-    """Remove deleted runs for good, files first; those that are needed stay.
-
-    Args:
-        uri: Of the store, as `kept_runs` takes it.
-        runs: Some of those that it lists.
-    """
+    """Remove deleted runs of `kept_runs` for good, files first; those that are needed stay."""
     store = connect(uri)._tracking_client.store  # as `mlflow gc` does: no public call removes runs
     for run in runs:
         if run.deleted and not run.needed:

@@ -64,11 +64,7 @@ def under(stage: str, metrics: Mapping[str, float]) -> dict[str, float]:
 def read(client: "MlflowClient", uri: str, experiment: str, parent: str | None) -> list[Logged]:
     """List the finished jobs, the newest first, without those that have a metric that is no number.
 
-    Args:
-        client: Of the store.
-        uri: Of the store, absolute.
-        experiment: Its id.
-        parent: Id of a sweep's run; None: all jobs of the experiment.
+    The parent is the id of a sweep's run; None: all jobs of the experiment.
     """
     rows = read_tables(uri, experiment, parent)
     if rows is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from omegaconf import OmegaConf
@@ -97,7 +97,8 @@ class RunRestorer:
             file.rename(together / file.name)  # equal files of several runs are kept by one
             own = own and self._is_own(run_id, path)
         require_harmless(together, f"{stage} of {who}", own)
-        together.rename(_made(program.parent) / program.name)
+        program.parent.mkdir(exist_ok=True)
+        together.rename(program)
         return program
 
     def _is_own(self, run_id: str, path: str) -> bool:
@@ -129,8 +130,7 @@ class RunRestorer:
             message = first_line(error)
             raise ConfigError(f"{CONFIG} of run {run_id} must be YAML, got {message}") from error
         require(isinstance(cfg, dict), f"{CONFIG} of run {run_id}", "be a mapping", cfg)
-        assert isinstance(cfg, dict)
-        return {str(key): node for key, node in cfg.items()}
+        return cast("dict[str, Any]", cfg)
 
     def _build(self, run: Logged, cfg: Mapping[str, Any], key: str) -> Any:
         node = cfg.get(key)
@@ -142,17 +142,9 @@ class RunRestorer:
         logged = run.tags.get("dataset", "")
         if logged not in self._datasets:
             dataset: Dataset = self._build(run, self._config(run.id), "dataset").load()
-            require(
-                f"{dataset.name} {dataset.fingerprint}" == logged,
-                f"dataset of run {run.id}",
-                f"be {logged}, as it was measured on",
-                f"{dataset.name} {dataset.fingerprint}",
-                "its images, or how training shows them, have changed",
-            )
+            now = f"{dataset.name} {dataset.fingerprint}"
+            rule = f"be {logged}, as it was measured on"
+            hint = "its images, or how training shows them, have changed"
+            require(now == logged, f"dataset of run {run.id}", rule, now, hint)
             self._datasets[logged] = dataset
         return self._datasets[logged]
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

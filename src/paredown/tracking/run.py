@@ -30,10 +30,8 @@ class Run:
     """
 
     def __init__(self, client: "MlflowClient", run_id: str, uri: str, folder: Path) -> None:
-        self._client = client
+        self._client, self._uri, self._folder = client, uri, folder
         self.id = run_id
-        self._uri = uri
-        self._folder = folder
         self.unsent: Path | None = None
 
     def log(
@@ -61,12 +59,7 @@ class Run:
             self._send({"do": "log", "metrics": batch, "params": {}, "tags": {}})
 
     def log_dataset(self, name: str, digest: str) -> None:
-        """Name the images that the run is about, in the browser's column Dataset.
-
-        Args:
-            name: Such as digits.
-            digest: Tells other images of the same name apart; 36 characters at most.
-        """
+        """Name the images that the run is about, in the browser's column Dataset."""
         self._send({"do": "dataset", "name": name, "digest": digest[:36]})
 
     def log_text(self, text: str, name: str) -> None:
@@ -156,10 +149,6 @@ def upload(folder: Path, uri: str) -> int:
 
     What one run cannot take, or a killed writer has cut, keeps no other from being sent.
 
-    Args:
-        folder: Searched through.
-        uri: Of the tracking store; what the files name may be another's.
-
     Raises:
         ConfigError: If the store still does not answer; nothing is lost then.
     """
@@ -173,10 +162,8 @@ def upload(folder: Path, uri: str) -> int:
         try:
             complete = _upload_one(unsent, connect(uri), run_id, events)
         except connection_errors() as error:
-            hidden = hide_passwords(uri)
-            raise ConfigError(
-                f"{hidden} must answer to take {unsent}, got {first_line(error)}"
-            ) from error
+            message = f"must answer to take {unsent}, got {first_line(error)}"
+            raise ConfigError(f"{hide_passwords(uri)} {message}") from error
         if complete:
             unsent.rename(unsent.with_suffix(".sent"))
             uploaded += 1

@@ -22,12 +22,7 @@ Row = tuple[str, str, int, dict[str, str], dict[str, float], dict[str, str]]
 
 
 def read_tables(uri: str, experiment: str, parent: str | None) -> list[Row] | None:
-    """List the finished runs of an experiment, the newest first, as MLflow's API would.
-
-    Args:
-        uri: Of the store, absolute.
-        experiment: Its id.
-        parent: Id of a sweep's run; None: all runs of the experiment.
+    """List the finished runs of an experiment or of a sweep's run, as MLflow's API would.
 
     Returns:
         None where only the API can read them: the store is a server or a database that is not known

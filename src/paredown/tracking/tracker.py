@@ -45,12 +45,7 @@ Tags = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Named:
-    """A run and the value of one of its tags.
-
-    Args:
-        id, name: Of the run.
-        value: Of the tag.
-    """
+    """A run and the value of one of its tags."""
 
     id: str
     name: str
@@ -71,11 +66,8 @@ class Tracker:
     ) -> Iterator[Run]:
         """Open a run; it ends FINISHED, FAILED on an exception, KILLED on an interruption.
 
-        Args:
-            name: Shown in MLflow.
-            folder: The job's own; keeps what the store cannot take, see `Run`.
-            parent: Id of the run of the sweep.
-            tags: Set at the start.
+        The job's folder keeps what the store cannot take, see `Run`; the parent is the id of the
+        sweep's run.
         """
         run = self.start(name, folder, parent, tags)
         try:
@@ -94,10 +86,8 @@ class Tracker:
     ) -> Run:
         """Open a run, tagged with the process that owns it."""
         own = {"mlflow.user": user_name(), "mlflow.source.name": "run.py", **_owner()}
-        if commit := git_commit():
-            own["mlflow.source.git.commit"] = commit
-        if parent is not None:
-            own[PARENT] = parent
+        optional = {"mlflow.source.git.commit": git_commit(), PARENT: parent}
+        own |= {name: value for name, value in optional.items() if value}
         tags = {**own, **(tags or {})}
         created = retry_once(
             lambda: self.client.create_run(self.experiment_id, run_name=name, tags=tags)
@@ -157,19 +147,11 @@ class Tracker:
         ]
 
     def finished(self, parent: str | None = None) -> list[Logged]:
-        """List the finished jobs, the newest first.
-
-        Args:
-            parent: Id of a sweep's run; None: all jobs of the experiment.
-        """
+        """List the finished jobs of a sweep's run, or of the experiment, the newest first."""
         return read(self.client, self.uri, self.experiment_id, parent)
 
     def jobs(self, parent: str) -> list[dict[str, Any]]:
-        """List the jobs of a sweep in the form of their result files, from their MLflow runs.
-
-        Args:
-            parent: Id of the run of the sweep.
-        """
+        """List the jobs of a sweep's run in the form of their result files."""
         runs = self._search(f"tags.`{PARENT}` = '{parent}'", limit=50_000)
         return [_result(run) for run in runs if JOB in run.data.tags]
 
@@ -224,12 +206,11 @@ def _result(run: Any) -> dict[str, Any]:
     if run.info.status != "FINISHED" or STAGES not in tags:
         return {**result, "error": "it did not come to its end"}
     stages = tags[STAGES].split(",")
-    rows = [{"stage": stage, **_note(stage, tags), **under(stage, metrics)} for stage in stages]
+    rows = [
+        {"stage": stage, "note": tags.get(f"{stage}/{NOTE}", ""), **under(stage, metrics)}
+        for stage in stages
+    ]
     return {**result, "rows": rows, "eager": under("eager", metrics), "where": where_line(tags)}
-
-
-def _note(stage: str, tags: Tags) -> dict[str, str]:
-    return {"note": tags.get(f"{stage}/{NOTE}", "")}
 
 
 def _owner() -> dict[str, str]:

@@ -34,10 +34,8 @@ WIDTHS = {  # pixels
     "tags.`baseline`": 140,
     "params.`technique`": 120,
 }
-POINTS, CURVES = f"{NAME}-points", f"{NAME}-curves"
-SECTIONS = {POINTS: f"{QUALITY.label} by size and by latency", CURVES: f"{QUALITY.label} by epoch"}
+SECTION = f"{NAME}-points"
 SCATTERS = (("size_mb", QUALITY.name), ("latency_ms", QUALITY.name))  # x, y of each
-STAGES = ("baseline", "distill", "prune", "quantize")  # whose curves are shown, if they have any
 
 
 def link(server: str, experiment: str) -> str:
@@ -47,6 +45,7 @@ def link(server: str, experiment: str) -> str:
 
 def view() -> str:
     """Return the view as JSON: finished jobs by accuracy, taken out from under their sweeps."""
+    section = {"uuid": SECTION, "name": f"{QUALITY.label} by size and by latency"}
     shown = {"display": True, "isReordered": False, "deleted": False}
     return json.dumps(
         {
@@ -58,48 +57,20 @@ def view() -> str:
             "columnWidths": WIDTHS,
             "runsHiddenMode": "SHOW_ALL",  # not the first ten
             "hideEmptyCharts": True,
-            "compareRunSections": [
-                {"uuid": section, "name": name, **shown} for section, name in SECTIONS.items()
-            ],
-            "compareRunCharts": [
-                *(_scatter(x, y) for x, y in SCATTERS),
-                *(_curve(stage) for stage in STAGES),
-            ],
+            "compareRunSections": [section | shown],
+            "compareRunCharts": [_scatter(x, y) for x, y in SCATTERS],
         }
     )
 
 
 def _scatter(x: str, y: str) -> dict[str, Any]:
     return {
-        **_chart("SCATTER", f"{y}-{x}", POINTS),
+        "type": "SCATTER",
+        "uuid": f"{y}-{x}",
+        "metricSectionId": SECTION,
+        "deleted": False,
+        "isGenerated": False,
         "runsCountToCompare": 100,
         "xaxis": {"key": x, "type": "METRIC"},
         "yaxis": {"key": y, "type": "METRIC"},
-    }
-
-
-def _curve(stage: str) -> dict[str, Any]:
-    metric = f"train/{stage}/{QUALITY.name}"
-    return {
-        **_chart("LINE", metric, CURVES),
-        "runsCountToCompare": 100,
-        "metricKey": metric,
-        "selectedMetricKeys": [metric],
-        "xAxisKey": "step",  # an epoch each
-        "yAxisKey": "metric",
-        "scaleType": "linear",
-        "xAxisScaleType": "linear",
-        "lineSmoothness": 0,
-        "useGlobalLineSmoothing": False,
-        "useGlobalXaxisKey": False,
-    }
-
-
-def _chart(kind: str, name: str, section: str) -> dict[str, Any]:
-    return {
-        "type": kind,
-        "uuid": name,
-        "metricSectionId": section,
-        "deleted": False,
-        "isGenerated": False,
     }
