@@ -45,7 +45,7 @@ def link(server: str, experiment: str) -> str:
 
 def view() -> str:
     """Return the view as JSON: finished jobs by accuracy, taken out from under their sweeps."""
-    section = {"uuid": SECTION, "name": f"{QUALITY.label} by size and by latency"}
+    section = {"uuid": SECTION, "name": f"{QUALITY.label.capitalize()} by size and by latency"}
     shown = {"display": True, "isReordered": False, "deleted": False}
     return json.dumps(
         {
