@@ -108,7 +108,7 @@ class Trial:
         hook = network.register_forward_hook(lambda *call: types.append(type(call[-1]).__name__))
         loss = step.label_loss(0.0)
         try:
-            step.take_step(network.train(), optimizer, loss, batch, fast, self.classes, {})
+            step.take_step(network.train(), optimizer, loss, batch, fast, self.classes)
         except (Exception, SystemExit) as error:  # of a user's own code
             rule = f"train on {IMAGES} images of {self.size}" + " in bfloat16" * fast
             raise self._refusal(network, rule, error) from error
