@@ -9,19 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paredown.dataset import augment as augmentation
-from paredown.dataset.augment import AugmentParams, Batch, Images, Indices
+from paredown.dataset.augment import AugmentParams
+from paredown.dataset.augment import Batch as Batch
+from paredown.dataset.augment import Images as Images
+from paredown.dataset.augment import Indices as Indices
 from paredown.dataset.preprocessing import STRETCHED, Resize
-
-__all__ = [
-    "Batch",
-    "Dataset",
-    "DatasetSource",
-    "Images",
-    "Indices",
-    "Labels",
-    "LazyImages",
-    "Split",
-]
 
 Labels = NDArray[np.int64]
 

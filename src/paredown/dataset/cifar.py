@@ -84,11 +84,7 @@ def _read(published: Any, folder: Path, train: bool) -> tuple[Split, tuple[str, 
 def _download(published: Any, folder: Path) -> None:
     """Download and unpack an archive beside its place, then move it there in one step."""
     folder.mkdir(parents=True, exist_ok=True)
-    bar = (
-        contextlib.nullcontext()
-        if sys.stderr.isatty()
-        else contextlib.redirect_stderr(io.StringIO())
-    )
+    bar = contextlib.redirect_stderr(sys.stderr if sys.stderr.isatty() else io.StringIO())
     before = socket.getdefaulttimeout()
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
         socket.setdefaulttimeout(TIMEOUT)

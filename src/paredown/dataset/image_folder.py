@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 
 from paredown.dataset import Dataset, Split
 from paredown.dataset.listing import another_level, class_names, is_image, list_images
-from paredown.dataset.preprocessing import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    check_resize,
-    resize_of,
-)
+from paredown.dataset.preprocessing import IMAGENET_MEAN, IMAGENET_STD, check_resize, resize_of
 from paredown.dataset.source import Source, check_shares
 from paredown.dataset.splits import draw_splits
 from paredown.errors import require

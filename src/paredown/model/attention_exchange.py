@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,26 +69,23 @@ class _Call:
 def _recorded(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, list[_Call]]]:
     """Record the calls of modules, by name."""
     calls: dict[str, list[_Call]] = {name: [] for name in parts}
-    hooks = []
-    for name, part in parts.items():
-        rates: dict[int, float] = {}  # by the number of axes of the tensor that is dropped out
+    with ExitStack() as hooks:
+        for name, part in parts.items():
+            rates: dict[int, float] = {}  # by the number of axes of the tensor that is dropped out
 
-        def drop(dropout: Any, inputs: Any, _: Any, rates: dict[int, float] = rates) -> None:
-            rates[inputs[0].ndim] = dropout.p
+            def drop(dropout: Any, inputs: Any, _: Any, rates: dict[int, float] = rates) -> None:
+                rates[inputs[0].ndim] = dropout.p
 
-        def record(
-            _: Any, inputs: Any, options: Any, __: Any, name: str = name, rates: Any = rates
-        ) -> None:
-            calls[name].append(_Call(inputs, options, (rates.get(4, 0.0), rates.get(3, 0.0))))
+            def record(
+                _: Any, inputs: Any, options: Any, __: Any, name: str = name, rates: Any = rates
+            ) -> None:
+                calls[name].append(_Call(inputs, options, (rates.get(4, 0.0), rates.get(3, 0.0))))
 
-        inner = [child for child in part.modules() if isinstance(child, nn.Dropout)]
-        hooks += [child.register_forward_hook(drop) for child in inner]
-        hooks.append(part.register_forward_hook(record, with_kwargs=True))
-    try:
+            for child in part.modules():
+                if isinstance(child, nn.Dropout):
+                    hooks.enter_context(child.register_forward_hook(drop))
+            hooks.enter_context(part.register_forward_hook(record, with_kwargs=True))
         yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _may_attend(part: nn.Module) -> bool:

@@ -27,14 +27,7 @@ from paredown.run.estimate import estimate_cost
 from paredown.run.keys import version
 from paredown.run.path import VariantPath
 from paredown.run.plan import Plan, plan
-from paredown.run.results import (
-    OVER_BUDGET,
-    RESULT,
-    Row,
-    own_overrides,
-    read_result,
-    write_result,
-)
+from paredown.run.results import OVER_BUDGET, RESULT, Row, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch
 from paredown.store.hashing import key_of
 from paredown.studies.contract import STUDY, log_files
@@ -216,12 +209,7 @@ class Job:
         return rows
 
     def _time(
-        self,
-        watch: Stopwatch,
-        eager_watch: Stopwatch,
-        path: VariantPath,
-        rows: list[Row],
-        run: Run,
+        self, watch: Stopwatch, eager_watch: Stopwatch, path: VariantPath, rows: list[Row], run: Run
     ) -> Row:
         """Add latency and speed-up to every row; return the baseline's in eager PyTorch, if taken.
 

@@ -16,19 +16,14 @@ from paredown.errors import ConfigError, RunError, install_command, require
 from paredown.variant import Numerics, Variant, is_layer
 
 Logits = NDArray[np.float32]
+Program = Callable[[Batch], Logits]
+"""A loaded model: maps normalized images (N, C, H, W) to logits (N, classes)."""
 
 # OpenVINO and NNCF send usage data when they are imported, unless this package is missing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 SCHEMES = ("static", "dynamic", "weights")
 RANGES = ("minmax", "percentile", "entropy", "mse")
-
-
-class Program(Protocol):
-    """A loaded model: `program(images) -> logits`."""
-
-    def __call__(self, images: Batch) -> Logits:
-        """Map normalized images (N, C, H, W) to logits (N, classes)."""
 
 
 @dataclass(frozen=True)
