@@ -39,6 +39,9 @@ class ModelSource(Protocol):
         Args:
             classes: Width of the logits.
             input_shape: Channels, height and width of one image.
+
+        Raises:
+            ConfigError: If it cannot be built, with the reason.
         """
 
     def published(self, weights: str) -> "dict[str, Tensor]":

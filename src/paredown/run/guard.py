@@ -70,18 +70,9 @@ def lower(
 ) -> Guarded:
     """Lower a variant with numerics; if that costs too much accuracy, by its fallbacks.
 
-    The first recipe within `max_drop` is chosen, else the most accurate one that the engine runs.
-
-    Args:
-        runtime: Lowers and runs.
-        variant: Its numerics are the recipe, with the tolerated drop and the fallbacks.
-        dataset: Its val split judges.
-        folder: Empty; gets the files that ship.
-        source: The same weights lowered in float32, where there are some.
-        before: The float32 files of the stage before, to compare with.
-
-    Raises:
-        RunError: If no recipe gives a file: the first one's message.
+    The first recipe within `max_drop` is chosen, else the most accurate one that the engine runs;
+    if none gives a file, the first one's RunError is raised. `folder` gets the files that ship,
+    `source` has the same weights in float32, if any, and `before` is what they are compared with.
     """
     requested = variant.numerics
     assert requested is not None

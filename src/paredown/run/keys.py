@@ -33,9 +33,6 @@ class Keys:
 
     Args:
         stages: In order; stage 0 is the baseline.
-        dataset: Of the run.
-        runtime: Lowers every variant.
-        seed: Of the run.
         tutors: The keys of networks that teach besides the baseline, or in its place.
         baseline_teaches: Whether the baseline is a teacher.
     """

@@ -65,9 +65,6 @@ class VariantPath:
 
     Attributes:
         names, stages: Of the variants, in order.
-        dataset: Its `train` split teaches, its `val` split judges.
-        runtime: Lowers and runs every variant.
-        seed: Of the run.
         keys: The names of the store's entries, and stages' seeds.
     """
 

@@ -103,9 +103,6 @@ class Job:
     """The work of one job.
 
     Args:
-        cfg: The composed configuration.
-        plan: Built from it.
-        folder: The job's own.
         digest: Of its settings.
         output: Tables and lines to print once the result is written: printing may fail.
         cautions: Warned of so far.

@@ -76,12 +76,7 @@ def command() -> str:
 
 
 def settings(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, object]:
-    """List a run's params.
-
-    Args:
-        cfg: The composed configuration.
-        choices: Option by config group, as Hydra has them.
-    """
+    """List a run's params: the options that were chosen, by config group, and all settings."""
     chosen = {group: name for group, name in choices.items() if not group.startswith("hydra/")}
     plain = OmegaConf.to_container(cfg)
     assert isinstance(plain, dict)
@@ -155,11 +150,7 @@ def log_settings(cfg: DictConfig, run: Run) -> None:
 def log_rows(run: Run, rows: list[Row], eager: Row, baseline: str) -> None:
     """Log every stage's metrics under its name, and the last one's without, rounded.
 
-    Args:
-        run: The job's.
-        rows: Of its stages, in order.
-        eager: Of the baseline in eager PyTorch; empty where it was not timed.
-        baseline: What the speed-ups are against, such as resnet18.
+    `eager` is the baseline in eager PyTorch, if timed; `baseline` the network of the speed-ups.
     """
     metrics = {
         f"eager/{name}": eager[name]

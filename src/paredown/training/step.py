@@ -37,11 +37,7 @@ Loss = Callable[[Tensor, Batch], Tensor]
 
 
 def label_loss(smoothing: float) -> Loss:
-    """Return the cross-entropy loss of the labels.
-
-    Args:
-        smoothing: Share of a label that is spread over all classes, [0, 1).
-    """
+    """Return the cross-entropy of labels of which a share, [0, 1), is spread over all classes."""
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
