@@ -44,13 +44,8 @@ def index_folder(
 ) -> IndexedFolder:
     """Scan a folder, or read the cached result; keep decoded pixels if they fit `cache_mb`.
 
-    Args:
-        listing: Its images.
-        view: Size, channels and resizing.
-        cache: Folder of the cached scans and pixels.
-        cache_mb: Images that take more are decoded on access, in 1e6 bytes; so are those that
-            training crops at random.
-        max_broken: Share of images that may be broken; ConfigError if more are.
+    Other images are decoded on access, and so are those that training crops at random. ConfigError
+    is raised if more than a share of `max_broken` are broken.
     """
     count = len(listing.names)
     keep = view.area == 1 and count * math.prod(view.shape) <= cache_mb * 1e6

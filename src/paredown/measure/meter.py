@@ -53,9 +53,8 @@ def cost_meter(
         def latency_ms(variant: Variant) -> float:
             if variant is reference and reference_ms:
                 return reference_ms[0]
-            image = dataset.example
             programs = [(runtime, lower(reference)), (runtime, lower(variant))]
-            own, other = time_side_by_side(programs, image, TIMING)
+            own, other = time_side_by_side(programs, dataset.example, TIMING)
             reference_ms.append(own.latency_ms)
             return own.latency_ms if variant is reference else reference_ms[0] / other.speedup
 

@@ -18,42 +18,29 @@ LAYOUTS = ((1, 0, 2), (1, 2, 0))
 """Other orders of (queries, keys or values; head; channel) in the rows of one projection."""
 
 
+@torch.no_grad()
 def exchange_attention(module: nn.Module, images: Tensor) -> dict[str, HeadAttention]:
     """Exchange a network's self-attention, in place, where that changes no output.
 
     Exchanged is `nn.MultiheadAttention` that is called with one sequence and without attention
     weights, and any module with one Linear for queries, keys and values, or one for each, and one
     for the output: whatever its name and the order of its rows, if a `HeadAttention` computes the
-    same numbers.
-
-    Args:
-        module: The network, in eval mode.
-        images: Normalized, (N, C, H, W).
-
-    Returns:
-        Every `HeadAttention` of the network, by name.
+    same numbers. The network is in eval mode; every `HeadAttention` of it is returned, by name.
     """
     candidates = {name: part for name, part in module.named_modules() if _may_attend(part)}
     if candidates:
-        with _recorded(candidates) as calls, torch.no_grad():
+        with _recorded(candidates) as calls:
             module(images)
         for name, part in candidates.items():
             attention = _equivalent(part, calls[name])
             if attention is not None:
                 module.set_submodule(name, attention.train(part.training))
-                if not _runs(module, images):  # other code reads its attributes
+                try:
+                    module(images)
+                except (AttributeError, TypeError, RuntimeError):  # other code reads its attributes
                     module.set_submodule(name, part)
     parts = module.named_modules()
     return {name: part for name, part in parts if isinstance(part, HeadAttention)}
-
-
-def _runs(module: nn.Module, images: Tensor) -> bool:
-    try:
-        with torch.no_grad():
-            module(images)
-    except (AttributeError, TypeError, RuntimeError):
-        return False
-    return True
 
 
 @dataclass
@@ -114,9 +101,8 @@ def _equivalent(part: nn.Module, calls: Sequence[_Call]) -> HeadAttention | None
 def _randomized(part: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     probe = copy.deepcopy(part).eval()
-    with torch.no_grad():
-        for weight in probe.parameters():
-            weight.normal_(generator=generator).div_(weight.shape[-1] ** 0.5)
+    for weight in probe.parameters():
+        weight.normal_(generator=generator).div_(weight.shape[-1] ** 0.5)
     return probe
 
 
@@ -136,8 +122,7 @@ def _is_self_attention(part: nn.Module, call: _Call) -> bool:
 def _equal(part: nn.Module, attention: HeadAttention, call: _Call) -> bool:
     """Return whether two modules compute the same for the arguments of a call."""
     sequence = call.arguments[0] if call.arguments else next(iter(call.options.values()))
-    with torch.no_grad():
-        expected, output = part(*call.arguments, **call.options), attention(sequence)
+    expected, output = part(*call.arguments, **call.options), attention(sequence)
     if attention.pairs:
         expected, output = expected[0], output[0]
     if not isinstance(expected, Tensor) or expected.shape != output.shape:

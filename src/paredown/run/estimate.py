@@ -32,11 +32,9 @@ def estimate_cost(plan: Plan, dataset: Dataset, budget: Budget) -> dict[str, flo
             "macs": footprint.macs(variant.module, dataset.input_shape),
         }
         if budget.latency_ms is not None:
-            image = dataset.example
-            program = (plan.runtime, folder)
-            (latency,) = time_side_by_side([program], image, plan.timing.brief())
-            cost["latency_ms"] = latency.latency_ms
-            cost["latency_ms_p95"] = latency.latency_ms_p95
+            programs, timing = [(plan.runtime, folder)], plan.timing.brief()
+            (latency,) = time_side_by_side(programs, dataset.example, timing)
+            cost |= {"latency_ms": latency.latency_ms, "latency_ms_p95": latency.latency_ms_p95}
     return cost
 
 

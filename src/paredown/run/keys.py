@@ -74,14 +74,10 @@ class Keys:
 
     def answers(self, views: int, how: "Training") -> str:
         """Return the key of the teacher's soft targets of the training images."""
-        from paredown.training.loop import resolve_precision
-
         teaching = [self] * self._baseline_teaches + list(self._tutors)
-        form = len(self._dataset.classes), self._dataset.input_shape
-        networks = [model.build_meta(keys.source(0), *form) for keys in teaching]
         return key_of(
             [keys.weights(0) for keys in teaching],
-            [resolve_precision(how, network) for network in networks],
+            self._resolve(how, [keys.source(0) for keys in teaching]),
             self._dataset.fingerprint,
             views,
             code_of(training, distill, dataset),
@@ -107,8 +103,6 @@ class Keys:
 
     def _precisions(self, index: int) -> list[str]:
         """List the training precisions of a stage's network and of its teachers."""
-        from paredown.training.loop import resolve_precision
-
         how = self._stages[index].training
         if how is None:
             return []
@@ -117,10 +111,14 @@ class Keys:
             if index:
                 sources += [self.source(0)] * self._baseline_teaches
                 sources += [tutor.source(0) for tutor in self._tutors]
-            form = len(self._dataset.classes), self._dataset.input_shape
-            networks = (model.build_meta(source, *form) for source in sources)
-            self._resolved[index] = [resolve_precision(how, network) for network in networks]
+            self._resolved[index] = self._resolve(how, sources)
         return self._resolved[index]
+
+    def _resolve(self, how: "Training", sources: "list[ModelSource]") -> list[str]:
+        from paredown.training.loop import resolve_precision
+
+        form = len(self._dataset.classes), self._dataset.input_shape
+        return [resolve_precision(how, model.build_meta(source, *form)) for source in sources]
 
     def source(self, index: int) -> "ModelSource":
         """Return the node of conf/model that builds a stage's network."""
