@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -108,14 +109,12 @@ def _randomized(part: nn.Module) -> nn.Module:
 
 def _is_self_attention(part: nn.Module, call: _Call) -> bool:
     """Return whether a call is of one sequence to itself, without attention weights returned."""
-    options = dict(call.options)
     if isinstance(part, nn.MultiheadAttention):
-        names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
-        options = {**dict(zip(names, call.arguments, strict=False)), **options}
-        query, key, value = (options.get(name) for name in names[:3])
+        options = signature(part.forward).bind(*call.arguments, **call.options).arguments
+        query, key, value = (options[name] for name in ("query", "key", "value"))
         masked = options.get("key_padding_mask") is not None or options.get("attn_mask") is not None
         return query is key is value and not masked and options.get("need_weights") is False
-    inputs = [value for value in (*call.arguments, *options.values()) if value is not None]
+    inputs = [value for value in (*call.arguments, *call.options.values()) if value is not None]
     return len(inputs) == 1 and isinstance(inputs[0], Tensor) and inputs[0].ndim == 3
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BASELINE = "baseline"
+_check_export = cache(require_exportable)  # once per network
 STAGES = "technique.stages"
 NEEDED = (BASELINE, "teacher", "dataset", "runtime", "measure", "store", "tracking", "budget")
 
@@ -154,12 +155,6 @@ class Plan:
             trains=False,
             cost_meter=partial(cost_meter, self.runtime, dataset),
         )
-
-
-@cache
-def _check_export(network: "nn.Module", shape: tuple[int, int, int]) -> None:
-    """Check that a network can be exported, once per network."""
-    require_exportable(network, shape)
 
 
 def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all) -> Plan:
