@@ -57,10 +57,7 @@ class Cifar(Source):
         rule = f"be below the {len(train)} training images"
         require(self.val_images < len(train), "dataset.val_images", rule, self.val_images)
         shares = (self.val_images / len(train),)
-        val, rest = (
-            Split(train.images[indices], train.labels[indices])
-            for indices in stratified_split(train.labels, shares, self.split_seed)
-        )
+        val, rest = map(train.take, stratified_split(train.labels, shares, self.split_seed))
         name = self.published.lower()
         splits = (rest, val, test)
         return self._dataset(name, splits, classes, *self.pixels, flip=self.flip, drawn=("val",))
