@@ -35,7 +35,7 @@ def exact_gradient(compute: Callable[..., torch.Tensor], weight: nn.Parameter) -
 
 def convolved(conv: nn.Module, weight: torch.Tensor, *images: torch.Tensor) -> torch.Tensor:
     parameters = {"weight": weight, "bias": conv.bias.double()}
-    outputs = (torch.func.functional_call(conv, parameters, (each.double(),)) for each in images)
+    outputs = (torch.func.functional_call(conv, parameters, (batch.double(),)) for batch in images)
     return sum(output.sum() for output in outputs)
 
 
@@ -93,7 +93,7 @@ def test_a_kernel_that_meets_larger_maps_too_keeps_all_its_gradients(
     exact = exact_gradient(lambda weight: convolved(conv, weight, *images), conv.weight)
     with small_maps_in_float32(conv):
         with torch.autocast("cpu", torch.bfloat16):
-            total = sum(conv(each).float().sum() for each in images)
+            total = sum(conv(batch).float().sum() for batch in images)
         poison(conv.weight)
         total.backward()
     assert (conv.weight.grad != 0).all()
