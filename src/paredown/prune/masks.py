@@ -5,7 +5,7 @@ reads the weights of another layer would see stale ones. Parametrizations mask a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -32,13 +32,14 @@ class _Mask(nn.Module):
 @contextmanager
 def masked(module: nn.Module, masks: Masks) -> Iterator[None]:
     """Hold masked numbers at zero within the block; afterwards the zeros are plain weights."""
-    with ExitStack() as stack:
-        for name, mask in masks.items():
-            path, _, leaf = name.rpartition(".")
-            part = module.get_submodule(path)
-            parametrize.register_parametrization(part, leaf, _Mask(mask))
-            stack.callback(parametrize.remove_parametrizations, part, leaf)
+    places = [name.rpartition(".") for name in masks]
+    for (path, _, leaf), mask in zip(places, masks.values(), strict=True):
+        parametrize.register_parametrization(module.get_submodule(path), leaf, _Mask(mask))
+    try:
         yield
+    finally:
+        for path, _, leaf in places:
+            parametrize.remove_parametrizations(module.get_submodule(path), leaf)
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
