@@ -11,6 +11,7 @@ from paredown.measure.latency import Timing, time_side_by_side
 from paredown.runtime import Runtime
 from paredown.variant import CostFn, Variant
 
+METRICS = ("params", "macs", "size_mb", "latency_ms")
 TIMING = Timing(processes=8, rounds=10, turn_ms=3)
 """A minute or two of bisection. Where a network comes to fit a cache, processes differ by 20 %."""
 
@@ -21,9 +22,8 @@ def cost_meter(
 ) -> Iterator[CostFn]:
     """Yield a function that measures variants' cost in one metric, in float32.
 
-    The metric is params, macs, size_mb or latency_ms. Latency is timed alongside the reference,
-    whose milliseconds are measured once, so that slow drift of the machine affects every variant
-    alike.
+    The metric is one of METRICS. Latency is timed alongside the reference, whose milliseconds are
+    measured once, so that slow drift of the machine affects every variant alike.
     """
     counts = {
         "params": lambda variant: footprint.params(variant.module),
