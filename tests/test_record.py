@@ -28,14 +28,14 @@ REHEARSE = "rehearse.epochs"
 def test_only_settings_of_parts_that_a_run_has_are_logged(
     overrides: list[str], logged: set[str]
 ) -> None:
-    of_use = used(composed(*overrides))
-    assert {name for name in (STUDENT, AMOUNT, ALPHA, BITS, REHEARSE) if name in of_use} == logged
+    params = dict.fromkeys((STUDENT, AMOUNT, ALPHA, BITS, REHEARSE))
+    assert set(used(params, composed(*overrides))) == logged
 
 
 def test_a_run_that_prunes_alone_logs_of_distillation_what_recovery_reads() -> None:
     cfg = composed("technique=prune")
     choices = {"distill": "knowledge", "model@student": "mobilenet_v2", "prune": "structured"}
-    logged = {name for name in settings(cfg, choices) if name in used(cfg)}
+    logged = set(used(settings(cfg, choices), cfg))
     assert {name for name in logged if name.startswith(("distill", "student"))} == {
         "distill.temperature", "distill.alpha", "distill.views"
     }  # fmt: skip

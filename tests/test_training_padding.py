@@ -1,10 +1,12 @@
-"""Kernel positions that meet padding alone have a gradient of zero, in bfloat16 too."""
+"""Strided convolutions of 1x1 maps have the gradients of float32, in bfloat16 trainings too."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
-from paredown.training.padding import padded_positions, zero_gradients
+from paredown.training.padding import small_maps_in_float32
 
 CONVOLUTIONS = {
     "1d": (nn.Conv1d(64, 64, 3, 2, 1), (8, 64, 1)),
@@ -26,28 +28,34 @@ def poison(like: torch.Tensor) -> None:
     del [torch.full(like.shape, float("nan"), dtype=kind) for kind in kinds for _ in range(4)][:]
 
 
+def exact_gradient(compute: Callable[..., torch.Tensor], weight: nn.Parameter) -> torch.Tensor:
+    """Return the gradient of a sum in float64."""
+    return torch.autograd.functional.jacobian(compute, weight.double())
+
+
+def convolved(conv: nn.Module, weight: torch.Tensor, *images: torch.Tensor) -> torch.Tensor:
+    parameters = {"weight": weight, "bias": conv.bias.double()}
+    outputs = (torch.func.functional_call(conv, parameters, (batch.double(),)) for batch in images)
+    return sum(output.sum() for output in outputs)
+
+
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_gradients_are_those_of_float64(kind: str) -> None:
     torch.manual_seed(0)
     conv, shape = CONVOLUTIONS[kind]
     images = torch.randn(shape)
-    exact = torch.autograd.functional.jacobian(
-        lambda weight: torch.func.functional_call(
-            conv, {"weight": weight, "bias": conv.bias.double()}, (images.double(),)
-        ).sum(),
-        conv.weight.double(),
-    )
+    exact = exact_gradient(lambda weight: convolved(conv, weight, images), conv.weight)
+    assert (exact == 0).any()
+    assert (exact != 0).any()
     conv.weight.grad = None
-    with padded_positions(conv) as padded:
+    with small_maps_in_float32(conv):
         with torch.autocast("cpu", torch.bfloat16):
             total = conv(images).float().sum()
+            assert torch.is_autocast_enabled("cpu")
         poison(conv.weight)
         total.backward()
-        zero_gradients(padded)
-    (mask,) = padded.values()
-    assert (exact[mask.expand_as(exact)] == 0).all()
-    assert (exact[~mask.expand_as(exact)] != 0).any()
-    assert torch.allclose(conv.weight.grad.double(), exact, rtol=0.02, atol=0.05)
+    assert (conv.weight.grad[exact == 0] == 0).all()
+    assert torch.allclose(conv.weight.grad.double(), exact, rtol=1e-4, atol=1e-4)
 
 
 class Halved(nn.Module):
@@ -55,18 +63,24 @@ class Halved(nn.Module):
         return weight / 2
 
 
-def test_kernels_behind_a_parametrization_are_found() -> None:
-    conv = nn.utils.parametrize.register_parametrization(
+def test_kernels_behind_a_parametrization_have_them_too() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(2, 8, 1, 1)
+    halved = nn.utils.parametrize.register_parametrization(
         nn.Conv2d(8, 8, 3, 2, 1), "weight", Halved()
     )
-    with padded_positions(conv) as padded:
-        for _ in range(2):
-            conv(input=torch.randn(2, 8, 1, 1))
-        assert [weight is conv.parametrizations.weight.original for weight in padded] == [True]
     normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, 2, 1))
-    with padded_positions(normed) as padded:
-        normed(torch.randn(2, 8, 1, 1))
-        assert not padded
+    for conv in (halved, normed):
+        original = next(iter(conv.parametrizations.weight.parameters()))
+        gradients = []
+        for fast in (False, True):
+            original.grad = None
+            with small_maps_in_float32(conv), torch.autocast("cpu", torch.bfloat16, fast):
+                total = sum(conv(input=images).float().sum() for _ in range(2))
+            poison(conv.weight)
+            total.backward()
+            gradients.append(original.grad)
+        assert torch.allclose(*gradients, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("sides", [(1, 4), (4, 1), (1, 4, 1)])
@@ -75,24 +89,37 @@ def test_a_kernel_that_meets_larger_maps_too_keeps_all_its_gradients(
 ) -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(8, 8, 3, 2, 1)
-    with padded_positions(conv) as padded:
-        sum(conv(torch.randn(2, 8, side, side)).sum() for side in sides).backward()
-        expected = conv.weight.grad.clone()
-        zero_gradients(padded)
-    assert (expected != 0).all()
-    assert torch.equal(conv.weight.grad, expected)
+    images = [torch.randn(2, 8, side, side) for side in sides]
+    exact = exact_gradient(lambda weight: convolved(conv, weight, *images), conv.weight)
+    with small_maps_in_float32(conv):
+        with torch.autocast("cpu", torch.bfloat16):
+            total = sum(conv(batch).float().sum() for batch in images)
+        poison(conv.weight)
+        total.backward()
+    assert (conv.weight.grad != 0).all()
+    assert torch.allclose(conv.weight.grad.double(), exact, rtol=0.02, atol=0.05)
 
 
-def test_one_image_without_a_batch_is_no_map_of_one_pixel() -> None:
+def types(conv: nn.Conv2d, images: torch.Tensor) -> torch.dtype:
+    with small_maps_in_float32(conv), torch.autocast("cpu", torch.bfloat16):
+        return conv(images).dtype
+
+
+def test_only_maps_of_one_pixel_take_float32() -> None:
     conv = nn.Conv2d(8, 8, 3, 2, 1)
-    with padded_positions(conv) as padded:
-        conv(torch.randn(8, 1, 1))
-        assert not padded
-
-
-def test_convolutions_of_larger_maps_are_left_alone() -> None:
-    conv = nn.Conv2d(8, 8, 3, 2, 1)
-    with padded_positions(conv) as padded:
-        conv(torch.randn(2, 8, 2, 2))
-        assert not padded
+    assert types(conv, torch.randn(2, 8, 1, 1)) is torch.float32
+    assert types(conv, torch.randn(2, 8, 1, 1).bfloat16()) is torch.float32
+    assert types(conv, torch.randn(2, 8, 2, 2)) is torch.bfloat16
+    assert types(conv, torch.randn(8, 1, 1)) is torch.bfloat16  # one image without a batch
+    assert types(nn.Conv2d(8, 8, 3, 1, 1), torch.randn(2, 8, 1, 1)) is torch.bfloat16
     assert not conv._forward_hooks
+    assert not conv._forward_pre_hooks
+
+
+def test_autocast_is_as_before_after_an_error() -> None:
+    conv = nn.Conv2d(8, 8, 3, 2, 1)
+    with small_maps_in_float32(conv), torch.autocast("cpu", torch.bfloat16):
+        with pytest.raises(RuntimeError, match="channels"):
+            conv(torch.randn(2, 4, 1, 1))
+        assert torch.is_autocast_enabled("cpu")
+    assert not torch.is_autocast_enabled("cpu")

@@ -92,10 +92,7 @@ def require_same_model(folder: Path, source: object) -> None:
 def require_harmless(folder: Path, where: str, own: bool = False) -> None:
     """Raise ConfigError for files that would run code which the user has not named.
 
-    Args:
-        folder: Of one program, or of an entry of a store.
-        where: Where the files came from, for people.
-        own: Whether this user is known to have written the files.
+    They came from `where`; with `own`, this user is known to have written them.
     """
     for file in sorted(folder.rglob("*")):
         if file.name == ARCHITECTURE:

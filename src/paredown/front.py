@@ -34,10 +34,7 @@ def hypervolume(points: Sequence[Metrics], objectives: Objectives, reference: Me
     Source: Fonseca, Paquete and Lopez-Ibanez, An improved dimension-sweep algorithm for the
     hypervolume indicator, CEC 2006; as in moocore.
 
-    Args:
-        points: Metrics per point; finite.
-        objectives: The metrics that count.
-        reference: The worst value per objective; keep it fixed to compare.
+    The reference is the worst value per objective; keep it fixed to compare.
     """
     bound = _costs(reference, objectives)
     costs = [_costs(point, objectives) for point in points]

@@ -59,13 +59,7 @@ def is_allowed(*names: str) -> bool:
 
 
 def require_allowed(name: str, where: str, rule: str = "hold Paredown's own parts alone") -> None:
-    """Raise ConfigError, with the way out, unless the user has named a class or file.
-
-    Args:
-        name: A class, or a file with machine code.
-        where: Where it stands, for people.
-        rule: The requirement there.
-    """
+    """Raise ConfigError, with the way out, unless the user has named a class or file."""
     if not is_allowed(name):
         name = one_line(name)
         hint = f"if you trust who wrote it, trust.allow=[{name}] runs it"

@@ -9,19 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paredown.dataset import augment as augmentation
-from paredown.dataset.augment import AugmentParams, Batch, Images, Indices
+from paredown.dataset.augment import AugmentParams
+from paredown.dataset.augment import Batch as Batch
+from paredown.dataset.augment import Images as Images
+from paredown.dataset.augment import Indices as Indices
 from paredown.dataset.preprocessing import STRETCHED, Resize
-
-__all__ = [
-    "Batch",
-    "Dataset",
-    "DatasetSource",
-    "Images",
-    "Indices",
-    "Labels",
-    "LazyImages",
-    "Split",
-]
 
 Labels = NDArray[np.int64]
 
@@ -51,6 +43,9 @@ class LazyImages(Protocol):
         """Read images for training, with a new random crop if there are any."""
         return self[indices]
 
+    def take(self, indices: NDArray[np.int64]) -> "LazyImages":
+        """Return a selection of these images, for `Split.take`; nothing is read."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -66,6 +61,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, indices: NDArray[np.int64]) -> "Split":
+        """Return a split of some of the images."""
+        stored = isinstance(self.images, np.ndarray)
+        images = self.images[indices] if stored else self.images.take(indices)
+        return Split(images, self.labels[indices])
 
     def draw(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Images:
         """Return images for training, before the dataset's own augmentation."""

@@ -54,11 +54,8 @@ class Arrays(Source):
         self._check(size=shape[1], channels=shape[0])
         shares = {"val": self.val_share, "test": self.test_share}
         shares = {role: share for role, share in shares.items() if role not in splits}
-        images, labels = splits["train"].images, splits["train"].labels
-        drawn = {
-            role: Split(images[indices], labels[indices])
-            for role, indices in draw_splits(labels, shares, self.split_seed).items()
-        }
+        parts = draw_splits(splits["train"].labels, shares, self.split_seed)
+        drawn = {role: splits["train"].take(part) for role, part in parts.items()}
         train, val, test = ((splits | drawn)[role] for role in ROLES)
         for role, split in (("val", val), ("test", test)):
             require(len(split) > 0, KEY, f"leave an image to {role}", 0)

@@ -57,10 +57,7 @@ class Cifar(Source):
         rule = f"be below the {len(train)} training images"
         require(self.val_images < len(train), "dataset.val_images", rule, self.val_images)
         shares = (self.val_images / len(train),)
-        val, rest = (
-            Split(train.images[indices], train.labels[indices])
-            for indices in stratified_split(train.labels, shares, self.split_seed)
-        )
+        val, rest = map(train.take, stratified_split(train.labels, shares, self.split_seed))
         name = self.published.lower()
         splits = (rest, val, test)
         return self._dataset(name, splits, classes, *self.pixels, flip=self.flip, drawn=("val",))
@@ -84,11 +81,7 @@ def _read(published: Any, folder: Path, train: bool) -> tuple[Split, tuple[str, 
 def _download(published: Any, folder: Path) -> None:
     """Download and unpack an archive beside its place, then move it there in one step."""
     folder.mkdir(parents=True, exist_ok=True)
-    bar = (
-        contextlib.nullcontext()
-        if sys.stderr.isatty()
-        else contextlib.redirect_stderr(io.StringIO())
-    )
+    bar = contextlib.redirect_stderr(sys.stderr if sys.stderr.isatty() else io.StringIO())
     before = socket.getdefaulttimeout()
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
         socket.setdefaulttimeout(TIMEOUT)

@@ -31,10 +31,8 @@ class Digits(Source):
         table = np.loadtxt(_file(), delimiter=",")  # 64 pixels and the label
         labels = table[:, -1].astype(np.int64)
         images = enlarge(table[:, :-1].reshape(-1, 8, 8))[:, : self.channels]
-        train, val, test = (
-            Split(images[part], labels[part])
-            for part in stratified_split(labels, (0.6, 0.2), self.split_seed)
-        )
+        parts = stratified_split(labels, (0.6, 0.2), self.split_seed)
+        train, val, test = map(Split(images, labels).take, parts)
         classes = tuple(map(str, range(10)))
         drawn = ("val", "test")
         return self._dataset("digits", (train, val, test), classes, MEAN, STD, drawn=drawn)

@@ -3,22 +3,13 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from paredown.dataset import Dataset, Split
 from paredown.dataset.listing import another_level, class_names, is_image, list_images
-from paredown.dataset.preprocessing import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    check_resize,
-    resize_of,
-)
+from paredown.dataset.preprocessing import IMAGENET_MEAN, IMAGENET_STD, check_resize, resize_of
 from paredown.dataset.source import Source, check_shares
 from paredown.dataset.splits import draw_splits
 from paredown.errors import require
-
-if TYPE_CHECKING:
-    from paredown.dataset.indexed_folder import IndexedFolder
 
 OTHER_NAMES = {  # of the folders of splits, where one of the configured name is not there
     "train": ("training",),
@@ -97,12 +88,8 @@ class ImageFolder(Source):
         folders = {role: self._index(place, classes, role) for role, place in places.items()}
         shares = {"val": self.val_share, "test": self.test_share}
         shares = {role: share for role, share in shares.items() if role not in folders}
-        train = folders["train"]
-        splits = {role: folder.split() for role, folder in folders.items() if role != "train"}
-        splits |= {
-            role: train.split(indices)
-            for role, indices in draw_splits(train.labels, shares, self.split_seed).items()
-        }
+        drawn = draw_splits(folders["train"].labels, shares, self.split_seed)
+        splits = folders | {role: folders["train"].take(part) for role, part in drawn.items()}
         for role, split in splits.items():
             require(len(split) > 0, KEY, f"leave an image to {role}", len(split))
         for role in ("train", "val"):
@@ -118,7 +105,7 @@ class ImageFolder(Source):
             drawn=tuple(shares),
         )
 
-    def _index(self, place: Path, classes: tuple[str, ...], role: str) -> "IndexedFolder":
+    def _index(self, place: Path, classes: tuple[str, ...], role: str) -> Split:
         from platformdirs import user_cache_path
 
         from paredown.dataset.images import View  # Pillow comes with it

@@ -49,15 +49,9 @@ class View:
 
 
 def read(path: Path, view: View, seed: int | None = None) -> Images:
-    """Read an image of any size and mode exactly as a bundle's predict.py does.
+    """Read an image of any size and mode exactly as a bundle's predict.py does, (C, H, W).
 
-    Args:
-        path: Of the file.
-        view: Size, channels and resizing.
-        seed: Draws a random crop, for training; None: resized as configured.
-
-    Returns:
-        uint8, (channels, size, size).
+    A seed draws a random crop, for training; without one the image is resized as configured.
     """
     if not path.exists():
         raise ValueError("not there, or a link to nothing")

@@ -4,13 +4,11 @@ import contextlib
 import json
 import logging
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from paredown.dataset import Labels, Split, decode, images, lazy_images
+from paredown.dataset import LazyImages, Split, decode, images, lazy_images
 from paredown.dataset import listing as listing_code
 from paredown.dataset.images import BROKEN, View, read
 from paredown.dataset.lazy_images import LEFT_OUT, PIXELS, UNSURE, Decoded, Mapped, scan
@@ -26,31 +24,14 @@ SHOWN = 5  # broken images that a message names; the file has all
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class IndexedFolder:
-    """The readable images of one folder, and their labels."""
-
-    images: Decoded | Mapped
-    labels: Labels
-
-    def split(self, indices: NDArray[np.int64] | None = None) -> Split:
-        """Return a split of some of the images, or of all."""
-        indices = np.arange(len(self.labels)) if indices is None else indices
-        return Split(self.images.take(indices), self.labels[indices])
-
-
 def index_folder(
     listing: Listing, view: View, cache: Path, cache_mb: float, max_broken: float
-) -> IndexedFolder:
-    """Scan a folder, or read the cached result; keep decoded pixels if they fit `cache_mb`.
+) -> Split:
+    """Return the readable images of a folder, scanned, or as the cache has them.
 
-    Args:
-        listing: Its images.
-        view: Size, channels and resizing.
-        cache: Folder of the cached scans and pixels.
-        cache_mb: Images that take more are decoded on access, in 1e6 bytes; so are those that
-            training crops at random.
-        max_broken: Share of images that may be broken; ConfigError if more are.
+    Decoded pixels are kept if they fit `cache_mb`, in 1e6 bytes; other images, and those that
+    training crops at random, are decoded on access. ConfigError is raised if more than a share of
+    `max_broken` are broken.
     """
     count = len(listing.names)
     keep = view.area == 1 and count * math.prod(view.shape) <= cache_mb * 1e6
@@ -71,12 +52,12 @@ def index_folder(
     _report(broken, count, max_broken, entry / LEFT_OUT)
     names = np.array([name.encode("utf-8", "surrogateescape") for name in broken], np.bytes_)
     good = np.flatnonzero(~np.isin(listing.names, names)) if broken else np.arange(count)
-    rows: Decoded | Mapped = Decoded(listing.root, listing.names, view, listing.digest)
+    rows: LazyImages = Decoded(listing.root, listing.names, view, listing.digest)
     if keep:
         digest = json.loads((entry / MANIFEST).read_text())["files"][PIXELS]
         pixels = np.load(entry / PIXELS, mmap_mode="r")
         rows = Mapped(np.asarray(pixels), np.arange(count), digest)
-    return IndexedFolder(rows.take(good), listing.labels[good])
+    return Split(rows, listing.labels).take(good)
 
 
 def _has_recovered(entry: Path, listing: Listing, view: View) -> bool:

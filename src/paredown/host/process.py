@@ -71,9 +71,7 @@ def started(pid: int) -> float:
 def died(who: Mapping[str, Any], folder: Path | None = None) -> bool:
     """Return whether an owner is known to be dead; on other machines this is never known.
 
-    Args:
-        who: As `owner` returns it.
-        folder: Of the lock that it took by `living`, if it took one.
+    `folder` has the lock that it took by `living`, if it took one.
     """
     if who[HOST] != socket.gethostname():
         return False

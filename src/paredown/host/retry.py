@@ -15,13 +15,7 @@ PATIENCE = 120  # seconds
 
 
 def retry_until(attempt: Callable[[], T], away: Callable[[Exception], bool], server: str) -> T:
-    """Retry until a server answers, for two minutes; the wait is logged once.
-
-    Args:
-        attempt: Its own error is raised if the server refuses or stays away.
-        away: Whether the server may answer later, after an error.
-        server: Its name, for people.
-    """
+    """Retry for two minutes while a server is away, which is logged once; then raise the error."""
     end, logged = time.monotonic() + PATIENCE, False
     while True:
         try:

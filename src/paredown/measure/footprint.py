@@ -9,16 +9,7 @@ if TYPE_CHECKING:
 
 
 def of(folder: Path, module: "nn.Module", input_shape: tuple[int, int, int]) -> dict[str, float]:
-    """Measure everything about a variant that needs no inference.
-
-    Args:
-        folder: Holds the files that ship, and nothing else.
-        module: The network that they were lowered from.
-        input_shape: Channels, height and width of one image.
-
-    Returns:
-        size_mb, compressed_mb, zeros, params and macs.
-    """
+    """Measure all about a network, and the files in a folder that ship it, but inference."""
     return {
         "size_mb": size_mb(folder),
         "compressed_mb": compressed_mb(folder),

@@ -129,18 +129,8 @@ class Stopwatch:
         """Time every program against the first; only once, since the children end.
 
         The speed-up is the geometric mean over processes of the median over rounds of the ratio
-        of a turn's medians; its interval is Student's t over the processes.
-
-        Args:
-            programs: The first is the reference of every speed-up.
-            image: (1, C, H, W), normalized.
-            timing: How long.
-
-        Returns:
-            One Latency per program.
-
-        Raises:
-            RunError: If a child could not run a program.
+        of a turn's medians; its interval is Student's t over the processes. RunError is raised if
+        a child could not run a program.
         """
         processes, busy_cores = [], []
         request = pickle.dumps((list(programs), image, timing))

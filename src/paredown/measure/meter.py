@@ -22,14 +22,8 @@ def cost_meter(
 ) -> Iterator[CostFn]:
     """Yield a function that measures variants' cost in one metric, in float32.
 
-    Latency is timed alongside the reference, whose milliseconds are measured once, so that slow
-    drift of the machine affects every variant alike.
-
-    Args:
-        runtime: Lowers and runs them.
-        dataset: Has the image that is timed.
-        reference: The variant that the others are compared with.
-        metric: One of METRICS.
+    The metric is one of METRICS. Latency is timed alongside the reference, whose milliseconds are
+    measured once, so that slow drift of the machine affects every variant alike.
     """
     counts = {
         "params": lambda variant: footprint.params(variant.module),
@@ -59,9 +53,8 @@ def cost_meter(
         def latency_ms(variant: Variant) -> float:
             if variant is reference and reference_ms:
                 return reference_ms[0]
-            image = dataset.example
             programs = [(runtime, lower(reference)), (runtime, lower(variant))]
-            own, other = time_side_by_side(programs, image, TIMING)
+            own, other = time_side_by_side(programs, dataset.example, TIMING)
             reference_ms.append(own.latency_ms)
             return own.latency_ms if variant is reference else reference_ms[0] / other.speedup
 

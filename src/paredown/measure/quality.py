@@ -15,11 +15,7 @@ BATCH = 256
 
 
 def predict(program: Program, dataset: Dataset, split: Split) -> Logits:
-    """Run a program over a split.
-
-    Returns:
-        Logits, (N, classes), in the order of the split.
-    """
+    """Run a program over a split; return its logits, (N, classes)."""
     batches, pulse = [], Pulse()
     for first in range(0, len(split), BATCH):
         batches.append(program(dataset.normalize(split.images[first : first + BATCH])))

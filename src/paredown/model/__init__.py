@@ -24,17 +24,14 @@ class ModelSource(Protocol):
     @property
     def name(self) -> str:
         """Name of the network in tables and runs."""
-        ...
 
     @property
     def weights(self) -> str | None:
         """Published weights by name, or a file, that it starts from; None: fresh ones."""
-        ...
 
     @property
     def fingerprint(self) -> dict[str, str]:
         """Hashes and versions that determine its weights and its logits besides its fields."""
-        ...
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
         """Build it with fresh weights, drawn from torch's global generator.
@@ -42,8 +39,10 @@ class ModelSource(Protocol):
         Args:
             classes: Width of the logits.
             input_shape: Channels, height and width of one image.
+
+        Raises:
+            ConfigError: If it cannot be built, with the reason.
         """
-        ...
 
     def published(self, weights: str) -> "dict[str, Tensor]":
         """Return published weights, downloaded if they are not cached.
@@ -51,7 +50,6 @@ class ModelSource(Protocol):
         Raises:
             ConfigError: If there are none of that name, or no network.
         """
-        ...
 
 
 @runtime_checkable
@@ -60,7 +58,6 @@ class Publishes(Protocol):
 
     def preprocessing(self) -> Preprocessing | None:
         """Return it; None if the library does not state any."""
-        ...
 
 
 def build_meta(source: ModelSource, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":

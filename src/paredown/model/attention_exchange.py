@@ -3,8 +3,9 @@
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -18,42 +19,29 @@ LAYOUTS = ((1, 0, 2), (1, 2, 0))
 """Other orders of (queries, keys or values; head; channel) in the rows of one projection."""
 
 
+@torch.no_grad()
 def exchange_attention(module: nn.Module, images: Tensor) -> dict[str, HeadAttention]:
     """Exchange a network's self-attention, in place, where that changes no output.
 
     Exchanged is `nn.MultiheadAttention` that is called with one sequence and without attention
     weights, and any module with one Linear for queries, keys and values, or one for each, and one
     for the output: whatever its name and the order of its rows, if a `HeadAttention` computes the
-    same numbers.
-
-    Args:
-        module: The network, in eval mode.
-        images: Normalized, (N, C, H, W).
-
-    Returns:
-        Every `HeadAttention` of the network, by name.
+    same numbers. The network is in eval mode; every `HeadAttention` of it is returned, by name.
     """
     candidates = {name: part for name, part in module.named_modules() if _may_attend(part)}
     if candidates:
-        with _recorded(candidates) as calls, torch.no_grad():
+        with _recorded(candidates) as calls:
             module(images)
         for name, part in candidates.items():
             attention = _equivalent(part, calls[name])
             if attention is not None:
                 module.set_submodule(name, attention.train(part.training))
-                if not _runs(module, images):  # other code reads its attributes
+                try:
+                    module(images)
+                except (AttributeError, TypeError, RuntimeError):  # other code reads its attributes
                     module.set_submodule(name, part)
     parts = module.named_modules()
     return {name: part for name, part in parts if isinstance(part, HeadAttention)}
-
-
-def _runs(module: nn.Module, images: Tensor) -> bool:
-    try:
-        with torch.no_grad():
-            module(images)
-    except (AttributeError, TypeError, RuntimeError):
-        return False
-    return True
 
 
 @dataclass
@@ -69,26 +57,23 @@ class _Call:
 def _recorded(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, list[_Call]]]:
     """Record the calls of modules, by name."""
     calls: dict[str, list[_Call]] = {name: [] for name in parts}
-    hooks = []
-    for name, part in parts.items():
-        rates: dict[int, float] = {}  # by the number of axes of the tensor that is dropped out
+    with ExitStack() as hooks:
+        for name, part in parts.items():
+            rates: dict[int, float] = {}  # by the number of axes of the tensor that is dropped out
 
-        def drop(dropout: Any, inputs: Any, _: Any, rates: dict[int, float] = rates) -> None:
-            rates[inputs[0].ndim] = dropout.p
+            def drop(dropout: Any, inputs: Any, _: Any, rates: dict[int, float] = rates) -> None:
+                rates[inputs[0].ndim] = dropout.p
 
-        def record(
-            _: Any, inputs: Any, options: Any, __: Any, name: str = name, rates: Any = rates
-        ) -> None:
-            calls[name].append(_Call(inputs, options, (rates.get(4, 0.0), rates.get(3, 0.0))))
+            def record(
+                _: Any, inputs: Any, options: Any, __: Any, name: str = name, rates: Any = rates
+            ) -> None:
+                calls[name].append(_Call(inputs, options, (rates.get(4, 0.0), rates.get(3, 0.0))))
 
-        inner = [child for child in part.modules() if isinstance(child, nn.Dropout)]
-        hooks += [child.register_forward_hook(drop) for child in inner]
-        hooks.append(part.register_forward_hook(record, with_kwargs=True))
-    try:
+            for child in part.modules():
+                if isinstance(child, nn.Dropout):
+                    hooks.enter_context(child.register_forward_hook(drop))
+            hooks.enter_context(part.register_forward_hook(record, with_kwargs=True))
         yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _may_attend(part: nn.Module) -> bool:
@@ -117,30 +102,26 @@ def _equivalent(part: nn.Module, calls: Sequence[_Call]) -> HeadAttention | None
 def _randomized(part: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     probe = copy.deepcopy(part).eval()
-    with torch.no_grad():
-        for weight in probe.parameters():
-            weight.normal_(generator=generator).div_(weight.shape[-1] ** 0.5)
+    for weight in probe.parameters():
+        weight.normal_(generator=generator).div_(weight.shape[-1] ** 0.5)
     return probe
 
 
 def _is_self_attention(part: nn.Module, call: _Call) -> bool:
     """Return whether a call is of one sequence to itself, without attention weights returned."""
-    options = dict(call.options)
     if isinstance(part, nn.MultiheadAttention):
-        names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
-        options = {**dict(zip(names, call.arguments, strict=False)), **options}
-        query, key, value = (options.get(name) for name in names[:3])
+        options = signature(part.forward).bind(*call.arguments, **call.options).arguments
+        query, key, value = (options[name] for name in ("query", "key", "value"))
         masked = options.get("key_padding_mask") is not None or options.get("attn_mask") is not None
         return query is key is value and not masked and options.get("need_weights") is False
-    inputs = [value for value in (*call.arguments, *options.values()) if value is not None]
+    inputs = [value for value in (*call.arguments, *call.options.values()) if value is not None]
     return len(inputs) == 1 and isinstance(inputs[0], Tensor) and inputs[0].ndim == 3
 
 
 def _equal(part: nn.Module, attention: HeadAttention, call: _Call) -> bool:
     """Return whether two modules compute the same for the arguments of a call."""
     sequence = call.arguments[0] if call.arguments else next(iter(call.options.values()))
-    with torch.no_grad():
-        expected, output = part(*call.arguments, **call.options), attention(sequence)
+    expected, output = part(*call.arguments, **call.options), attention(sequence)
     if attention.pairs:
         expected, output = expected[0], output[0]
     if not isinstance(expected, Tensor) or expected.shape != output.shape:

@@ -19,13 +19,8 @@ def require_valid_model(
 ) -> "nn.Module":
     """Build a network with the weights that it starts from, and check that it can be worked with.
 
-    Checked once per number of classes and shape of images, whatever the images are.
-
-    Returns:
-        The network on the meta device; it must not be changed.
-
-    Raises:
-        ConfigError: If it cannot be used, with the reason; see `try_out`.
+    Checked once per number of classes and shape of images, whatever the images are; see `try_out`
+    for what is refused. Returns the network on the meta device; it must not be changed.
     """
     shape = len(dataset.classes), *dataset.input_shape
     precision = training and (training.precision, training.device, training.epochs > 0)

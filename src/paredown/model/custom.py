@@ -58,11 +58,7 @@ class Custom:
         return {"code": _code(self.target), **fingerprint(self.weights)}
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
-        """Call the user's code; on the CPU, since it may need numbers.
-
-        Raises:
-            ConfigError: With the error that it raised.
-        """
+        """Call the user's code; on the CPU, since it may need numbers."""
         import torch
         from torch import nn
 
@@ -97,11 +93,7 @@ def _split(target: str) -> tuple[str, str]:
 
 
 def _import_target(target: str) -> Callable[..., Any]:
-    """Import the class or function that a target names.
-
-    Raises:
-        ConfigError: With the error of the user's code, if that raises one.
-    """
+    """Import the class or function that a target names."""
     place, name = _split(target)
     try:
         module = _import(place)

@@ -106,6 +106,13 @@ def not_finite(module: nn.Module) -> str | None:
     return None
 
 
+def fill_vectors(module: nn.Module) -> None:
+    """Fill biases and norms with random numbers: exporters leave out a bias that is all zeros."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.ndim == 1 and tensor.is_floating_point():
+            tensor.data.uniform_(0.5, 1.5)
+
+
 def detach_cached(module: nn.Module) -> None:
     """Detach tensors that a network computed and stored, without which it cannot be copied.
 

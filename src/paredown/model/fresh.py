@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 def require_trained(stages: Mapping[str, "Stage"], dataset: Dataset) -> None:
-    """Raise ConfigError if a stage starts from random weights and trains for no epoch.
-
-    Args:
-        stages: By name; the first makes the model itself.
-        dataset: Whose classes the networks predict.
-    """
+    """Raise ConfigError if a stage starts from random weights and trains for no epoch."""
     for index, (title, stage) in enumerate(stages.items()):
         source, training = stage.source, stage.training
         if source is None or training is None or training.epochs > 0:

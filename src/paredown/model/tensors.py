@@ -39,13 +39,7 @@ def distinct(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], tied: Mapping[str, str]) -> None:
-    """Put tensors of any shape into a network, in place; frozen parameters stay frozen.
-
-    Args:
-        module: Freshly built.
-        state: As `distinct` lists them.
-        tied: First names by further ones.
-    """
+    """Put what `distinct` lists into a fresh network, in place; frozen parameters stay frozen."""
     parts = dict(module.named_modules(remove_duplicate=False))
     tensors: dict[str, Tensor] = {}
     for name, tensor in state.items():

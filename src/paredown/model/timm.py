@@ -36,11 +36,7 @@ class Timm:
         return {"timm": version("timm"), **fingerprint(self.weights)}
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
-        """Build it with fresh weights, for the images' number of channels.
-
-        Raises:
-            ConfigError: If timm is not installed, or has no such name.
-        """
+        """Build it with fresh weights, for the images' number of channels."""
         _require_timm()
         import timm
 
@@ -74,11 +70,7 @@ class Timm:
         return Preprocessing(origin, config.mean, config.std, resize, config.input_size[-1])
 
     def published(self, weights: str) -> "dict[str, Tensor]":
-        """Return the published weights, downloaded into the hub's cache if they are not there.
-
-        Raises:
-            ConfigError: If there are none, or they are not cached and there is no network.
-        """
+        """Return the published weights, downloaded into the hub's cache if they are not there."""
         require(weights == "DEFAULT", "model.weights", "be DEFAULT, a file or null", weights)
         import timm
 

@@ -36,11 +36,7 @@ class Torchvision:
         return fingerprint(self.weights)
 
     def build(self, classes: int, input_shape: tuple[int, int, int]) -> "nn.Module":
-        """Build it; the published architecture takes three channels and any size.
-
-        Raises:
-            ConfigError: If torchvision has no such name.
-        """
+        """Build it; the published architecture takes three channels and any size."""
         from torchvision import models
 
         names = models.list_models(module=models)
@@ -80,11 +76,7 @@ class Torchvision:
         return Preprocessing(f"torchvision's for {choices[name]}", mean, std, resize, size)
 
     def published(self, weights: str) -> "dict[str, Tensor]":
-        """Return published weights, downloaded into torch hub's folder if they are not there.
-
-        Raises:
-            ConfigError: If there are none of that name, or no network.
-        """
+        """Return published weights, downloaded into torch hub's folder if they are not there."""
         from torch import hub
         from torchvision import models
 

@@ -105,15 +105,13 @@ class Trial:
         optimizer, _ = step.make_optimizer(training, network.to(device), 1)
         batch = step.Batch(self.images.clone(), self.labels).to(device, layout(network))
         types: list[str] = []
-        hook = network.register_forward_hook(lambda *call: types.append(type(call[-1]).__name__))
         loss = step.label_loss(0.0)
         try:
-            step.take_step(network.train(), optimizer, loss, batch, fast, self.classes, {})
+            with network.register_forward_hook(lambda *call: types.append(type(call[-1]).__name__)):
+                step.take_step(network.train(), optimizer, loss, batch, fast, self.classes)
         except (Exception, SystemExit) as error:  # of a user's own code
             rule = f"train on {IMAGES} images of {self.size}" + " in bfloat16" * fast
             raise self._refusal(network, rule, error) from error
-        finally:
-            hook.remove()
         self.output_type = types[-1] if types else ""
         optimizer.zero_grad(set_to_none=True)
         network.to("cpu").eval()

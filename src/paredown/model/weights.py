@@ -15,11 +15,7 @@ def is_file(weights: str) -> bool:
 
 
 def existing(weights: str) -> Path:
-    """Return the path of a file with weights.
-
-    Raises:
-        ConfigError: If there is none.
-    """
+    """Return the path of a file with weights; raise ConfigError if there is none."""
     file = Path(weights).expanduser()
     require(file.is_file(), "weights", "be a file or the name of published weights", weights)
     return file

@@ -8,6 +8,7 @@ remaining ones.
 import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ DIFFERENT = "without some of its channels the network would compute something el
 UNTRAINABLE = "the network's code for training counts on the width of some layers"
 FAILURES = (RuntimeError, ValueError, IndexError, AssertionError, TypeError, KeyError)
 CACHE_SIZE = 256  # shapes
+NORMS = (F.layer_norm, F.rms_norm, F.group_norm)
 
 _PROVEN: dict[Any, tuple[str, dict[str, str]]] = {}
 
@@ -104,9 +106,8 @@ class _RemainingNorms(TorchFunctionMode):
     ) -> Any:
         """Gather the remaining channels, normalize them, and scatter them among zeros."""
         kwargs = kwargs or {}
-        names = NORMS.get(func)
-        named = {**dict(zip(names or (), args, strict=False)), **kwargs}
-        rows = self._rows.get(id(named.get("weight"))) if names else None
+        named = signature(func).bind(*args, **kwargs).arguments if func in NORMS else {}
+        rows = self._rows.get(id(named.get("weight")))
         if rows is None:
             return func(*args, **kwargs)
         images, axis = named["input"], 1 if func is F.group_norm else -1
@@ -117,13 +118,6 @@ class _RemainingNorms(TorchFunctionMode):
         if "normalized_shape" in named:
             named["normalized_shape"] = (len(rows),)
         return torch.zeros_like(images).index_copy_(axis, rows, func(**named))
-
-
-NORMS: dict[Any, tuple[str, ...]] = {
-    F.layer_norm: ("input", "normalized_shape", "weight", "bias", "eps"),
-    F.rms_norm: ("input", "normalized_shape", "weight", "eps"),
-    F.group_norm: ("input", "num_groups", "weight", "bias", "eps"),
-}
 
 
 def proven(module: nn.Module, images: Tensor) -> PruningGroups:

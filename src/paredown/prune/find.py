@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +28,14 @@ def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> P
     attention = exchange_attention(module.eval(), images)
     tracer = Tracer(module, couple)
     tracer.run(module, images)
-    if _has_unused_layers(module, tracer):  # such as an auxiliary head
+    layers = (part for part in module.modules() if isinstance(part, (CONVOLUTION, nn.Linear)))
+    if not tracer.ran.issuperset(layers):  # an auxiliary head, say, does not run in eval mode
         with _training(module), torch.random.fork_rng(devices=[]):
             tracer.run(module, images)
     tracer.store.finish()
     module.train(training)
-    names: dict[int, str] = {id(part): name for name, part in module.named_modules()}
-    names.update({id(tensor): name for name, tensor in module.named_parameters()})
-    names.update({id(tensor): name for name, tensor in module.named_buffers()})
+    parts = chain(module.named_modules(), module.named_parameters(), module.named_buffers())
+    names = {id(part): name for name, part in parts}
     hidden = {id(part.qkv): "out" for part in attention.values()}
     hidden.update({id(part.out_proj): "in" for part in attention.values()})
     for use in tracer.store.uses:
@@ -47,12 +48,6 @@ def find_groups(module: nn.Module, images: Tensor, couple: str = "leading") -> P
     single = {group.name: ONE for group in groups if group.units == 1}
     divisible = tuple(group for group in groups if group.units > 1)
     return PruningGroups(divisible, {**single, **fixed})
-
-
-def _has_unused_layers(module: nn.Module, tracer: Tracer) -> bool:
-    """Check whether a network has layers that do not run in eval mode."""
-    kinds = (CONVOLUTION, nn.Linear)
-    return any(isinstance(part, kinds) and part not in tracer.ran for part in module.modules())
 
 
 @contextmanager

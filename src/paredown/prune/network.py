@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -54,12 +55,13 @@ def require_fixed_flow(network: nn.Module, dataset: Dataset) -> None:
     def leave(*_: Any) -> None:
         stack.pop()
 
-    before = [layer.register_forward_pre_hook(enter) for layer in names]
-    after = [layer.register_forward_hook(leave) for layer in names]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     training = network.training
     try:
-        with mode, torch.no_grad():
+        with ExitStack() as hooks, mode, torch.no_grad():
+            for layer in names:
+                hooks.enter_context(layer.register_forward_pre_hook(enter))
+                hooks.enter_context(layer.register_forward_hook(leave))
             device = next(itertools.chain(network.parameters(), [torch.zeros(1)])).device
             network.eval()(torch.zeros(2, *dataset.input_shape, device=device))
     except DataDependentOutputException:
@@ -69,5 +71,3 @@ def require_fixed_flow(network: nn.Module, dataset: Dataset) -> None:
         ) from None
     finally:
         network.train(training)
-        for hook in (*before, *after):
-            hook.remove()

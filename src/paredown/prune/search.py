@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from paredown.errors import ConfigError
+from paredown.model.form import fill_vectors
 from paredown.prune.channels import Pruning
 from paredown.prune.target import Target
 from paredown.variant import Build, Context, CostFn, Variant
@@ -52,9 +53,7 @@ def search(
 def require_reachable(target: Target, pruning: Pruning, build: Build, context: Context) -> None:
     """Raise ConfigError if no width is within the target, whatever the weights."""
     module = build().eval()
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.ndim == 1 and tensor.is_floating_point():
-            tensor.data.uniform_(0.5, 1.5)  # exporters leave out biases that are all 0
+    fill_vectors(module)
     smallest = copy.deepcopy(module)
     zeros = {group.name: torch.zeros(group.units) for group in pruning.find(smallest).groups}
     pruning.prune(smallest, MAX_AMOUNT, zeros)

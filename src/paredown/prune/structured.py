@@ -70,23 +70,19 @@ class Structured(ChannelPruner):
 
     def check_cheaply(self, outline: Build, before: Training | None) -> None:
         """Raise ConfigError if `rewind` or `round_to` cannot be met; see `variant`."""
-        self._require_rewind(before)
+        if self.rewind is not None:
+            epochs = before.epochs if before else 0
+            rule = f"be at most {epochs}, the epochs of the training before"
+            require(self.rewind <= epochs, "prune.rewind", rule, self.rewind)
         super().check_cheaply(outline, before)
 
     def check(self, build: Build, context: Context, before: Training | None) -> None:
         """Raise ConfigError if the network cannot reach the settings; see `variant.Checks`."""
         from paredown.prune.search import require_reachable
 
-        self._require_rewind(before)
         super().check(build, context, before)
         if self.target.metric:
             require_reachable(self.target, self.pruning(context), build, context)
-
-    def _require_rewind(self, before: Training | None) -> None:
-        if self.rewind is not None:
-            epochs = before.epochs if before else 0
-            rule = f"be at most {epochs}, the epochs of the training before"
-            require(self.rewind <= epochs, "prune.rewind", rule, self.rewind)
 
     def __call__(self, variant: Variant | None, context: Context) -> Variant:
         """Return a smaller copy of the variant's network, fine-tuned."""

@@ -9,7 +9,7 @@ which compares the smaller network with the masked one and excludes groups that 
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -44,14 +44,12 @@ class Tracer(TorchFunctionMode):
 
     def run(self, module: nn.Module, images: Tensor) -> None:
         """Run the network and fix the channels of its outputs; may be called again."""
-        hooks = [part.register_forward_pre_hook(self._enter) for part in module.modules()]
-        hooks += [part.register_forward_hook(self._leave) for part in module.modules()]
-        try:
-            with torch.no_grad(), self._dispatch, self:
+        with ExitStack() as hooks, torch.no_grad():
+            for part in module.modules():
+                hooks.enter_context(part.register_forward_pre_hook(self._enter))
+                hooks.enter_context(part.register_forward_hook(self._leave))
+            with self._dispatch, self:
                 outputs = module(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
         for output in tensors(outputs):
             self.store.units.fix(self.store.of(output), OUTPUT)
 

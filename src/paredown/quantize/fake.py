@@ -1,7 +1,7 @@
 """Fake quantization: a network that computes in floats as if they were integers."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -64,16 +64,11 @@ class FakeInput:
 @contextmanager
 def rounding(module: nn.Module, numerics: Numerics) -> Iterator[None]:
     """Compute as if in integers within the block; afterwards the weights stay rounded."""
-    hooks, changed = [], []
-    for name, layer, norm in folded_layers(module):
-        if not numerics.keeps_float(name):
-            parametrize.register_parametrization(layer, "weight", FakeWeight(numerics, norm))
-            hooks.append(layer.register_forward_pre_hook(FakeInput(numerics.symmetric)))
-            changed.append(layer)
-    try:
+    with ExitStack() as stack:
+        for name, layer, norm in folded_layers(module):
+            if not numerics.keeps_float(name):
+                parametrize.register_parametrization(layer, "weight", FakeWeight(numerics, norm))
+                stack.callback(parametrize.remove_parametrizations, layer, "weight")
+                fake_input = FakeInput(numerics.symmetric)
+                stack.enter_context(layer.register_forward_pre_hook(fake_input))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for layer in changed:
-            parametrize.remove_parametrizations(layer, "weight")

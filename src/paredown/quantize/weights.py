@@ -90,9 +90,7 @@ def gain(weight: "Tensor", norm: "nn.BatchNorm2d | None") -> "Tensor":
     return factor.detach().reshape(-1, *(1,) * (weight.ndim - 1))
 
 
-def folded_layers(
-    module: "nn.Module",
-) -> "Iterator[tuple[str, nn.Module, nn.BatchNorm2d | None]]":
+def folded_layers(module: "nn.Module") -> "Iterator[tuple[str, nn.Module, nn.BatchNorm2d | None]]":
     """Yield the name of each weighted layer, the layer, and the batch norm folded into it or None.
 
     An exporter folds the batch norm that is defined next, if it has as many channels.

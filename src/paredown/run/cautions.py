@@ -81,12 +81,8 @@ def of_normalization(
 ) -> list[Caution]:
     """Warn of a user's weights that are evaluated as they are, without a stated normalization.
 
-    A wrong normalization may cost a few points, and be nowhere near chance.
-
-    Args:
-        stages: Of the run's networks.
-        node: Of conf/dataset, completed by published weights.
-        dataset: Loaded from it.
+    A wrong normalization may cost a few points, and be nowhere near chance. `node` is completed by
+    published weights.
     """
     if getattr(node, "mean", dataset.mean) is not None:
         return []
@@ -141,11 +137,7 @@ def _causes(source: "ModelSource", dataset: Dataset) -> str:
 
 
 def of_cost(rows: Sequence[Row]) -> list[Caution]:
-    """Warn of stages whose file is larger and slower than the one before; without latency, MACs.
-
-    Args:
-        rows: In the order of the path.
-    """
+    """Warn of stages whose file is larger and slower than the one before; without latency, MACs."""
     cautions = []
     for before, row in pairwise(rows):
         metric, unit = ("latency_ms", "ms") if "latency_ms" in row else ("macs", "MACs")

@@ -3,7 +3,6 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from paredown.budget import Budget
 from paredown.dataset import Dataset
@@ -11,9 +10,6 @@ from paredown.measure import footprint
 from paredown.measure.latency import time_side_by_side
 from paredown.run.plan import Plan
 from paredown.variant import Variant
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def estimate_cost(plan: Plan, dataset: Dataset, budget: Budget) -> dict[str, float]:
@@ -36,22 +32,22 @@ def estimate_cost(plan: Plan, dataset: Dataset, budget: Budget) -> dict[str, flo
             "macs": footprint.macs(variant.module, dataset.input_shape),
         }
         if budget.latency_ms is not None:
-            image = dataset.example
-            program = (plan.runtime, folder)
-            (latency,) = time_side_by_side([program], image, plan.timing.brief())
-            cost["latency_ms"] = latency.latency_ms
-            cost["latency_ms_p95"] = latency.latency_ms_p95
+            programs, timing = [(plan.runtime, folder)], plan.timing.brief()
+            (latency,) = time_side_by_side(programs, dataset.example, timing)
+            cost |= {"latency_ms": latency.latency_ms, "latency_ms_p95": latency.latency_ms_p95}
     return cost
 
 
 def _untrained(plan: Plan, dataset: Dataset) -> Variant:
     """Apply the stages from the last one that builds a network, without training."""
+    from paredown.model.form import fill_vectors
+
     stages = list(plan.stages.values())
     first = max(index for index, stage in enumerate(stages) if stage.source is not None)
     variant: Variant | None = None
     for stage in stages[first:]:
         variant = stage(variant, plan.context(dataset, "untrained"))
-        _fill(variant.module)
+        fill_vectors(variant.module)
     assert variant is not None
     if variant.numerics is None:
         return variant
@@ -59,10 +55,3 @@ def _untrained(plan: Plan, dataset: Dataset) -> Variant:
     return replace(
         variant, numerics=replace(variant.numerics, calibration_images=1, range="minmax")
     )
-
-
-def _fill(module: "nn.Module") -> None:
-    """Fill biases and batch norms with numbers: exporters leave out a bias that is all zeros."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.ndim == 1 and tensor.is_floating_point():
-            tensor.data.uniform_(0.5, 1.5)

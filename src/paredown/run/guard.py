@@ -39,41 +39,25 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A recipe that the engine could not carry out.
-
-    Args:
-        recipe: The settings that differ from the requested ones.
-        reason: The engine's message.
-    """
-
-    recipe: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Guarded:
     """The recipe of the file that ships, and all others that ran.
 
     Args:
         chosen: Of the file that ships.
         outcomes: All recipes that gave a file, in order.
-        failures: Those that gave none.
+        failures: Those that gave none: the settings that differ, and the engine's message.
     """
 
     chosen: Outcome
     outcomes: tuple[Outcome, ...]
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[tuple[str, str], ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """Return the same as plain data."""
-        failed = [asdict(recipe) for recipe in self.failures]
-        outcomes = [asdict(recipe) for recipe in self.outcomes]
-        return {
-            "kept": self.chosen.recipe,
-            "tried": outcomes,
-            **({"failed": failed} if failed else {}),
-        }
+        failed = [{"recipe": recipe, "reason": reason} for recipe, reason in self.failures]
+        outcomes = [asdict(outcome) for outcome in self.outcomes]
+        content = {"kept": self.chosen.recipe, "tried": outcomes}
+        return {**content, "failed": failed} if failed else content
 
 
 def lower(
@@ -86,24 +70,15 @@ def lower(
 ) -> Guarded:
     """Lower a variant with numerics; if that costs too much accuracy, by its fallbacks.
 
-    The first recipe within `max_drop` is chosen, else the most accurate one that the engine runs.
-
-    Args:
-        runtime: Lowers and runs.
-        variant: Its numerics are the recipe, with the tolerated drop and the fallbacks.
-        dataset: Its val split judges.
-        folder: Empty; gets the files that ship.
-        source: The same weights lowered in float32, where there are some.
-        before: The float32 files of the stage before, to compare with.
-
-    Raises:
-        RunError: If no recipe gives a file: the first one's message.
+    The first recipe within `max_drop` is chosen, else the most accurate one that the engine runs;
+    if none gives a file, the first one's RunError is raised. `folder` gets the files that ship,
+    `source` has the same weights in float32, if any, and `before` is what they are compared with.
     """
     requested = variant.numerics
     assert requested is not None
     expected = predict(runtime.load(before), dataset, dataset.val)
     outcomes: dict[Path, Outcome] = {}
-    failures: dict[Failure, RunError] = {}
+    failures: dict[tuple[str, str], RunError] = {}
     with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
         for number, numerics in enumerate(_recipes(runtime, requested)):
             place, recipe = Path(scratch, str(number)), difference(numerics, requested)
@@ -112,7 +87,7 @@ def lower(
             try:
                 converted = runtime.lower(lowered, dataset, place, source)
             except RunError as error:
-                failures[Failure(recipe, str(error))] = error
+                failures[recipe, str(error)] = error
                 log.warning("%s (%s) is skipped: %s", requested.name, recipe, error)
                 continue
             logits = predict(runtime.load(place), dataset, dataset.val)
@@ -141,25 +116,16 @@ def _compare(
 ) -> Outcome:
     before, after, labels = expected.argmax(axis=1), logits.argmax(axis=1), dataset.val.labels
     accuracy = float((after == labels).mean())
-    return Outcome(
-        recipe=recipe,
-        accuracy=accuracy,
-        drop=float((before == labels).mean()) - accuracy,
-        agreement=float((before == after).mean()),
-        integer=converted.integer,
-        layers=converted.layers,
-    )
+    drop = float((before == labels).mean()) - accuracy
+    return Outcome(recipe, accuracy, drop, float((before == after).mean()), *converted)
 
 
 def _warn_of_drop(outcome: Outcome, requested: Numerics) -> None:
     log.warning(
         "%s (%s) loses %.2f%% of accuracy, more than quantize.max_drop=%g, and agrees on %.2f%% of "
         "the images",
-        requested.name,
-        outcome.recipe,
-        100 * outcome.drop,
-        requested.max_drop,
-        100 * outcome.agreement,
+        *(requested.name, outcome.recipe, 100 * outcome.drop),
+        *(requested.max_drop, 100 * outcome.agreement),
     )
 
 
@@ -178,8 +144,5 @@ def _log_choice(requested: Numerics, chosen: Outcome, count: int) -> None:
         log.log(
             logging.INFO if chosen.drop <= requested.max_drop else logging.WARNING,
             "%s: kept the recipe %s, which loses %.2f points; %d were tried",
-            requested.name,
-            chosen.recipe,
-            100 * chosen.drop,
-            count,
+            *(requested.name, chosen.recipe, 100 * chosen.drop, count),
         )

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -28,64 +28,53 @@ def version() -> str:
     return f"{own}-{key_of(code_of(paredown), versions)[:12]}"
 
 
+@dataclass(frozen=True, eq=False)
 class Keys:
     """Keys and seeds of the stages of a path.
 
     Args:
         stages: In order; stage 0 is the baseline.
-        dataset: Of the run.
-        runtime: Lowers every variant.
-        seed: Of the run.
         tutors: The keys of networks that teach besides the baseline, or in its place.
         baseline_teaches: Whether the baseline is a teacher.
     """
 
-    def __init__(
-        self,
-        stages: Sequence[Stage],
-        dataset: Dataset,
-        runtime: Runtime,
-        seed: int,
-        tutors: Sequence["Keys"],
-        baseline_teaches: bool,
-    ) -> None:
-        self._stages, self._dataset, self._runtime, self._seed = stages, dataset, runtime, seed
-        self._tutors, self._baseline_teaches = tutors, baseline_teaches
-        self._resolved: dict[int, list[str]] = {}
+    stages: Sequence[Stage]
+    dataset: Dataset
+    runtime: Runtime
+    run_seed: int
+    tutors: Sequence["Keys"]
+    baseline_teaches: bool
+    _resolved: dict[int, list[str]] = field(default_factory=dict)
 
     def program(self, index: int) -> str:
         """Return the key of a stage's files that ship and of their measurements."""
         return key_of(
             self.weights(index),
-            describe(self._stages[index].numerics),
-            describe(self._runtime, key_only=True),
-            self._runtime.fingerprint,
-            code_of(*packages(self._runtime), runtime, quantize, footprint, quality, dataset),
+            describe(self.stages[index].numerics),
+            describe(self.runtime, key_only=True),
+            self.runtime.fingerprint,
+            code_of(*packages(self.runtime), runtime, quantize, footprint, quality, dataset),
         )
 
     def weights(self, index: int) -> str:
         """Return the key of a stage's weights, whether it trains them or not."""
         code = code_of(
-            *packages(self._stages[index]),
+            *packages(self.stages[index]),
             *packages(self.source(index)),
             *(training, distill, model, dataset),
         )
         versions = machine.versions("torch", "torchvision", "torch-pruning")
         upstream = [self.weights(index - 1)] if index else []
-        tutors = [tutor.weights(0) for tutor in self._tutors] if index else []
+        tutors = [tutor.weights(0) for tutor in self.tutors] if index else []
         return key_of(self._identity(index), code, versions, upstream, tutors)
 
     def answers(self, views: int, how: "Training") -> str:
         """Return the key of the teacher's soft targets of the training images."""
-        from paredown.training.loop import resolve_precision
-
-        teaching = [self] * self._baseline_teaches + list(self._tutors)
-        form = len(self._dataset.classes), self._dataset.input_shape
-        networks = [model.build_meta(keys.source(0), *form) for keys in teaching]
+        teaching = [self] * self.baseline_teaches + list(self.tutors)
         return key_of(
             [keys.weights(0) for keys in teaching],
-            [resolve_precision(how, network) for network in networks],
-            self._dataset.fingerprint,
+            self._resolve(how, [keys.source(0) for keys in teaching]),
+            self.dataset.fingerprint,
             views,
             code_of(training, distill, dataset),
         )
@@ -96,38 +85,40 @@ class Keys:
 
     def _identity(self, index: int) -> list[Any]:
         """List all that determines the weights, apart from versions and source code."""
-        stage = self._stages[index]
+        stage = self.stages[index]
         own = [describe(stage, key_only=True), self._precisions(index)]
         if stage.source is not None:
             own.append(stage.source.fingerprint)
         if isinstance(stage, Measures) and stage.measures:
-            code = code_of(*packages(self._runtime), runtime, meter)
-            own += [describe(self._runtime), self._runtime.fingerprint, code]
+            code = code_of(*packages(self.runtime), runtime, meter)
+            own += [describe(self.runtime), self.runtime.fingerprint, code]
         if index == 0:
-            return [*own, self._dataset.fingerprint, self._seed]
-        taught = [self._baseline_teaches, *(tutor._identity(0) for tutor in self._tutors)]
+            return [*own, self.dataset.fingerprint, self.run_seed]
+        taught = [self.baseline_teaches, *(tutor._identity(0) for tutor in self.tutors)]
         return [*own, self._identity(index - 1), taught]
 
     def _precisions(self, index: int) -> list[str]:
         """List the training precisions of a stage's network and of its teachers."""
-        from paredown.training.loop import resolve_precision
-
-        how = self._stages[index].training
+        how = self.stages[index].training
         if how is None:
             return []
         if index not in self._resolved:
             sources = [self.source(index)]
             if index:
-                sources += [self.source(0)] * self._baseline_teaches
-                sources += [tutor.source(0) for tutor in self._tutors]
-            form = len(self._dataset.classes), self._dataset.input_shape
-            networks = (model.build_meta(source, *form) for source in sources)
-            self._resolved[index] = [resolve_precision(how, network) for network in networks]
+                sources += [self.source(0)] * self.baseline_teaches
+                sources += [tutor.source(0) for tutor in self.tutors]
+            self._resolved[index] = self._resolve(how, sources)
         return self._resolved[index]
+
+    def _resolve(self, how: "Training", sources: "list[ModelSource]") -> list[str]:
+        from paredown.training.loop import resolve_precision
+
+        form = len(self.dataset.classes), self.dataset.input_shape
+        return [resolve_precision(how, model.build_meta(source, *form)) for source in sources]
 
     def source(self, index: int) -> "ModelSource":
         """Return the node of conf/model that builds a stage's network."""
-        source = self._stages[index].source
+        source = self.stages[index].source
         return source if source is not None else self.source(index - 1)
 
 

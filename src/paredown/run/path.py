@@ -65,9 +65,6 @@ class VariantPath:
 
     Attributes:
         names, stages: Of the variants, in order.
-        dataset: Its `train` split teaches, its `val` split judges.
-        runtime: Lowers and runs every variant.
-        seed: Of the run.
         keys: The names of the store's entries, and stages' seeds.
     """
 
@@ -141,7 +138,7 @@ class VariantPath:
 
     def _keeps_weights(self, index: int) -> bool:
         """Check whether a stage passes on the network of the stage before, untouched."""
-        if self.stages[index].training is not None:
+        if self._trains(index):
             return False
         return self.variant(index).module is self.variant(index - 1).module
 
@@ -151,18 +148,16 @@ class VariantPath:
 
     def measured(self, index: int) -> dict[str, float]:
         """Return what was measured on the program, latency aside."""
-        numbers: dict[str, float] = json.loads((self.program(index) / MEASURED).read_text())
-        return numbers
+        return dict(_read(self.program(index) / MEASURED))
 
     def layers(self, index: int) -> dict[str, dict[str, int]]:
         """Return output channels and MACs of every layer; see `footprint.layers`."""
-        layers: dict[str, dict[str, int]] = json.loads((self.program(index) / LAYERS).read_text())
-        return layers
+        return dict(_read(self.program(index) / LAYERS))
 
     def recipe(self, index: int) -> dict[str, Any] | None:
         """Return the recipe of numerics that was chosen, and all that ran; None for float32."""
         file = self.program(index) / RECIPE
-        return json.loads(file.read_text()) if file.is_file() else None
+        return _read(file) if file.is_file() else None
 
     def shipped(self, index: int) -> Path:
         """Return the folder with the files that ship, and nothing else."""
@@ -192,17 +187,14 @@ class VariantPath:
 
     def curves(self, index: int) -> list[dict[str, float]]:
         """Return what training logged, one mapping per epoch; empty without training."""
-        if self.stages[index].training is None:
-            return []
-        curves: list[dict[str, float]] = json.loads((self.weights(index) / CURVES).read_text())
-        return curves
+        return list(_read(self.weights(index) / CURVES)) if self._trains(index) else []
 
     def facts(self, index: int) -> dict[str, float]:
         """Return further metrics of a stage that trains, such as the cost a target led to."""
-        if self.stages[index].training is None:
-            return {}
-        facts: dict[str, float] = json.loads((self.weights(index) / FACTS).read_text())
-        return facts
+        return dict(_read(self.weights(index) / FACTS)) if self._trains(index) else {}
+
+    def _trains(self, index: int) -> bool:
+        return self.stages[index].training is not None
 
     @_cached
     def variant(self, index: int) -> Variant:
@@ -269,6 +261,10 @@ class VariantPath:
             "seed": self.seed,
             "made_of": describe(self.stages[index]),
         }
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text())
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:

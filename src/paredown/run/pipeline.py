@@ -27,14 +27,7 @@ from paredown.run.estimate import estimate_cost
 from paredown.run.keys import version
 from paredown.run.path import VariantPath
 from paredown.run.plan import Plan, plan
-from paredown.run.results import (
-    OVER_BUDGET,
-    RESULT,
-    Row,
-    own_overrides,
-    read_result,
-    write_result,
-)
+from paredown.run.results import OVER_BUDGET, RESULT, Row, own_overrides, read_result, write_result
 from paredown.runtime.torch import Torch
 from paredown.store.hashing import key_of
 from paredown.studies.contract import STUDY, log_files
@@ -110,9 +103,6 @@ class Job:
     """The work of one job.
 
     Args:
-        cfg: The composed configuration.
-        plan: Built from it.
-        folder: The job's own.
         digest: Of its settings.
         output: Tables and lines to print once the result is written: printing may fail.
         cautions: Warned of so far.
@@ -216,12 +206,7 @@ class Job:
         return rows
 
     def _time(
-        self,
-        watch: Stopwatch,
-        eager_watch: Stopwatch,
-        path: VariantPath,
-        rows: list[Row],
-        run: Run,
+        self, watch: Stopwatch, eager_watch: Stopwatch, path: VariantPath, rows: list[Row], run: Run
     ) -> Row:
         """Add latency and speed-up to every row; return the baseline's in eager PyTorch, if taken.
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BASELINE = "baseline"
+_check_export = cache(require_exportable)  # once per network
 STAGES = "technique.stages"
 NEEDED = (BASELINE, "teacher", "dataset", "runtime", "measure", "store", "tracking", "budget")
 
@@ -49,13 +50,7 @@ class Plan:
     """Every part of a run.
 
     Args:
-        seed: Source of the seed of every stage.
-        dataset: Where the images are.
         stages: By name, in order; the baseline is first.
-        runtime: Lowers and runs every variant.
-        timing: How latency is taken.
-        store: Where results are kept.
-        tracking: Where the run is logged.
         budget: Limits on the file at the end of the path.
         study: Looks into the path once it is measured.
         comparison: Compares a sweep's jobs once they are finished.
@@ -98,21 +93,13 @@ class Plan:
             yield self.path(self.load(), store)
 
     def load(self) -> Dataset:
-        """Load the images, and check the stages on them.
-
-        Raises:
-            ConfigError: If the images are missing, or a stage cannot work on them.
-        """
+        """Load the images, and check the stages on them; see `check`."""
         dataset = self.dataset.load()
         self.check(dataset)
         return dataset
 
     def check(self, dataset: Dataset) -> None:
-        """Refuse stages that cannot work on these images, the cheap checks first.
-
-        Raises:
-            ConfigError: For the first of them.
-        """
+        """Raise ConfigError for the first stage that cannot work on these images."""
         self._check_cheaply(dataset)
         classes, shape = len(dataset.classes), dataset.input_shape
         network: nn.Module | None = None
@@ -170,22 +157,8 @@ class Plan:
         )
 
 
-@cache
-def _check_export(network: "nn.Module", shape: tuple[int, int, int]) -> None:
-    """Check that a network can be exported, once per network."""
-    require_exportable(network, shape)
-
-
 def plan(cfg: DictConfig, build_parts: Callable[..., dict[str, Any]] = build_all) -> Plan:
-    """Build and check every part of the composed configuration.
-
-    Args:
-        cfg: Composed.
-        build_parts: Builds them by key, as `build_all` does.
-
-    Raises:
-        ConfigError: For the first value that cannot work.
-    """
+    """Build every part of the composed configuration; raise ConfigError for the first bad value."""
     check_type("seed", cfg.seed, int)
     require_seed("seed", cfg.seed)
     parts = build_parts(cfg, *NEEDED)

@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -76,12 +75,7 @@ def command() -> str:
 
 
 def settings(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, object]:
-    """List a run's params.
-
-    Args:
-        cfg: The composed configuration.
-        choices: Option by config group, as Hydra has them.
-    """
+    """List a run's params: the options that were chosen, by config group, and all settings."""
     chosen = {group: name for group, name in choices.items() if not group.startswith("hydra/")}
     plain = OmegaConf.to_container(cfg)
     assert isinstance(plain, dict)
@@ -95,25 +89,11 @@ def group_of(param: str) -> str:
     return re.split("[./]", param, maxsplit=1)[0]
 
 
-@dataclass(frozen=True)
-class Used:
-    """The settings that make a difference to a run.
+def used(params: Mapping[str, object], cfg: DictConfig) -> dict[str, object]:
+    """Select the params that make a difference: those of the stages and of what they refer to.
 
-    Args:
-        nodes: Top nodes of the configuration, as a whole.
-        values: Single values of other nodes, such as distill.alpha, which fine-tuning reads.
+    They refer to whole nodes, or to single values such as distill.alpha, which fine-tuning reads.
     """
-
-    nodes: frozenset[str]
-    values: frozenset[str]
-
-    def __contains__(self, param: object) -> bool:
-        """Check a param by its name, such as prune.amount."""
-        return group_of(str(param)) in self.nodes or param in self.values
-
-
-def used(cfg: DictConfig) -> Used:
-    """Find the settings that make a difference: those of the stages and of what they refer to."""
     plain = OmegaConf.to_container(cfg)
     assert isinstance(plain, dict)
     texts = {str(key): json.dumps(node) for key, node in plain.items() if key != "hydra"}
@@ -124,7 +104,8 @@ def used(cfg: DictConfig) -> Used:
 
     while not names(NODE) <= nodes:  # such as ${student} in distill
         nodes |= names(NODE)
-    return Used(frozenset(nodes), frozenset(names(VALUE)))
+    values = names(VALUE)
+    return {name: params[name] for name in params if group_of(name) in nodes or name in values}
 
 
 def optional(cfg: DictConfig) -> set[str]:
@@ -147,19 +128,14 @@ def effective(cfg: DictConfig, plan: Plan) -> DictConfig:
 def log_settings(cfg: DictConfig, run: Run) -> None:
     """Log the settings that make a difference as params, and the whole configuration."""
     hydra = HydraConfig.get()
-    params, relevant = settings(cfg, hydra.runtime.choices), used(cfg)
-    run.log(params={name: value for name, value in params.items() if name in relevant})
+    run.log(params=used(settings(cfg, hydra.runtime.choices), cfg))
     run.log_text(hide_passwords(OmegaConf.to_yaml(cfg, resolve=True)), "config.yaml")
 
 
 def log_rows(run: Run, rows: list[Row], eager: Row, baseline: str) -> None:
     """Log every stage's metrics under its name, and the last one's without, rounded.
 
-    Args:
-        run: The job's.
-        rows: Of its stages, in order.
-        eager: Of the baseline in eager PyTorch; empty where it was not timed.
-        baseline: What the speed-ups are against, such as resnet18.
+    `eager` is the baseline in eager PyTorch, if timed; `baseline` the network of the speed-ups.
     """
     metrics = {
         f"eager/{name}": eager[name]

@@ -16,19 +16,14 @@ from paredown.errors import ConfigError, RunError, install_command, require
 from paredown.variant import Numerics, Variant, is_layer
 
 Logits = NDArray[np.float32]
+Program = Callable[[Batch], Logits]
+"""A loaded model: maps normalized images (N, C, H, W) to logits (N, classes)."""
 
 # OpenVINO and NNCF send usage data when they are imported, unless this package is missing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 SCHEMES = ("static", "dynamic", "weights")
 RANGES = ("minmax", "percentile", "entropy", "mse")
-
-
-class Program(Protocol):
-    """A loaded model: `program(images) -> logits`."""
-
-    def __call__(self, images: Batch) -> Logits:
-        """Map normalized images (N, C, H, W) to logits (N, classes)."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +96,7 @@ class Abilities:
 
 
 def calibration_batches(dataset: Dataset, count: int) -> list[Batch]:
-    """Return the first training images, which are in random order of class, in batches.
-
-    Returns:
-        Normalized and finite images, (N, C, H, W), N at most 64.
-    """
+    """Return the first training images, in random order of class, normalized, by 64 or fewer."""
     images = dataset.normalize(dataset.train.images[:count])
     rule = "be finite after normalization"
     require(bool(np.isfinite(images).all()), "calibration images", rule, "NaN or infinity")
@@ -125,12 +116,7 @@ def require_float_layers(numerics: Numerics, layers: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Engine:
-    """The settings that the runtimes here share.
-
-    Args:
-        threads: Of one inference.
-        name: Of the engine, in tables and runs.
-    """
+    """The settings that the runtimes here share; see `Runtime`."""
 
     threads: int = field(metadata={"key": False})
     name: str
@@ -192,10 +178,7 @@ class Runtime(Protocol):
 def require_engine(runtime: Runtime, lowers: bool = False, integers: bool = False) -> None:
     """Raise ConfigError if a runtime cannot work on this machine; its engine is not imported.
 
-    Args:
-        runtime: To check.
-        lowers: Whether it has to lower, rather than only to run files.
-        integers: Whether it has to quantize, too.
+    It has to run files, to lower with `lowers`, and to quantize with `integers`.
     """
     abilities, extra = runtime.abilities, runtime.engine.partition(".")[0]
     packages = {"engine": extra} | ({"quantizer": abilities.quantizer} if integers else {})

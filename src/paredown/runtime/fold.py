@@ -6,6 +6,7 @@ control flow and arithmetic with the batch size are observed as they happen, and
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -91,17 +92,16 @@ def _observe(module: "nn.Module", shape: tuple[int, ...]) -> _Observation:
     parts = [part for part in module.modules() if _is_norm(part) or _is_layer(part)]
     for device in ("meta", "cpu"):
         observation = _Observation()
-        hooks = [part.register_forward_pre_hook(observation.before) for part in parts]
-        hooks += [part.register_forward_hook(observation.after) for part in parts]
         try:
-            _run(module, shape, device, observation)
+            with ExitStack() as hooks:
+                for part in parts:
+                    hooks.enter_context(part.register_forward_pre_hook(observation.before))
+                    hooks.enter_context(part.register_forward_hook(observation.after))
+                _run(module, shape, device, observation)
         except MemoryError:
             raise
         except Exception:  # whatever a user's code raises; the export reports it
             observation = _Observation()
-        finally:
-            for hook in hooks:
-                hook.remove()
         if observation.calls:
             break
     return observation

@@ -80,13 +80,16 @@ class OpenVino(Engine):
         return count_converted(_read(folder / FILE)).require_integers(variant.numerics)
 
     def _lower_float32(self, variant: Variant, dataset: Dataset, folder: Path) -> Conversion:
+        from openvino import passes
+
         with tempfile.TemporaryDirectory(prefix="paredown-") as scratch:
             file = Path(scratch) / "model.onnx"
             export_onnx(variant.module, dataset, file)
             with blame_network("OpenVINO", variant.module, dataset):
                 model = _read(file)
             _name_layers(model)
-            _fold(model)
+            # NNCF takes neither a weight nor a bias that is reshaped first
+            passes.ConstantFolding().run_on_model(model)
             _save(model, folder)
         require_same_logits(self.load(folder), variant.module, dataset)
         return count_converted(model)
@@ -109,15 +112,6 @@ def _name_layers(model: "openvino.Model") -> None:
         name = free(layer_of(weight.get_friendly_name()), taken)
         taken.add(name)
         operator.set_friendly_name(name)
-
-
-def _fold(model: "openvino.Model") -> None:
-    """Fold constants: NNCF takes neither a weight nor a bias that is reshaped first."""
-    from openvino import passes
-
-    manager = passes.Manager()
-    manager.register_pass(passes.ConstantFolding())
-    manager.run_passes(model)
 
 
 def _save(model: "openvino.Model", folder: Path) -> None:

@@ -40,7 +40,7 @@ def export_variant(variant: Variant, dataset: Dataset, quantizer: Quantizer) -> 
         return export(module, dataset)
     graph = export(module, dataset, any_batch=True).module()
     _name_calls(graph)
-    names = _layer_names(graph)
+    names = [name for node in graph.graph.nodes if _holds_weights(node) and (name := _layer(node))]
     require_float_layers(numerics, names)
     with quiet(), torch.no_grad():
         with blame_network("torchao", module, dataset):
@@ -68,12 +68,6 @@ def _name_calls(graph: "GraphModule") -> None:
             key, (place, kind) = list(stack.items())[-1]
             name = _layer(node) or f"{place}..{node.name}"
             node.meta["nn_module_stack"] = {**stack, key: (name, kind)}
-
-
-def _layer_names(graph: "GraphModule") -> list[str]:
-    """List the names of the layers with weights."""
-    names = (_layer(node) for node in graph.graph.nodes if _holds_weights(node))
-    return [name for name in names if name is not None]
 
 
 def recipe(numerics: Numerics, standard: Any) -> Any:

@@ -24,9 +24,22 @@ from paredown.runtime.quiet import quiet
 from paredown.variant import Numerics, Variant
 
 if TYPE_CHECKING:
+    from torch import nn
     from torch.export import ExportedProgram
 
 PACKAGE = "model.pt2"
+
+
+def eager(module: "nn.Module") -> Program:
+    """Return a program that runs a network op by op."""
+    import torch
+
+    def run(images: Batch) -> Logits:
+        with torch.inference_mode():
+            logits: Logits = module(torch.from_numpy(images)).numpy()
+        return logits
+
+    return run
 
 
 def open_package(folder: Path, threads: int) -> "Program":
@@ -106,13 +119,7 @@ class Torch(Engine):
 
         torch.set_num_threads(self.threads)
         module, _ = model.load(folder)
-
-        def program(images: Batch) -> Logits:
-            with torch.inference_mode():
-                logits: Logits = module(torch.from_numpy(images)).numpy()
-                return logits
-
-        return program
+        return eager(module)
 
 
 def _quantizer(numerics: Numerics, float_layers: Sequence[str]) -> Any:

@@ -2,13 +2,13 @@
 
 import errno
 import json
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from paredown.errors import ConfigError
+from paredown.host.files import flush
 from paredown.store.hashing import sha256_of
 from paredown.trust import stays_within
 
@@ -27,9 +27,9 @@ def write_entry(
     manifest = {"key": place.name, "about": about, "files": sums}
     (work / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     for path in (*files, work / MANIFEST, work):
-        _flush(path)
+        flush(path)
     work.rename(place)
-    _flush(place.parent)
+    flush(place.parent)
 
 
 def find_fault(place: Path) -> str | None:
@@ -80,11 +80,3 @@ def share(work: Path) -> None:
         shared = mode | readers | (readers >> 2 if path.is_dir() else 0)
         if mode != shared:
             path.chmod(shared)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -43,15 +43,9 @@ class Store:
     def get(self, key: str, about: dict[str, Any], make: Callable[[Path], None]) -> Path:
         """Return the folder of an entry, made first if it is missing or damaged.
 
-        Cleaning leaves it where it is as long as this store is in use.
-
-        Args:
-            key: As `key_of` returns it.
-            about: Describes the entry, for people: stage, label, inputs.
-            make: Fills an empty folder; called a second time if that folder is removed meanwhile.
-
-        Raises:
-            ConfigError: If the entry belongs to another user and may not be read.
+        Cleaning leaves it where it is as long as this store is in use. `about` describes it, for
+        people; `make` fills an empty folder, a second time if that folder is removed meanwhile.
+        Raises ConfigError if the entry belongs to another user and may not be read.
         """
         place = self.folder / key
         with contextlib.suppress(OSError):  # the folder may have been removed
@@ -87,11 +81,7 @@ class Store:
             shutil.rmtree(remnant, ignore_errors=True)
 
     def produce(self, place: Path, about: dict[str, Any], make: Callable[[Path], None]) -> None:
-        """Write a missing entry; a hook for stores that may have it elsewhere.
-
-        Raises:
-            RunError: If a disk is full.
-        """
+        """Write a missing entry; a hook for stores that may have it elsewhere."""
         work = folder_beside(place)
         try:
             try:

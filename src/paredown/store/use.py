@@ -6,8 +6,6 @@ lists and then moves an entry away, both under one lock: so neither misses the o
 """
 
 import contextlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -53,11 +51,9 @@ class Use:
         return Path(self._lock.lock_file if self._lock else self._folder).with_suffix(KEYS)
 
 
-@contextmanager
-def turn(folder: Path) -> Iterator[None]:
-    """Hold the lock on the lists of keys for the length of the block."""
-    with FileLock(folder / TURN):
-        yield
+def turn(folder: Path) -> FileLock:
+    """Return the lock on the lists of keys."""
+    return FileLock(folder / TURN)
 
 
 def in_use(store: Path) -> set[str]:

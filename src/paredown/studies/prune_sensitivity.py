@@ -13,7 +13,7 @@ from paredown.measure.quality import accuracy
 from paredown.pictures.sensitivity import Sensitive, sensitivity_picture
 from paredown.prune.criterion import Criterion
 from paredown.prune.outline import require_rounding
-from paredown.studies.eager import eager
+from paredown.runtime.torch import eager
 
 if TYPE_CHECKING:
     from torch import nn

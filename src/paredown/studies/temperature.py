@@ -14,8 +14,8 @@ from paredown.measure.quality import predict
 from paredown.measure.statistics import mean_margin
 from paredown.pictures.sheet import save, sheet
 from paredown.pictures.words import BARS
+from paredown.runtime.torch import eager
 from paredown.studies.contract import Job, OpenPath
-from paredown.studies.eager import eager
 
 SWEPT = "distill.temperature"
 STAGES = {"distill": "float32", "quantize": "int8"}

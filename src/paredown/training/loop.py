@@ -22,7 +22,7 @@ from paredown.errors import ConfigError, RunError
 from paredown.host import machine
 from paredown.model.form import arrange, detach_cached, layout
 from paredown.training import Training
-from paredown.training.padding import padded_positions
+from paredown.training.padding import small_maps_in_float32
 from paredown.training.progress import TrainingProgress
 from paredown.training.step import Batch, Loss, make_optimizer, take_step
 
@@ -63,14 +63,14 @@ def fit(
     curves: list[dict[str, float]] = []
     with (
         TrainingProgress(title, training.batch_size, epochs * steps, epochs) as progress,
-        padded_positions(module) as padded,
+        small_maps_in_float32(module),
     ):
         for epoch in range(1, epochs + 1):
             total = torch.zeros(2, device=device)  # loss and accuracy
             for batch in islice(batches, steps):
                 rate = float(schedule.get_last_lr()[0])
                 batch = batch.to(device, memory_format)
-                result = take_step(module, optimizer, loss, batch, fast, classes, padded)
+                result = take_step(module, optimizer, loss, batch, fast, classes)
                 _require_finite(result[0], title, "loss", epoch, training)
                 schedule.step()
                 total += result

@@ -1,86 +1,44 @@
-"""Gradients of kernel positions that meet padding alone.
+"""Strided convolutions of 1x1 maps, in float32 where a training runs in bfloat16.
 
-They are exactly zero. torch 2.14's bfloat16 convolutions on CPUs (oneDNN) leave them as the memory
-was where a strided convolution gets maps of 1x1, as the last layers of a ResNet do for images of 16
-pixels: some trainings then ended in nan, others in other bits than the run before.
+Their kernels meet padding alone at some positions, whose gradients are exactly zero. torch 2.14's
+bfloat16 convolutions on CPUs (oneDNN) leave these as the memory was, as in the last layers of a
+ResNet for images of 16 pixels: some trainings then ended in nan, others in other bits than the run
+before.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.utils import parametrize
-
-Masks = dict[Tensor, Tensor]
-"""Weight -> True where its kernel meets padding alone."""
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 
 @contextmanager
-def padded_positions(module: nn.Module) -> Iterator[Masks]:
-    """Find such positions of a network's kernels as it runs; see `zero_gradients`."""
-    masks: Masks = {}
-    elsewhere: set[Tensor] = set()  # weights that meet larger maps, too: no position of theirs
+def small_maps_in_float32(module: nn.Module) -> Iterator[None]:
+    """Pause CPU autocast while a network's strided convolutions compute on maps of 1x1."""
+    paused: set[nn.Module] = set()
 
-    def note(conv: _ConvNd, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-        images, weight = [*args, *kwargs.values()][0], _trained(conv)
-        if weight is None or weight in elsewhere:
-            return
-        if images.ndim != conv.weight.ndim or set(images.shape[2:]) != {1}:
-            elsewhere.add(weight)
-            masks.pop(weight, None)
-        elif weight not in masks:
-            masks[weight] = _mask(conv, output)
+    def enter(conv: _ConvNd, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        images, name = (*args, *kwargs.values())[0], next(iter(kwargs), "")
+        is_batch = images.ndim == 2 + len(conv.kernel_size)
+        if not (torch.is_autocast_enabled("cpu") and is_batch and set(images.shape[2:]) == {1}):
+            return None
+        paused.add(conv)
+        torch.set_autocast_enabled("cpu", False)
+        if args:
+            return (images.float(), *args[1:]), kwargs
+        return args, {**kwargs, name: images.float()}
 
-    strided = [
-        part for part in module.modules() if isinstance(part, _ConvNd) and max(part.stride) > 1
-    ]
-    handles = [conv.register_forward_hook(note, with_kwargs=True) for conv in strided]
-    try:
-        yield masks
-    finally:
-        for handle in handles:
-            handle.remove()
+    def leave(conv: nn.Module, *_: Any) -> None:
+        if conv in paused:
+            paused.remove(conv)
+            torch.set_autocast_enabled("cpu", True)
 
-
-def zero_gradients(masks: Masks) -> None:
-    """Set the gradients of these positions to zero, after a backward pass."""
-    for weight, mask in masks.items():
-        if weight.grad is not None:
-            weight.grad.masked_fill_(mask, 0)
-
-
-def _trained(conv: _ConvNd) -> nn.Parameter | None:
-    """Return the parameter that holds a kernel; None if it is made of several."""
-    weight: Any = conv.weight
-    if parametrize.is_parametrized(conv, "weight"):
-        weight = getattr(conv.parametrizations.weight, "original", None)  # type: ignore[union-attr]
-    return weight if isinstance(weight, nn.Parameter) else None
-
-
-def _mask(conv: _ConvNd, output: Tensor) -> Tensor:
-    """Return which positions of a kernel meet padding alone, on inputs of 1x1.
-
-    Position k of an axis meets the input where an output o has o * stride + k * dilation = padding;
-    that of a transposed convolution meets output k * dilation - padding.
-    """
-    axes = []
-    for axis, kernel in enumerate(conv.kernel_size):
-        place = torch.arange(kernel) * conv.dilation[axis] - _padding(conv, axis)
-        if isinstance(conv, _ConvTransposeNd):
-            met = (place >= 0) & (place < output.shape[2 + axis])
-        else:
-            starts = torch.arange(output.shape[2 + axis]) * conv.stride[axis]
-            met = (place[:, None] + starts == 0).any(dim=1)
-        axes.append(met)
-    met = axes[0]
-    for other in axes[1:]:
-        met = met[..., None] & other
-    return ~met.to(conv.weight.device)
-
-
-def _padding(conv: _ConvNd, axis: int) -> int:
-    """Return the padding before an axis; a strided convolution has no "same"."""
-    return 0 if isinstance(conv.padding, str) else conv.padding[axis]
+    with ExitStack() as hooks:
+        for part in module.modules():
+            if isinstance(part, _ConvNd) and max(part.stride) > 1:
+                hooks.enter_context(part.register_forward_pre_hook(enter, with_kwargs=True))
+                hooks.enter_context(part.register_forward_hook(leave, always_call=True))
+        yield

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from paredown.errors import RunError
 from paredown.training import Training
-from paredown.training.padding import Masks, zero_gradients
 
 
 class Batch(NamedTuple):
@@ -37,11 +37,7 @@ Loss = Callable[[Tensor, Batch], Tensor]
 
 
 def label_loss(smoothing: float) -> Loss:
-    """Return the cross-entropy loss of the labels.
-
-    Args:
-        smoothing: Share of a label that is spread over all classes, [0, 1).
-    """
+    """Return the cross-entropy of labels of which a share, [0, 1), is spread over all classes."""
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         return F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
@@ -67,13 +63,7 @@ def logits_of(output: Any, count: int, classes: int) -> Tensor:
 
 
 def take_step(
-    module: nn.Module,
-    optimizer: optim.Optimizer,
-    loss: Loss,
-    batch: Batch,
-    fast: bool,
-    classes: int,
-    padded: Masks,
+    module: nn.Module, optimizer: Optimizer, loss: Loss, batch: Batch, fast: bool, classes: int
 ) -> Tensor:
     """Take one optimizer step, with bfloat16 autocast if `fast`; return loss and accuracy, (2,)."""
     with torch.autocast(batch.images.device.type, torch.bfloat16, fast):
@@ -81,7 +71,6 @@ def take_step(
         value = loss(logits.float(), batch)
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
-    zero_gradients(padded)
     optimizer.step()
     labels = batch.labels if batch.labels.ndim == 1 else batch.labels.argmax(dim=1)
     accuracy = (logits.argmax(dim=1) == labels).float().mean()
@@ -90,7 +79,7 @@ def take_step(
 
 def make_optimizer(
     training: Training, module: nn.Module, steps: int
-) -> tuple[optim.Optimizer, optim.lr_scheduler.LRScheduler]:
+) -> tuple[Optimizer, optim.lr_scheduler.LRScheduler]:
     """Return AdamW and its schedule over `steps` steps."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [  # biases and batch norms are not decayed

@@ -22,11 +22,7 @@ def float_nodes(graph: "onnx.GraphProto", numerics: Numerics) -> list[str]:
 
 def excluded_nodes(graph: "onnx.GraphProto", numerics: Numerics, spans: "TensorsData") -> list[str]:
     """List the nodes that static quantization leaves in float32."""
-    return [
-        *_float_with_neighbours(graph, numerics),
-        *_grouped(graph),
-        *_unbounded(graph, spans),
-    ]
+    return [*_float_with_neighbours(graph, numerics), *_grouped(graph), *_unbounded(graph, spans)]
 
 
 def _grouped(graph: "onnx.GraphProto") -> list[str]:
