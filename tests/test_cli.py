@@ -130,6 +130,14 @@ def test_a_bad_value_in_a_sweep_is_refused_before_the_first_job(tmp_path: Path) 
     assert not (tmp_path / "mlruns").exists()
 
 
+def test_a_search_that_is_refused_promises_no_rest(tmp_path: Path) -> None:
+    wrong = "hydra.sweeper.objectives=[accuracy]"
+    done = run_here(tmp_path, "-m", "experiment=pareto", wrong, *SMALL)
+    assert done.returncode == 2
+    assert "must map metrics to maximize or minimize" in done.stderr
+    assert "does the rest" not in done.stdout
+
+
 def test_help_shows_groups_knobs_and_examples_without_heavy_imports(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", str(ROOT / "run.py"), "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

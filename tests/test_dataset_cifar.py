@@ -122,6 +122,13 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Prints nothing where torchvision, which only asks for redirections, hangs up."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 @pytest.fixture
 def served(small: type[datasets.CIFAR10], tmp_path: Path) -> type[datasets.CIFAR10]:
     """The small archive behind an address."""
@@ -131,7 +138,7 @@ def served(small: type[datasets.CIFAR10], tmp_path: Path) -> type[datasets.CIFAR
         archive.add(tmp_path / "web" / "small-py", "small-py")
     (tmp_path / "web" / "small.tar.gz").write_bytes(packed.getvalue())
     handler = partial(Quiet, directory=str(tmp_path / "web"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with QuietServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         small.url = f"http://127.0.0.1:{server.server_port}/small.tar.gz"

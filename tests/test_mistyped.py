@@ -40,6 +40,7 @@ HINTS = [
         ["student.width=8"],
         "not a key of the configuration; it is a knob of model@student=cnn4",
     ),
+    (["student=cnn4"], "got 'cnn4'; model@student=cnn4 chooses an option"),
     (["prune.criterion=l1"], "must be a part of its own, got 'l1'; prune/criterion=l1 chooses"),
 ]
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from command import ROOT
+from torchvision.models import shufflenet_v2_x0_5
 
+from paredown.dataset.digits import Digits
 from paredown.errors import ConfigError
 from paredown.session import Session
 
@@ -35,6 +37,8 @@ def test_the_script_of_the_page_runs_and_leaves_what_it_says(
 def test_a_session_refuses_as_the_command_does() -> None:
     with pytest.raises(ConfigError, match=r"prune\.amount must lie in \[0, 1\), got 2"):
         Session("prune.amount=2")
+    with pytest.raises(ConfigError, match=r"take overrides as KEY=VALUE, got \['resnet18'\]; ses"):
+        Session("resnet18")
     session = Session("training.epochs=0")
     with pytest.raises(
         ConfigError, match=r"training\.epochs must be above 0 where baseline begins"
@@ -44,3 +48,12 @@ def test_a_session_refuses_as_the_command_does() -> None:
         session.distill("cnn4", heat=3)
     with pytest.raises(ConfigError, match="session must have a network"):
         session.baseline()
+
+
+def test_a_session_warns_of_a_teacher_that_knows_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    digits = Digits(split_seed=0, crop=2).load().train
+    network = shufflenet_v2_x0_5(num_classes=10)
+    pair = digits.images[:200], digits.labels[:200]
+    session = Session(network, pair, "training.epochs=1", "store.folder=off")
+    session.distill("cnn4")
+    assert "caution: baseline is near chance" in caplog.text

@@ -101,6 +101,8 @@ def check_type(key: str, value: object, wanted: Any) -> None:
         hint = f"{float(percent[1]) / 100:g} is {value}"
     elif (CONF / group).is_dir():
         hint = f"{group}={value} chooses an option"
+    elif _is_part(wanted) and key.endswith(".student"):
+        hint = f"model@student={value} chooses an option"
     require(False, key, f"be {_type_name(wanted)}", value, hint)
 
 

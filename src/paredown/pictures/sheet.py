@@ -1,5 +1,6 @@
 """An empty sheet of panels, drawn by Matplotlib, and how it is saved."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ def sheet(
 
     A row has `columns` panels, or all where that is 0; `head` inches are above and below them.
     """
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its cache of fonts
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -18,6 +18,7 @@ from paredown.dataset import Dataset
 from paredown.errors import require
 from paredown.measure.latency import time_side_by_side
 from paredown.model.fresh import require_trained
+from paredown.run import cautions
 from paredown.run.path import VariantPath
 from paredown.run.plan import BASELINE, Plan, plan
 from paredown.run.results import Row
@@ -153,6 +154,8 @@ class Session:
         programs = [
             (self.runtime, variant.path.shipped(variant.index)) for variant in variants.values()
         ]
+        for name, variant in variants.items():
+            self._warn_of_chance(name, variant.path, variant.index)
         timed = time_side_by_side(programs, self.dataset.example, self._plan.timing)
         return [
             {"stage": name, **row, **latency.metrics()}
@@ -188,8 +191,15 @@ class Session:
         planned.check(self.dataset)
         require_trained(planned.networks, self.dataset)
         step = Step(tuple(own), planned.path(self.dataset, self._store))
+        if "distill" in stages:
+            self._warn_of_chance(BASELINE, step.path, 0)  # a teacher that knows nothing
         step.path.variant(step.index)
         return step
+
+    def _warn_of_chance(self, name: str, path: VariantPath, index: int) -> None:
+        """Warn of a variant that is near chance level."""
+        row = {"stage": name, **path.measured(index)}
+        cautions.warn(cautions.of_quality(row, path.stages[index], self.dataset))
 
     def _planned(self, own: Sequence[str], stages: Sequence[str]) -> Plan:
         """Build the plan of a run with these settings and stages."""
@@ -215,6 +225,9 @@ def _named(handed: Sequence[Any], overrides: Sequence[str]) -> tuple[list[str], 
     rule = "take a network and data, at most one of each, and overrides"
     kinds = [type(part).__name__ for part in handed]
     require(len(modules) <= 1 and len(data) <= 1, "Session", rule, kinds)
+    plain = [text for text in overrides if "=" not in text]
+    hint = "session.train builds a network by its name"
+    require(not plain, "Session", "take overrides as KEY=VALUE", plain, hint)
     own = [*(data_overrides(data[0]) if data else []), *overrides]
     if not modules:
         return own, []

@@ -72,8 +72,9 @@ class OpenSweep:
         folder = str(self.config.hydra.sweep.dir)
         failed = self._log_front().get("error")
         how = "given up" if failed else "interrupted"
-        show(jobs_table(f"{folder}, {how}", read_results(self.folder)))
-        show(f"the same command with hydra.sweep.dir={folder} does the rest")
+        if any(path.is_dir() for path in self.folder.iterdir()):  # else it was refused
+            show(jobs_table(f"{folder}, {how}", read_results(self.folder)))
+            show(f"the same command with hydra.sweep.dir={folder} does the rest")
         self._end("FAILED" if failed else "KILLED")
 
     def _end(self, status: str) -> None:
