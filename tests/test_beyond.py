@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -30,10 +31,12 @@ LAUNCHERS = ("joblib", "ray", "submitit_local")
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    started = PostgreSQL(tmp_path_factory.mktemp("postgresql"))
-    yield started
-    started.stop()
+def database() -> Iterator[PostgreSQL]:
+    """Outside of pytest's folders: another session of pytest would lock its user out of them."""
+    with TemporaryDirectory(prefix="postgresql-") as folder:
+        started = PostgreSQL(Path(folder))
+        yield started
+        started.stop()
 
 
 @pytest.fixture(scope="module")
