@@ -191,7 +191,7 @@ class Session:
         planned.check(self.dataset)
         require_trained(planned.networks, self.dataset)
         step = Step(tuple(own), planned.path(self.dataset, self._store))
-        if "distill" in stages:
+        if stages[-1:] == ("distill",) and "teacher" not in planned.networks:
             self._warn_of_chance(BASELINE, step.path, 0)  # a teacher that knows nothing
         step.path.variant(step.index)
         return step
