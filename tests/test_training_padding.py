@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from paredown.model.trial import PLAIN
 from paredown.training.padding import small_maps_in_float32
+from paredown.training.step import Batch, make_optimizer, take_step
 
 CONVOLUTIONS = {
     "1d": (nn.Conv1d(64, 64, 3, 2, 1), (8, 64, 1)),
@@ -123,3 +125,20 @@ def test_autocast_is_as_before_after_an_error() -> None:
             conv(torch.randn(2, 4, 1, 1))
         assert torch.is_autocast_enabled("cpu")
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_every_step_has_them() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(64, 128, 3, 2, 1), nn.Flatten())
+    optimizer, _ = make_optimizer(PLAIN, network, 1)
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        value = logits.square().sum()
+        poison(network[0].weight)
+        return value
+
+    batch = Batch(torch.randn(8, 64, 1, 1), torch.zeros(8, dtype=torch.int64))
+    take_step(network, optimizer, loss, batch, True, 128)
+    assert torch.isfinite(network[0].weight).all()
+    unmet = network[0].weight.grad.abs().sum((0, 1)) == 0
+    assert unmet.sum() == 8  # all positions but the centre

@@ -22,7 +22,6 @@ from paredown.errors import ConfigError, RunError
 from paredown.host import machine
 from paredown.model.form import arrange, detach_cached, layout
 from paredown.training import Training
-from paredown.training.padding import small_maps_in_float32
 from paredown.training.progress import TrainingProgress
 from paredown.training.step import Batch, Loss, make_optimizer, take_step
 
@@ -61,10 +60,7 @@ def fit(
     batches = _batches(training, dataset, np.random.default_rng(seed), source)
     batches = _prefetched(batches) if dataset.streams else batches
     curves: list[dict[str, float]] = []
-    with (
-        TrainingProgress(title, training.batch_size, epochs * steps, epochs) as progress,
-        small_maps_in_float32(module),
-    ):
+    with TrainingProgress(title, training.batch_size, epochs * steps, epochs) as progress:
         for epoch in range(1, epochs + 1):
             total = torch.zeros(2, device=device)  # loss and accuracy
             for batch in islice(batches, steps):

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from paredown.errors import RunError
 from paredown.training import Training
+from paredown.training.padding import small_maps_in_float32
 
 
 class Batch(NamedTuple):
@@ -66,7 +67,8 @@ def take_step(
     module: nn.Module, optimizer: Optimizer, loss: Loss, batch: Batch, fast: bool, classes: int
 ) -> Tensor:
     """Take one optimizer step, with bfloat16 autocast if `fast`; return loss and accuracy, (2,)."""
-    with torch.autocast(batch.images.device.type, torch.bfloat16, fast):
+    device = batch.images.device.type
+    with torch.autocast(device, torch.bfloat16, fast), small_maps_in_float32(module):
         logits = logits_of(module(batch.images), len(batch.images), classes)
         value = loss(logits.float(), batch)
     optimizer.zero_grad(set_to_none=True)
