@@ -4,7 +4,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tests are small; waiting for threads costs more than it gains
 os.environ["COLUMNS"] = "140"  # tables lose no column; a worker of pytest's has 80 otherwise
-os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # else it starts several others
+os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # else several processes for jobs
 
 import shutil
 import subprocess

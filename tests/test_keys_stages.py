@@ -231,6 +231,25 @@ def test_the_package_of_a_stage_and_of_what_it_inherits_from_count(
     assert all(one != two for one, two in zip(before, after, strict=True))
 
 
+@pytest.mark.parametrize(
+    "name", ["measure.footprint", "measure.quality", "measure.statistics", "run.guard"]
+)
+def test_the_code_that_chooses_and_judges_files_counts_in_their_keys_alone(
+    name: str, few: Dataset, training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules[f"paredown.{name}"]
+    code_of.cache_clear()
+    before = pair(few, training, Clipped(0.5))
+    mended = tmp_path / "mended.py"
+    mended.write_text(Path(module.__file__).read_text() + "# mended\n")
+    monkeypatch.setattr(module, "__file__", str(mended))
+    code_of.cache_clear()
+    after = pair(few, training, Clipped(0.5))
+    code_of.cache_clear()
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
 def test_the_version_sees_every_module_of_paredown_nested_ones_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

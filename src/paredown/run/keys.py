@@ -11,7 +11,8 @@ import paredown
 from paredown import dataset, distill, model, quantize, runtime, training
 from paredown.dataset import Dataset
 from paredown.host import machine
-from paredown.measure import footprint, meter, quality
+from paredown.measure import footprint, meter, quality, statistics
+from paredown.run import guard
 from paredown.runtime import Runtime
 from paredown.store.hashing import code_of, describe, key_of
 from paredown.variant import Measures, Stage
@@ -48,12 +49,13 @@ class Keys:
 
     def program(self, index: int) -> str:
         """Return the key of a stage's files that ship and of their measurements."""
+        making = *packages(self.runtime), runtime, quantize, guard, dataset
         return key_of(
             self.weights(index),
             describe(self.stages[index].numerics),
             describe(self.runtime, key_only=True),
             self.runtime.fingerprint,
-            code_of(*packages(self.runtime), runtime, quantize, footprint, quality, dataset),
+            code_of(*making, footprint, quality, statistics),
         )
 
     def weights(self, index: int) -> str:
